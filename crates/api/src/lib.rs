@@ -1,0 +1,1 @@
+//! REST model and manifest.
