@@ -1,1 +1,68 @@
-//! Runtime trait.
+//! What a driver can do with one instance. Drivers hold no policy: no restart counts, no rollout, no decision.
+//!
+//! Every verb is idempotent, so crash recovery is calling it again. A driver finds its instances again by marks it leaves
+//! on them (labels, record files), never by memory.
+
+mod error;
+
+mod logs;
+mod workload;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
+
+pub use error::{RuntimeError, RuntimeErrorKind};
+
+pub use logs::{LogLine, LogRequest, LogSource};
+pub use workload::{Found, Observed, Prepared, Workload};
+
+/// Tells that something may have changed; the receiver inspects. Events may be lost, doubled and reordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// This instance.
+    Instance(InstanceId),
+    /// Anything: the stream had a gap.
+    Everything,
+}
+
+/// The verbs of one runtime on one host.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Which runtime this is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// Is it usable now? Never fails: a problem is part of the report. Answers within 5 seconds.
+    async fn probe(&self) -> RuntimeReport;
+
+    /// Fetches the image and makes the instance without starting it. Does nothing when it is there already, running or
+    /// ended. May take minutes; dropping the future cancels it and leaves nothing half made that a later call would trip on.
+    async fn prepare(&self, workload: &Workload) -> Result<Prepared, RuntimeError>;
+
+    /// Starts a prepared instance, once: an instance that has been started before is left as it is, running or ended.
+    /// Returns when its process has been seen alive or has ended.
+    async fn start(&self, instance: InstanceId) -> Result<(), RuntimeError>;
+
+    /// What is known of an instance now.
+    async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError>;
+
+    /// Every instance of ours on this host, running or not.
+    async fn list(&self) -> Result<Vec<Found>, RuntimeError>;
+
+    /// SIGTERM, then SIGKILL after `grace`; returns when the process is gone. No error when it is gone already.
+    async fn stop(&self, instance: InstanceId, grace: Span) -> Result<(), RuntimeError>;
+
+    /// Takes away everything of an instance that has ended or never started: container, files, logs, anonymous volumes.
+    /// No error when it is gone already.
+    async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError>;
+
+    /// Hints about changes, without end. Begins with [`Hint::Everything`], and gives it again after every gap.
+    fn hints(&self) -> BoxStream<'static, Hint>;
+
+    /// Output of an instance, oldest first. With `follow` the stream ends when the instance has ended and everything was given.
+    async fn logs(
+        &self,
+        instance: InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError>;
+}

@@ -1,1 +1,33 @@
-//! The vocabulary of ring.
+//! The vocabulary of ring: ids, names, resources, statuses, durations, and what makes a specification valid.
+//!
+//! Pure: no clock, no randomness, no I/O, no hash-ordered iteration. Every other crate speaks in these types; what they
+//! are called on the wire, on disk and in manifests is decided in `proto` and `api`.
+
+mod exit;
+mod id;
+mod name;
+mod node;
+mod quantity;
+mod spec;
+mod spec_parts;
+mod status;
+mod time;
+mod validate;
+
+pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
+pub use id::{
+    ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, NodeId, RequestId, Revision,
+    SecretId, TokenId, UserId,
+};
+pub use name::{Name, NameError};
+pub use node::{NodeCapacity, NodeInfo, NodeStatus, RuntimeReport};
+pub use quantity::{Cpu, Memory, QuantityError};
+pub use spec::{DeploymentSpec, Kind, NetworkMode, OnNodeLoss, RuntimeKind};
+pub use spec_parts::{
+    Autoscale, CheckAction, CheckKind, Constraint, Dependency, DependencyCondition, EnvValue, HealthCheck, ImageConfig,
+    Permission, Placement, Port, Protocol, PullPolicy, ResourceAmounts, Resources, RestartPolicy, Spread, UserConfig, Volume,
+    VolumeDriver, VolumeKind,
+};
+pub use status::{Condition, DeploymentStatus, Goal, InstanceState};
+pub use time::{Span, SpanError, Timestamp};
+pub use validate::{Violation, validate};

@@ -1,0 +1,174 @@
+//! What a deployment asks for: the canonical form every manifest becomes, and what is kept and replicated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::words;
+use crate::{
+    Autoscale, Dependency, EnvValue, HealthCheck, ImageConfig, Name, Placement, Port, Resources, RestartPolicy, Span, Volume,
+};
+
+/// Worker or job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Kept running.
+    #[default]
+    Worker,
+    /// Run once; its exit status is the result.
+    Job,
+}
+
+words!(Kind { Worker = "worker", Job = "job" });
+
+/// What runs the instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeKind {
+    /// A Docker engine.
+    #[default]
+    Docker,
+    /// Podman, through its Docker-compatible socket.
+    Podman,
+    /// A micro-VM.
+    CloudHypervisor,
+    /// A supervised process of the host itself.
+    Process,
+}
+
+words!(RuntimeKind { Docker = "docker", Podman = "podman", CloudHypervisor = "cloud-hypervisor", Process = "process" });
+
+/// How an instance meets the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// A network of the namespace; ports are published.
+    #[default]
+    Bridge,
+    /// The host's own.
+    Host,
+}
+
+words!(NetworkMode { Bridge = "bridge", Host = "host" });
+
+/// What happens to an instance whose node stays out of contact past the grace time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNodeLoss {
+    /// Another is started elsewhere. The default of workers.
+    Reschedule,
+    /// Nothing; its node's return is awaited.
+    Wait,
+    /// It counts as failed. The default of jobs.
+    Fail,
+}
+
+words!(OnNodeLoss { Reschedule = "reschedule", Wait = "wait", Fail = "fail" });
+
+/// A deployment as it is asked for, with every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentSpec {
+    /// Namespace.
+    pub namespace: Name,
+    /// Name, unique in its namespace among deployments that are not being deleted.
+    pub name: Name,
+    /// Worker or job.
+    pub kind: Kind,
+    /// What runs it.
+    pub runtime: RuntimeKind,
+    /// Image reference; may be empty for `process`.
+    pub image: String,
+    /// Wanted instances; a job has one whatever is written.
+    pub replicas: u32,
+    /// Arguments; empty means the image's own.
+    pub command: Vec<String>,
+    /// Environment.
+    pub environment: BTreeMap<String, EnvValue>,
+    /// Published ports.
+    pub ports: Vec<Port>,
+    /// Mounts.
+    pub volumes: Vec<Volume>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Requests and limits.
+    pub resources: Resources,
+    /// Health checks.
+    pub health_checks: Vec<HealthCheck>,
+    /// How the image is had and as whom it runs.
+    pub config: ImageConfig,
+    /// Network mode.
+    pub network: NetworkMode,
+    /// Scaling by load; workers only.
+    pub autoscale: Option<Autoscale>,
+    /// Where it may run.
+    pub placement: Placement,
+    /// How a worker is started again.
+    pub restart: RestartPolicy,
+    /// Longest run of a job.
+    pub timeout: Option<Span>,
+    /// Attempts of a job after the first.
+    pub retries: u32,
+    /// What has to be there before.
+    pub depends_on: Vec<Dependency>,
+    /// What the loss of its node means.
+    pub on_node_loss: OnNodeLoss,
+    /// From SIGTERM to SIGKILL.
+    pub stop_grace: Span,
+}
+
+impl DeploymentSpec {
+    /// A specification with nothing but what is required; everything else has its default.
+    pub fn new(namespace: Name, name: Name, kind: Kind, runtime: RuntimeKind, image: &str) -> Self {
+        Self {
+            namespace,
+            name,
+            kind,
+            runtime,
+            image: image.to_owned(),
+            replicas: 1,
+            command: Vec::new(),
+            environment: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            labels: BTreeMap::new(),
+            resources: Resources::default(),
+            health_checks: Vec::new(),
+            config: ImageConfig::default(),
+            network: NetworkMode::Bridge,
+            autoscale: None,
+            placement: Placement::default(),
+            restart: RestartPolicy::default(),
+            timeout: None,
+            retries: 0,
+            depends_on: Vec::new(),
+            on_node_loss: match kind {
+                Kind::Worker => OnNodeLoss::Reschedule,
+                Kind::Job => OnNodeLoss::Fail,
+            },
+            stop_grace: Span::seconds(10),
+        }
+    }
+
+    /// How many instances there should be: a job has one.
+    pub fn wanted(&self) -> u32 {
+        match self.kind {
+            Kind::Worker => self.replicas,
+            Kind::Job => 1,
+        }
+    }
+
+    /// Names of the secrets its environment and mounts refer to, each once, sorted.
+    pub fn secret_refs(&self) -> Vec<&str> {
+        let env = self.environment.values().filter_map(|value| match value {
+            EnvValue::Secret(name) => Some(name.as_str()),
+            EnvValue::Plain(_) => None,
+        });
+        let mut names: Vec<_> = env.collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

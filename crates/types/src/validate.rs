@@ -1,0 +1,252 @@
+//! What makes a specification invalid. Every rule is checked, so that one reply names all mistakes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CheckKind, DeploymentSpec, EnvValue, Kind, NetworkMode, Permission, RuntimeKind, VolumeKind};
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Violation {
+    /// Where: `deployments.web.ports[1].published`.
+    pub property_path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Stable code: `deployment.ports.published.duplicate`.
+    pub code: String,
+}
+
+impl Violation {
+    /// A violation at `path`.
+    pub fn new(path: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
+        Self { property_path: path.into(), message: message.into(), code: code.to_owned() }
+    }
+}
+
+/// Every rule `spec` breaks, in the order of its fields; paths are relative to the deployment. Empty means valid.
+pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    image(spec, &mut found);
+    replicas(spec, &mut found);
+    environment(spec, &mut found);
+    ports(spec, &mut found);
+    volumes(spec, &mut found);
+    resources(spec, &mut found);
+    checks(spec, &mut found);
+    credentials(spec, &mut found);
+    autoscale(spec, &mut found);
+    job_only(spec, &mut found);
+    found
+}
+
+fn image(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    if spec.image.trim().is_empty() && spec.runtime != RuntimeKind::Process {
+        found.push(Violation::new("image", "deployment.image.required", "image is required"));
+    }
+    if spec.image.chars().any(char::is_whitespace) {
+        found.push(Violation::new("image", "deployment.image.invalid", "image must not contain white space"));
+    }
+    if spec.runtime == RuntimeKind::Process && spec.command.is_empty() {
+        let message = "the process runtime has no image to take a command from: set command";
+        found.push(Violation::new("command", "deployment.command.required", message));
+    }
+}
+
+/// More than this in one deployment is a mistake more often than a wish.
+const MAX_REPLICAS: u32 = 10_000;
+
+fn replicas(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    if spec.replicas > MAX_REPLICAS {
+        let message = format!("replicas is {}, at most {MAX_REPLICAS} are allowed", spec.replicas);
+        found.push(Violation::new("replicas", "deployment.replicas.too_many", message));
+    }
+    if spec.network == NetworkMode::Host && spec.kind == Kind::Worker && spec.replicas > 1 {
+        let message = "with network mode host there is one replica: set replicas to 1 or use bridge";
+        found.push(Violation::new("replicas", "deployment.network.host.replicas", message));
+    }
+}
+
+fn environment(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    for (name, value) in &spec.environment {
+        let path = format!("environment.{name}");
+        let mut chars = name.chars();
+        let start = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !start || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let message = format!("'{name}' is not a variable name: letters, digits and '_' are allowed, no digit first");
+            found.push(Violation::new(&path, "deployment.environment.name.invalid", message));
+        }
+        let (EnvValue::Plain(text) | EnvValue::Secret(text)) = value;
+        if text.contains('\0') {
+            found.push(Violation::new(&path, "deployment.environment.value.invalid", "a value must not contain a NUL byte"));
+        }
+        if matches!(value, EnvValue::Secret(name) if name.is_empty()) {
+            found.push(Violation::new(path, "deployment.environment.secret_ref.required", "secretRef must name a secret"));
+        }
+    }
+}
+
+fn ports(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    if spec.network == NetworkMode::Host && !spec.ports.is_empty() {
+        let message = "with network mode host the instance has the host's ports already: remove ports or use bridge";
+        found.push(Violation::new("ports", "deployment.network.host.ports", message));
+    }
+    let mut seen = BTreeSet::new();
+    for (i, port) in spec.ports.iter().enumerate() {
+        if port.published == 0 || port.target == 0 {
+            let message = "published and target must be between 1 and 65535";
+            found.push(Violation::new(format!("ports[{i}]"), "deployment.ports.range", message));
+        }
+        if !seen.insert((port.published, port.protocol)) {
+            let message = format!("port {}/{} is published twice", port.published, port.protocol);
+            found.push(Violation::new(format!("ports[{i}].published"), "deployment.ports.published.duplicate", message));
+        }
+        if port.host_ip.parse::<std::net::IpAddr>().is_err() {
+            let message = format!("'{}' is not an IP address", port.host_ip);
+            found.push(Violation::new(format!("ports[{i}].host_ip"), "deployment.ports.host_ip.invalid", message));
+        }
+    }
+}
+
+fn volumes(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    for (i, volume) in spec.volumes.iter().enumerate() {
+        let path = |field: &str| format!("volumes[{i}].{field}");
+        if !volume.destination.starts_with('/') {
+            let message = "destination must be an absolute path";
+            found.push(Violation::new(path("destination"), "deployment.volumes.destination.absolute", message));
+        }
+        if volume.kind == VolumeKind::Config && volume.key.is_none() {
+            let message = "a config mount needs the key to show";
+            found.push(Violation::new(path("key"), "deployment.volumes.key.required", message));
+        }
+        if volume.source.is_empty() && volume.kind != VolumeKind::Volume {
+            found.push(Violation::new(path("source"), "deployment.volumes.source.required", "source is required"));
+        }
+        let named = volume.kind == VolumeKind::Volume && !volume.source.is_empty();
+        if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.replicas > 1 {
+            let message = "a named volume can be written by one replica only: set permission ro or replicas 1";
+            found.push(Violation::new(path("permission"), "deployment.volumes.rw.replicas", message));
+        }
+    }
+}
+
+fn resources(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let (limits, requests) = (&spec.resources.limits, &spec.resources.requests);
+    if let (Some(limit), Some(request)) = (limits.cpu, requests.cpu)
+        && request > limit
+    {
+        let message = format!("the request {request} is above the limit {limit}");
+        found.push(Violation::new("resources.requests.cpu", "deployment.resources.requests.above_limit", message));
+    }
+    if let (Some(limit), Some(request)) = (limits.memory, requests.memory)
+        && request > limit
+    {
+        let message = format!("the request {request} is above the limit {limit}");
+        found.push(Violation::new("resources.requests.memory", "deployment.resources.requests.above_limit", message));
+    }
+}
+
+fn checks(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    for (i, check) in spec.health_checks.iter().enumerate() {
+        let path = |field: &str| format!("health_checks[{i}].{field}");
+        if check.readiness && spec.kind == Kind::Job {
+            let message = "a job is never ready, it ends: remove readiness";
+            found.push(Violation::new(path("readiness"), "deployment.health_checks.readiness.job", message));
+        }
+        if check.interval.0 == 0 || check.timeout.0 == 0 || check.threshold == 0 {
+            let message = "interval, timeout and threshold must be above zero";
+            found.push(Violation::new(path("interval"), "deployment.health_checks.zero", message));
+        }
+        match &check.kind {
+            CheckKind::Tcp { port: 0 } => {
+                found.push(Violation::new(path("port"), "deployment.health_checks.port.range", "port must be above zero"));
+            }
+            CheckKind::Http { url } if !url.starts_with("http://") && !url.starts_with("https://") => {
+                let message = format!("'{url}' is not an http or https URL");
+                found.push(Violation::new(path("url"), "deployment.health_checks.url.invalid", message));
+            }
+            CheckKind::Command { command } if command.trim().is_empty() => {
+                found.push(Violation::new(path("command"), "deployment.health_checks.command.required", "command is required"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn credentials(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let config = &spec.config;
+    let sources = [config.username.is_some(), config.use_host_auth, config.image_pull_secret.is_some()];
+    if sources.into_iter().filter(|set| *set).count() > 1 {
+        let message = "give one source of registry credentials: username and password, use_host_auth, or image_pull_secret";
+        found.push(Violation::new("config", "deployment.config.credentials.ambiguous", message));
+    }
+}
+
+fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let Some(auto) = spec.autoscale else { return };
+    if spec.kind == Kind::Job {
+        found.push(Violation::new("autoscale", "deployment.autoscale.job", "a job has one instance: remove autoscale"));
+    }
+    if auto.min < 1 {
+        found.push(Violation::new("autoscale.min", "deployment.autoscale.min", "min must be at least 1"));
+    }
+    if auto.max < auto.min {
+        found.push(Violation::new("autoscale.max", "deployment.autoscale.max", "max must not be below min"));
+    }
+    if auto.target_cpu == 0 || auto.target_cpu >= 100 {
+        let message = "target_cpu must be between 0 and 100, both excluded";
+        found.push(Violation::new("autoscale.target_cpu", "deployment.autoscale.target_cpu", message));
+    }
+}
+
+fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    if spec.kind == Kind::Job {
+        return;
+    }
+    if spec.timeout.is_some() {
+        found.push(Violation::new("timeout", "deployment.timeout.worker", "timeout is for jobs: remove it"));
+    }
+    if spec.retries > 0 {
+        found.push(Violation::new("retries", "deployment.retries.worker", "retries is for jobs: remove it or use restart"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Name, Port, Protocol};
+
+    fn spec() -> DeploymentSpec {
+        DeploymentSpec::new(Name::new("ns").unwrap(), Name::new("web").unwrap(), Kind::Worker, RuntimeKind::Docker, "web:1")
+    }
+
+    fn codes(spec: &DeploymentSpec) -> Vec<String> {
+        validate(spec).into_iter().map(|v| v.code).collect()
+    }
+
+    #[test]
+    fn the_least_specification_is_valid() {
+        assert_eq!(validate(&spec()), []);
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let mut spec = spec();
+        spec.image = String::new();
+        spec.replicas = 3;
+        spec.network = NetworkMode::Host;
+        let port = Port { published: 80, target: 80, host_ip: "0.0.0.0".into(), protocol: Protocol::Tcp };
+        spec.ports = vec![port.clone(), port];
+        spec.environment.insert("1A".into(), EnvValue::Plain("x".into()));
+        assert_eq!(
+            codes(&spec),
+            [
+                "deployment.image.required",
+                "deployment.network.host.replicas",
+                "deployment.environment.name.invalid",
+                "deployment.network.host.ports",
+                "deployment.ports.published.duplicate",
+            ]
+        );
+    }
+}
