@@ -4,7 +4,7 @@
 //! on them (labels, record files), never by memory.
 
 mod error;
-
+mod fake;
 mod logs;
 mod workload;
 
@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 
 pub use error::{RuntimeError, RuntimeErrorKind};
-
+pub use fake::{FakeCall, FakeRuntime, FakeScript, FakeStart};
 pub use logs::{LogLine, LogRequest, LogSource};
 pub use workload::{Found, Observed, Prepared, Workload};
 
