@@ -1,0 +1,95 @@
+//! The objects of the REST interface. Times are RFC 3339 UTC; `version` is the revision that last wrote an object, and
+//! `revision` in a reply to a change is the log index of that change.
+
+mod access;
+mod apply;
+mod cluster;
+mod deployment;
+mod exit;
+mod instance;
+mod objects;
+mod stream;
+
+pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token, UpdateUser, User};
+pub use apply::{ApplyOutcome, ApplyReply, ApplyRequest, Applied};
+pub use cluster::{
+    ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
+};
+pub use deployment::{Deployment, Network};
+pub use exit::ExitStatus;
+pub use instance::Instance;
+pub use objects::{Config, CreateConfig, CreateNamespace, CreateSecret, Namespace, Prune, PruneReply, Secret};
+pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Reply to a change that returns no object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Done {
+    /// Log index of the change.
+    pub revision: u64,
+}
+
+/// Reply to a change that returns the object as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changed<T> {
+    /// The object.
+    #[serde(flatten)]
+    pub object: T,
+    /// Log index of the change.
+    pub revision: u64,
+}
+
+/// Is the server up, and does it serve?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or what is missing.
+    pub status: String,
+    /// Name of the control node.
+    #[serde(default)]
+    pub node: String,
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// Version of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// Version of the program.
+    pub version: String,
+}
+
+/// Gives a plain enum the word it has on the wire.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word for it everywhere people and programs see it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                    format!("'{text}' is not one of {}", known.join(", "))
+                })
+            }
+        }
+    };
+}
+use words;

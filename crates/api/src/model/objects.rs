@@ -1,0 +1,136 @@
+//! Namespaces, secrets and configs.
+
+use std::collections::BTreeMap;
+
+use ring_types::{ConfigId, DeploymentId, SecretId, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Namespace {
+    /// Name.
+    pub name: String,
+    /// When it was made.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub created_at: Option<Timestamp>,
+    /// Deployments in it.
+    #[serde(default)]
+    pub deployments: u32,
+    /// Revision that last wrote it.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// Body of `POST /namespaces`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateNamespace {
+    /// Name.
+    pub name: String,
+}
+
+/// Body of `POST /namespaces/{name}/prune`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prune {
+    /// Every deployment, live ones too. Otherwise all but pending, creating and running ones.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Reply to a prune.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PruneReply {
+    /// Deployments that go.
+    #[schema(value_type = Vec<String>)]
+    pub deleted: Vec<DeploymentId>,
+    /// Log index of the change.
+    pub revision: u64,
+}
+
+/// A secret. Its value never comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Secret {
+    /// Identity.
+    #[schema(value_type = String)]
+    pub id: SecretId,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// When it was made.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub updated_at: Option<Timestamp>,
+    /// Revision that last wrote it.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// Body of `POST /secrets`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSecret {
+    /// Namespace; made when missing.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+impl std::fmt::Debug for CreateSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreateSecret").field("namespace", &self.namespace).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A config: keys and their contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Config {
+    /// Identity.
+    #[schema(value_type = String)]
+    pub id: ConfigId,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Keys and contents.
+    #[serde(default)]
+    pub data: BTreeMap<String, String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub updated_at: Option<Timestamp>,
+    /// Revision that last wrote it.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// Body of `POST /configs` and `PUT /configs/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateConfig {
+    /// Namespace; made when missing.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Keys and contents.
+    pub data: BTreeMap<String, String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}

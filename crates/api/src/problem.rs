@@ -1,0 +1,98 @@
+//! Errors on the wire: `application/problem+json` of RFC 9457.
+
+use ring_types::Violation;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Media type of an error reply.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// An error reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Address of the page about this kind of error.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// What kind of error it is, for people.
+    #[serde(default)]
+    pub title: String,
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// What happened, to which object.
+    #[serde(default)]
+    pub detail: String,
+    /// Stable code: `deployment.not_found`, `cluster.no_quorum` and the like.
+    #[serde(default)]
+    pub code: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every broken rule of a 422.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub violations: Vec<Violation>,
+    /// Of a 503 without quorum: the control nodes that cannot be reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// Code of a 503 for want of a quorum.
+pub const NO_QUORUM: &str = "cluster.no_quorum";
+
+/// Code of a 503 while a leader is being elected.
+pub const NO_LEADER: &str = "cluster.no_leader";
+
+/// Code of a 422.
+pub const INVALID: &str = "request.invalid";
+
+impl Problem {
+    /// An error of HTTP status `status` with a stable `code`.
+    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: title(status).to_owned(),
+            status,
+            detail: detail.into(),
+            code: code.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A 422 with every broken rule.
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let count = violations.len();
+        let detail = if count == 1 { "1 violation".to_owned() } else { format!("{count} violations") };
+        Self { violations, ..Self::new(422, INVALID, detail) }
+    }
+
+    /// The same with a next step.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the control nodes that are missing.
+    #[must_use]
+    pub fn with_missing(mut self, missing: Vec<String>) -> Self {
+        self.missing = missing;
+        self
+    }
+}
+
+const fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Malformed request",
+        401 => "Not authenticated",
+        403 => "Not allowed",
+        404 => "Not found",
+        409 => "Conflict",
+        413 => "Too large",
+        422 => "Invalid",
+        429 => "Too many requests",
+        503 => "Unavailable",
+        504 => "Timed out",
+        _ => "Error",
+    }
+}

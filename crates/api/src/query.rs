@@ -1,0 +1,229 @@
+//! Query strings: filters of lists and options of reads. Both ends use these types, so that a repeated key, `status` and
+//! `status[]`, mean the same to both.
+
+use ring_types::{DeploymentStatus, Kind, Timestamp};
+use url::form_urlencoded;
+
+use crate::model::EventLevel;
+
+/// A query string that cannot be understood: which key, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("query parameter '{key}': {reason}")]
+pub struct QueryError {
+    /// The key.
+    pub key: String,
+    /// What is wrong with its value.
+    pub reason: String,
+}
+
+/// Filters of `GET /deployments`. An empty list filters nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentQuery {
+    /// Any of these namespaces.
+    pub namespaces: Vec<String>,
+    /// Any of these statuses.
+    pub statuses: Vec<DeploymentStatus>,
+    /// Workers or jobs.
+    pub kind: Option<Kind>,
+    /// All of these labels.
+    pub labels: Vec<(String, String)>,
+    /// Has an instance on this node, by name.
+    pub node: Option<String>,
+    /// Has this name.
+    pub name: Option<String>,
+}
+
+/// Options of `GET /deployments/{id}/logs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only so many of the last lines of each instance.
+    pub tail: Option<u32>,
+    /// Only lines from this time on.
+    pub since: Option<Timestamp>,
+    /// Only this instance: its id or a prefix of it.
+    pub container: Option<String>,
+    /// Keep sending as lines come.
+    pub follow: bool,
+}
+
+/// Options of `GET /deployments/{id}/events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// This level and above.
+    pub level: Option<EventLevel>,
+    /// Only so many of the last.
+    pub limit: Option<u32>,
+    /// Keep sending as events come.
+    pub follow: bool,
+}
+
+impl DeploymentQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut found = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match key.trim_end_matches("[]") {
+                "namespace" => found.namespaces.push(value.into_owned()),
+                "status" => found.statuses.push(word(&key, &value)?),
+                "kind" | "type" => found.kind = Some(word(&key, &value)?),
+                "label" => found.labels.push(label(&key, &value)?),
+                "node" => found.node = Some(value.into_owned()),
+                "name" => found.name = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        out.extend_pairs(self.namespaces.iter().map(|v| ("namespace[]", v)));
+        out.extend_pairs(self.statuses.iter().map(|v| ("status[]", v.as_str())));
+        out.extend_pairs(self.kind.iter().map(|v| ("kind", v.as_str())));
+        out.extend_pairs(self.labels.iter().map(|(k, v)| ("label", format!("{k}={v}"))));
+        out.extend_pairs(self.node.iter().map(|v| ("node", v)));
+        out.extend_pairs(self.name.iter().map(|v| ("name", v)));
+        out.finish()
+    }
+}
+
+impl LogQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut found = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "tail" => found.tail = Some(word(&key, &value)?),
+                "since" => found.since = Some(word(&key, &value)?),
+                "container" => found.container = Some(value.into_owned()),
+                "follow" => found.follow = word(&key, &value)?,
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        out.extend_pairs(self.tail.iter().map(|v| ("tail", v.to_string())));
+        out.extend_pairs(self.since.iter().map(|v| ("since", v.to_string())));
+        out.extend_pairs(self.container.iter().map(|v| ("container", v)));
+        if self.follow {
+            out.append_pair("follow", "true");
+        }
+        out.finish()
+    }
+}
+
+impl EventQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut found = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "level" => found.level = Some(word(&key, &value)?),
+                "limit" => found.limit = Some(word(&key, &value)?),
+                "follow" => found.follow = word(&key, &value)?,
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        out.extend_pairs(self.level.iter().map(|v| ("level", v.as_str())));
+        out.extend_pairs(self.limit.iter().map(|v| ("limit", v.to_string())));
+        if self.follow {
+            out.append_pair("follow", "true");
+        }
+        out.finish()
+    }
+}
+
+/// The value of a flag such as `force`; absent is false, `?force` alone is true.
+pub fn flag(query: &str, name: &str) -> Result<bool, QueryError> {
+    match value(query, name) {
+        None => Ok(false),
+        Some(text) if text.is_empty() => Ok(true),
+        Some(text) => word(name, &text),
+    }
+}
+
+/// The last value of a key.
+pub fn value(query: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes()).filter(|(k, _)| k == name).last().map(|(_, v)| v.into_owned())
+}
+
+/// `?consistency=stale`: read the local copy of the answering node, whatever its age.
+pub fn stale(query: &str) -> Result<bool, QueryError> {
+    match value(query, "consistency").as_deref() {
+        None | Some("linearizable") => Ok(false),
+        Some("stale") => Ok(true),
+        Some(other) => {
+            let reason = format!("'{other}' is not one of linearizable, stale");
+            Err(QueryError { key: "consistency".to_owned(), reason })
+        }
+    }
+}
+
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(key: &str, value: &str) -> Result<T, QueryError> {
+    value.parse().map_err(|e: T::Err| QueryError { key: key.to_owned(), reason: e.to_string() })
+}
+
+fn label(key: &str, value: &str) -> Result<(String, String), QueryError> {
+    value
+        .split_once('=')
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .ok_or_else(|| QueryError { key: key.to_owned(), reason: format!("'{value}' is not key=value") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_query_reads_what_it_wrote() {
+        let query = DeploymentQuery {
+            namespaces: vec!["a b".into(), "c&d".into()],
+            statuses: vec![DeploymentStatus::Running, DeploymentStatus::CrashLoopBackOff],
+            kind: Some(Kind::Job),
+            labels: vec![("team".into(), "a=b".into())],
+            node: Some("n1".into()),
+            name: Some("web".into()),
+        };
+        assert_eq!(DeploymentQuery::parse(&query.encode()).unwrap(), query);
+    }
+
+    #[test]
+    fn both_spellings_of_a_list_are_read() {
+        let query = DeploymentQuery::parse("status=running&status[]=failed&other=1").unwrap();
+        assert_eq!(query.statuses, [DeploymentStatus::Running, DeploymentStatus::Failed]);
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        let error = DeploymentQuery::parse("status=runing").unwrap_err();
+        assert!(error.to_string().starts_with("query parameter 'status': 'runing' is not one of pending"), "{error}");
+        assert!(LogQuery::parse("tail=x").is_err());
+        assert!(stale("consistency=maybe").is_err());
+    }
+
+    #[test]
+    fn log_and_event_queries_read_what_they_wrote() {
+        let logs = LogQuery { tail: Some(5), since: Some(Timestamp(1_000)), container: Some("ab".into()), follow: true };
+        assert_eq!(LogQuery::parse(&logs.encode()).unwrap(), logs);
+        let events = EventQuery { level: Some(EventLevel::Warning), limit: Some(3), follow: false };
+        assert_eq!(EventQuery::parse(&events.encode()).unwrap(), events);
+    }
+
+    #[test]
+    fn flags_may_be_bare() {
+        assert_eq!(flag("force", "force"), Ok(true));
+        assert_eq!(flag("force=false", "force"), Ok(false));
+        assert_eq!(flag("", "force"), Ok(false));
+    }
+}
