@@ -1,1 +1,41 @@
-//! The replicated state machine.
+//! The replicated state machine: what the cluster remembers, and how one log entry changes it.
+//!
+//! Pure and deterministic: the same entries give the same state on every control node, in every release that can read them.
+//! No clock, no randomness, no I/O, no hash-ordered iteration. Decisions (what should run where) are not made here but in
+//! `planner`; here a decision is only checked against the facts and recorded.
+
+mod apply;
+mod command;
+mod index;
+mod object;
+mod refusal;
+mod reply;
+mod row;
+mod state;
+
+pub use command::{
+    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange, NodeUpdate,
+    PlacementNote, UserUpdate,
+};
+pub use object::{
+    Account, ApiToken, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
+    MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+};
+pub use refusal::{Refusal, RefusalCode};
+pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
+pub use row::{Row, RowChange, RowKey, Table};
+pub use state::{LoadError, State, Usage};
+
+/// Limits of what is kept. Reaching one has a stated result.
+pub mod limits {
+    /// Events kept for each deployment; the oldest goes first.
+    pub const EVENTS_PER_DEPLOYMENT: usize = 100;
+    /// Answered requests remembered for deduplication; the oldest goes first.
+    pub const PAST_REQUESTS: usize = 10_000;
+    /// Deployments in one apply request.
+    pub const DEPLOYMENTS_PER_APPLY: usize = 1_000;
+    /// Actions in one plan entry.
+    pub const ACTIONS_PER_PLAN: usize = 2_000;
+    /// Ended instances kept for each slot of a worker, for their logs.
+    pub const ENDED_PER_SLOT: usize = 1;
+}

@@ -1,0 +1,1 @@
+//! One entry changes the state.

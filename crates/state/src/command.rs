@@ -1,0 +1,381 @@
+//! Everything that can change the state. One request of a client is one command is one log entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ring_types::{
+    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, InstanceId,
+    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Timestamp, TokenId, UserId,
+};
+
+use crate::{ApiToken, JoinToken, PlacementFailure, Role};
+
+/// A log entry: a command, stamped by the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The leader's clock when it accepted the command.
+    pub at: Timestamp,
+    /// Which request this answers.
+    pub request: RequestId,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A change of the state. All of it happens, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The first entry of a cluster.
+    Bootstrap(Bootstrap),
+    /// Creates, scales or replaces deployments; makes missing namespaces. All or nothing.
+    Apply {
+        /// In manifest order.
+        deployments: Vec<ApplyDeployment>,
+        /// Replace even what is unchanged.
+        force: bool,
+    },
+    /// Marks deployments for deletion.
+    DeleteDeployments {
+        /// Which.
+        ids: Vec<DeploymentId>,
+    },
+    /// Marks the deployments of a namespace that are not pending, creating or running for deletion.
+    Prune {
+        /// Which namespace.
+        namespace: Name,
+        /// Those too.
+        all: bool,
+    },
+    /// Makes a namespace.
+    CreateNamespace {
+        /// Its name.
+        name: Name,
+    },
+    /// Deletes an empty namespace.
+    DeleteNamespace {
+        /// Its name.
+        name: Name,
+    },
+    /// Makes a secret or changes its value.
+    PutSecret {
+        /// Used when it is new.
+        id: SecretId,
+        /// Namespace; made when missing.
+        namespace: Name,
+        /// Name.
+        name: Name,
+        /// Nonce and ciphertext, sealed for `id`.
+        sealed: Vec<u8>,
+        /// Fails with a conflict when it exists under another id.
+        create: bool,
+    },
+    /// Deletes a secret.
+    DeleteSecret {
+        /// Which.
+        id: SecretId,
+        /// Even when a deployment refers to it.
+        force: bool,
+    },
+    /// Makes a config or changes it.
+    PutConfig {
+        /// Used when it is new.
+        id: ConfigId,
+        /// Namespace; made when missing.
+        namespace: Name,
+        /// Name.
+        name: Name,
+        /// Key to content.
+        data: BTreeMap<String, String>,
+        /// Labels.
+        labels: BTreeMap<String, String>,
+        /// Fails with a conflict when it exists.
+        create: bool,
+    },
+    /// Deletes a config.
+    DeleteConfig {
+        /// Which.
+        id: ConfigId,
+        /// Even when a deployment mounts it.
+        force: bool,
+    },
+    /// Makes an account.
+    CreateUser {
+        /// Identity.
+        id: UserId,
+        /// Login name.
+        username: Name,
+        /// argon2id, PHC string.
+        password_hash: String,
+        /// What it may do.
+        role: Role,
+    },
+    /// Changes an account.
+    UpdateUser(UserUpdate),
+    /// Deletes an account and its tokens.
+    DeleteUser {
+        /// Which.
+        id: UserId,
+    },
+    /// Records a session or an API token. `version` and `created_at` are set by the state.
+    CreateToken(ApiToken),
+    /// Deletes tokens; unknown ones are passed over.
+    RevokeTokens {
+        /// Which.
+        ids: Vec<TokenId>,
+    },
+    /// Records a join token. `version`, `created_at` and `revoked` are set by the state.
+    CreateJoinToken(JoinToken),
+    /// Takes a join token back.
+    RevokeJoinToken {
+        /// Which.
+        id: JoinTokenId,
+    },
+    /// Admits a host that runs work: uses up one admission of the token.
+    EnrolNode(EnrolNode),
+    /// Admits a control node: uses up one admission of the token and gives out an id.
+    EnrolMember(EnrolMember),
+    /// A control node's addresses changed.
+    UpdateMember {
+        /// Which.
+        id: MemberId,
+        /// Cluster port.
+        address: String,
+        /// REST API.
+        api_address: String,
+    },
+    /// A control node was promoted to voter.
+    ActivateMember {
+        /// Which.
+        id: MemberId,
+    },
+    /// A control node is removed for good.
+    RemoveMember {
+        /// Which.
+        id: MemberId,
+    },
+    /// An agent says what it is; answers with its epoch.
+    RegisterNode {
+        /// Which node.
+        node: NodeId,
+        /// Which run of the agent: the same run again keeps its epoch, unless the node was declared lost.
+        boot: RequestId,
+        /// What it has.
+        info: NodeInfo,
+    },
+    /// The leader's view of nodes' contact.
+    SetNodeStatus {
+        /// What changed.
+        changes: Vec<NodeChange>,
+    },
+    /// An operator changes a node.
+    UpdateNode(NodeUpdate),
+    /// A node is removed for good; its instances count as lost.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node asks for the right to execute instances.
+    Claim {
+        /// Which node.
+        node: NodeId,
+        /// Its registration.
+        epoch: Epoch,
+        /// Which instances.
+        instances: Vec<InstanceId>,
+    },
+    /// A node says what it saw of its instances.
+    Report {
+        /// Which node.
+        node: NodeId,
+        /// What it saw, in the order it saw it.
+        reports: Vec<InstanceReport>,
+    },
+    /// What a controller decided.
+    Plan {
+        /// In the order they are to be done; each is checked by itself.
+        actions: Vec<Action>,
+    },
+}
+
+/// The first entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Certificate of its authority, PEM.
+    pub ca_certificate: String,
+    /// Its key, encrypted.
+    pub ca_key_sealed: Vec<u8>,
+    /// Name of the first control node, whose id is 1.
+    pub member_name: Name,
+    /// Its cluster port.
+    pub address: String,
+    /// Its REST API.
+    pub api_address: String,
+    /// First account.
+    pub admin: UserId,
+    /// argon2id, PHC string.
+    pub admin_password_hash: String,
+}
+
+/// One deployment of an apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyDeployment {
+    /// Identity it gets when it is new.
+    pub id: DeploymentId,
+    /// What it asks for; valid.
+    pub spec: Arc<DeploymentSpec>,
+}
+
+/// Admission of a host that runs work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolNode {
+    /// The token; None for the agent in a control node's own process, which that node's certificate admits.
+    pub token: Option<JoinTokenId>,
+    /// Identity it gets.
+    pub node: NodeId,
+    /// Wanted name; a number is added when it is taken by another node.
+    pub name: Name,
+    /// The control node on the same host.
+    pub member: Option<MemberId>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Admission of a control node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolMember {
+    /// The token.
+    pub token: JoinTokenId,
+    /// Wanted name; a number is added when it is taken.
+    pub name: Name,
+    /// Its cluster port.
+    pub address: String,
+    /// Its REST API.
+    pub api_address: String,
+}
+
+/// Change of an account; None leaves a field as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserUpdate {
+    /// Which.
+    pub id: UserId,
+    /// New login name.
+    pub username: Option<Name>,
+    /// New password, hashed.
+    pub password_hash: Option<String>,
+    /// New role; revokes the account's tokens.
+    pub role: Option<Role>,
+}
+
+/// Change of a node's contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeChange {
+    /// Which node.
+    pub node: NodeId,
+    /// The registration the leader judged; a change about an older one is passed over.
+    pub epoch: Epoch,
+    /// What it is now. `Lost` ends the epoch.
+    pub status: NodeStatus,
+}
+
+/// An operator's change of a node; None leaves a field as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeUpdate {
+    /// Which.
+    pub node: NodeId,
+    /// Labels set through the API, all of them.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// New work may come.
+    pub schedulable: Option<bool>,
+}
+
+/// What a node saw of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceReport {
+    /// Which.
+    pub instance: InstanceId,
+    /// Where it is.
+    pub state: InstanceState,
+    /// Its address.
+    pub address: Option<String>,
+    /// Digest of its image.
+    pub image_digest: Option<String>,
+    /// When its process started.
+    pub started_at: Option<Timestamp>,
+    /// How it ended; required from [`InstanceState::Exited`] on when it was ever started.
+    pub exit: Option<ExitStatus>,
+}
+
+/// One decision of a controller. An action that does not fit the facts any more is passed over, and the reply counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Makes an instance and binds it. Passed over when the slot has a live instance, the deployment goes, or the node
+    /// cannot take it any more.
+    CreateInstance {
+        /// Identity.
+        id: InstanceId,
+        /// Whose.
+        deployment: DeploymentId,
+        /// Which replica.
+        slot: u32,
+        /// Which attempt.
+        attempt: u32,
+        /// Where.
+        node: NodeId,
+        /// It follows a crash: counts as a restart.
+        restart: bool,
+    },
+    /// Moves an instance's goal forward.
+    SetGoal {
+        /// Which.
+        instance: InstanceId,
+        /// What is wanted.
+        goal: Goal,
+    },
+    /// Records the end of an instance whose node cannot tell it.
+    LoseInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Forgets an instance that has been removed from its node, or whose node is lost or gone.
+    ForgetInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Records a deployment's derived status.
+    SetStatus {
+        /// Which.
+        deployment: DeploymentId,
+        /// Where it is.
+        status: DeploymentStatus,
+        /// One word.
+        reason: String,
+        /// A sentence.
+        message: String,
+        /// Sorted.
+        conditions: Vec<Condition>,
+        /// A job's end.
+        exit: Option<ExitStatus>,
+    },
+    /// Records why instances are missing, or that none is any more.
+    NotePlacement(PlacementNote),
+    /// A healthy window has passed: the restart count goes back to zero.
+    ForgiveRestarts {
+        /// Whose.
+        deployment: DeploymentId,
+    },
+    /// Forgets a deployment that is being deleted and has no instance left.
+    ForgetDeployment {
+        /// Which.
+        deployment: DeploymentId,
+    },
+}
+
+/// Why instances are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementNote {
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// None: all are placed.
+    pub failure: Option<PlacementFailure>,
+}

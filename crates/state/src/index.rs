@@ -1,0 +1,153 @@
+//! Rows and the indexes derived from them change together.
+
+use imbl::OrdMap;
+use ring_types::NodeId;
+
+use crate::state::Usage;
+use crate::{Instance, Row, RowKey, State};
+
+impl State {
+    /// Writes a row and its indexes; true when a row of that key was there.
+    pub(crate) fn put(&mut self, row: Row) -> bool {
+        match row {
+            Row::Meta(o) => self.meta.replace(o).is_some(),
+            Row::Namespace(o) => self.namespaces.insert(o.name.clone(), o).is_some(),
+            Row::Deployment(o) => {
+                self.deployment_names.insert((o.spec.namespace.clone(), o.spec.name.clone(), o.id));
+                if let Some(old) = o.replaces {
+                    self.replacements.insert((old, o.id));
+                }
+                self.deployments.insert(o.id, o).is_some()
+            }
+            Row::Instance(o) => self.put_instance(o),
+            Row::Node(o) => self.nodes.insert(o.id, o).is_some(),
+            Row::Secret(o) => {
+                self.secret_names.insert((o.namespace.clone(), o.name.clone()), o.id);
+                self.secrets.insert(o.id, o).is_some()
+            }
+            Row::Config(o) => {
+                self.config_names.insert((o.namespace.clone(), o.name.clone()), o.id);
+                self.configs.insert(o.id, o).is_some()
+            }
+            Row::User(o) => {
+                if let Some(old) = self.users.get(&o.id)
+                    && old.username != o.username
+                {
+                    let old = old.username.clone();
+                    self.user_names.remove(&old);
+                }
+                self.user_names.insert(o.username.clone(), o.id);
+                self.users.insert(o.id, o).is_some()
+            }
+            Row::Token(o) => {
+                self.token_hashes.insert(o.hash, o.id);
+                self.tokens.insert(o.id, o).is_some()
+            }
+            Row::JoinToken(o) => self.join_tokens.insert(o.id, o).is_some(),
+            Row::Member(o) => self.members.insert(o.id, o).is_some(),
+            Row::Event(o) => self.events.insert((o.deployment, o.id), o).is_some(),
+            Row::Request(o) => {
+                self.request_ids.insert(o.id, o.revision);
+                self.requests.insert(o.revision, o).is_some()
+            }
+        }
+    }
+
+    /// Deletes a row and its indexes.
+    pub(crate) fn delete(&mut self, key: &RowKey) {
+        match key {
+            RowKey::Meta => self.meta = None,
+            RowKey::Namespace(name) => drop(self.namespaces.remove(name)),
+            RowKey::Deployment(id) => {
+                if let Some(o) = self.deployments.remove(id) {
+                    self.deployment_names.remove(&(o.spec.namespace.clone(), o.spec.name.clone(), o.id));
+                    if let Some(old) = o.replaces {
+                        self.replacements.remove(&(old, o.id));
+                    }
+                }
+            }
+            RowKey::Instance(id) => {
+                if let Some(o) = self.instances.remove(id) {
+                    self.deployment_instances.remove(&(o.deployment, o.id));
+                    self.node_instances.remove(&(o.node, o.id));
+                    self.account(&o, false);
+                }
+            }
+            RowKey::Node(id) => {
+                self.nodes.remove(id);
+            }
+            RowKey::Secret(id) => {
+                if let Some(o) = self.secrets.remove(id) {
+                    self.secret_names.remove(&(o.namespace.clone(), o.name.clone()));
+                }
+            }
+            RowKey::Config(id) => {
+                if let Some(o) = self.configs.remove(id) {
+                    self.config_names.remove(&(o.namespace.clone(), o.name.clone()));
+                }
+            }
+            RowKey::User(id) => {
+                if let Some(o) = self.users.remove(id) {
+                    self.user_names.remove(&o.username);
+                }
+            }
+            RowKey::Token(id) => {
+                if let Some(o) = self.tokens.remove(id) {
+                    self.token_hashes.remove(&o.hash);
+                }
+            }
+            RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
+            RowKey::Member(id) => drop(self.members.remove(id)),
+            RowKey::Event(deployment, id) => drop(self.events.remove(&(*deployment, *id))),
+            RowKey::Request(revision) => {
+                if let Some(o) = self.requests.remove(revision) {
+                    self.request_ids.remove(&o.id);
+                }
+            }
+        }
+    }
+
+    fn put_instance(&mut self, new: std::sync::Arc<Instance>) -> bool {
+        let old = self.instances.insert(new.id, new.clone());
+        match &old {
+            Some(old) => self.account(&old.clone(), false),
+            None => {
+                self.deployment_instances.insert((new.deployment, new.id));
+                self.node_instances.insert((new.node, new.id));
+            }
+        }
+        self.account(&new, true);
+        old.is_some()
+    }
+
+    /// Adds an instance to its node's usage, or takes it off. Only what may still run counts: on a lost node too, since
+    /// what runs there still holds its memory.
+    fn account(&mut self, instance: &Instance, add: bool) {
+        if instance.state > ring_types::InstanceState::Lost {
+            return;
+        }
+        let Some(deployment) = self.deployments.get(&instance.deployment) else { return };
+        let (cpu, memory) = deployment.spec.resources.reserved();
+        change(&mut self.usage, instance.node, |usage| {
+            if add {
+                usage.cpu.0 += cpu.0;
+                usage.memory.0 += memory.0;
+                usage.instances += 1;
+            } else {
+                usage.cpu.0 = usage.cpu.0.saturating_sub(cpu.0);
+                usage.memory.0 = usage.memory.0.saturating_sub(memory.0);
+                usage.instances = usage.instances.saturating_sub(1);
+            }
+        });
+    }
+}
+
+fn change(usage: &mut OrdMap<NodeId, Usage>, node: NodeId, edit: impl FnOnce(&mut Usage)) {
+    let mut value = usage.get(&node).copied().unwrap_or_default();
+    edit(&mut value);
+    if value == Usage::default() {
+        usage.remove(&node);
+    } else {
+        usage.insert(node, value);
+    }
+}

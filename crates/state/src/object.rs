@@ -1,0 +1,420 @@
+//! The objects the cluster remembers. Each has the log index that last wrote it as `version`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ring_types::{
+    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal,
+    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId,
+    Timestamp, TokenId, UserId,
+};
+
+use crate::Reply;
+
+/// What is known of the cluster as a whole. There is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterMeta {
+    /// Which cluster this is.
+    pub cluster: ClusterId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Time of the latest entry; never goes back.
+    pub clock: Timestamp,
+    /// The id the next control node gets.
+    pub next_member: MemberId,
+    /// The number the next event gets.
+    pub next_event: u64,
+    /// Certificate of the cluster's authority, PEM.
+    pub ca_certificate: String,
+    /// Key of the authority, encrypted with the cluster's secret key.
+    pub ca_key_sealed: Vec<u8>,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Name.
+    pub name: Name,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// A deployment. Its specification never changes, but for the number of replicas: a changed one is a new deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Identity.
+    pub id: DeploymentId,
+    /// What it asks for.
+    pub spec: Arc<DeploymentSpec>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Where it is in its life.
+    pub status: DeploymentStatus,
+    /// One word for why, empty when there is nothing to say: `node_lost`, `oom_killed`, `exit_code`, `signal`.
+    pub reason: String,
+    /// A sentence for people, empty when there is nothing to say.
+    pub message: String,
+    /// What is worth knowing beside the status, sorted.
+    pub conditions: Vec<Condition>,
+    /// Restarts after crashes since the last healthy window.
+    pub restart_count: u32,
+    /// Starts that failed before a process ran, since the last one that succeeded; decides the pause before the next.
+    pub start_failures: u32,
+    /// The deployment this one rolls forward from.
+    pub parent: Option<DeploymentId>,
+    /// The deployment this one takes the place of; nothing of this starts while an instance of that may still run.
+    pub replaces: Option<DeploymentId>,
+    /// It is to go: instances are stopped, then the record.
+    pub deleting: bool,
+    /// How a job ended.
+    pub exit: Option<ExitStatus>,
+    /// Digest of the image it runs.
+    pub image_digest: Option<String>,
+    /// Why instances are missing, when placement found no node.
+    pub placement_failure: Option<PlacementFailure>,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// Why instances of a deployment have no node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementFailure {
+    /// How many are missing.
+    pub missing: u32,
+    /// Nodes by what speaks against them, most first.
+    pub reasons: Vec<Unplaced>,
+}
+
+/// So many nodes are refused for this reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// What speaks against them.
+    pub reason: UnplacedReason,
+    /// How many.
+    pub nodes: u32,
+}
+
+/// What speaks against a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnplacedReason {
+    /// There are no nodes at all.
+    NoNodes,
+    /// Out of contact.
+    NotReady,
+    /// Closed to new work by an operator.
+    Cordoned,
+    /// It does not have the runtime, or it is not usable there.
+    RuntimeMissing(String),
+    /// A constraint does not hold, or the node is not one of those named.
+    Constraint(String),
+    /// Not enough free processors now; largest gap in millicores.
+    Cpu(u64),
+    /// Not enough free memory now; largest gap in bytes.
+    Memory(u64),
+    /// `max_per_node` is reached, or host networking is taken.
+    Full,
+    /// A published port is taken there.
+    Port(u16),
+}
+
+/// One instance: bound to a node once, executed at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Identity.
+    pub id: InstanceId,
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// Which of the wanted replicas, from 0.
+    pub slot: u32,
+    /// Which attempt of a job, or which life of a slot, from 1.
+    pub attempt: u32,
+    /// Where.
+    pub node: NodeId,
+    /// Epoch of the registration that claimed it.
+    pub claim: Option<Epoch>,
+    /// Version of what its node is told about it; grows with the goal.
+    pub generation: Generation,
+    /// What is wanted of it.
+    pub goal: Goal,
+    /// Where it is.
+    pub state: InstanceState,
+    /// Its address, when it has one.
+    pub address: Option<Box<str>>,
+    /// Digest of its image.
+    pub image_digest: Option<Box<str>>,
+    /// When it was bound.
+    pub created_at: Timestamp,
+    /// When its process started.
+    pub started_at: Option<Timestamp>,
+    /// How it ended.
+    pub exit: Option<Box<ExitStatus>>,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// A host that runs work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Identity, also in its certificate.
+    pub id: NodeId,
+    /// Name, unique.
+    pub name: Name,
+    /// What its agent said of it.
+    pub info: NodeInfo,
+    /// Labels set through the API; they win over those of the agent.
+    pub labels: BTreeMap<String, String>,
+    /// Contact.
+    pub status: NodeStatus,
+    /// New work may come here.
+    pub schedulable: bool,
+    /// Which registration of its agent counts.
+    pub epoch: Epoch,
+    /// Which run of its agent registered: a new one is a new epoch.
+    pub boot: RequestId,
+    /// The control node on the same host, if there is one.
+    pub member: Option<MemberId>,
+    /// When it was enrolled.
+    pub joined_at: Timestamp,
+    /// When its status last changed.
+    pub status_since: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+impl Node {
+    /// Labels of the agent's configuration and of the API together.
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.info.labels.clone();
+        labels.extend(self.labels.clone());
+        labels
+    }
+}
+
+/// A secret. Its value is encrypted before it gets here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// Identity; part of what the encryption authenticates.
+    pub id: SecretId,
+    /// Namespace.
+    pub namespace: Name,
+    /// Name.
+    pub name: Name,
+    /// Nonce and ciphertext.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// A config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Identity.
+    pub id: ConfigId,
+    /// Namespace.
+    pub namespace: Name,
+    /// Name.
+    pub name: Name,
+    /// Key to content.
+    pub data: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Read.
+    #[default]
+    Viewer,
+    /// Read, and write what runs.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+/// One permission of a token, such as `deployments:write`.
+pub type Scope = String;
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Identity.
+    pub id: UserId,
+    /// Login name, unique.
+    pub username: Name,
+    /// argon2id, PHC string.
+    pub password_hash: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// A login session or an API token. Only a hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiToken {
+    /// Identity.
+    pub id: TokenId,
+    /// Whose.
+    pub user: UserId,
+    /// Name given by its maker; empty for a session.
+    pub name: String,
+    /// SHA-256 of the clear token.
+    pub hash: [u8; 32],
+    /// What it may do; empty means all its user may.
+    pub scopes: Vec<Scope>,
+    /// Namespaces it is bound to; empty means all.
+    pub namespaces: Vec<Name>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// As what a join token admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JoinRole {
+    /// A host that runs work.
+    Agent,
+    /// A control node (with or without an agent beside it).
+    Control,
+}
+
+/// A token that admits hosts. Only a hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// Identity.
+    pub id: JoinTokenId,
+    /// SHA-256 of its secret part.
+    pub hash: [u8; 32],
+    /// As what it admits.
+    pub role: JoinRole,
+    /// Hosts it may still admit.
+    pub uses_left: u32,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Taken back.
+    pub revoked: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// Where a control node is in its life. Only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberState {
+    /// Has an id and a certificate; catches up.
+    Joining,
+    /// Was promoted to a voter once.
+    Active,
+    /// Removed; its certificate is refused.
+    Removed,
+}
+
+/// A control node as the state knows it; the Raft membership itself is the store's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Raft id, never given twice.
+    pub id: MemberId,
+    /// Name, unique among members that are not removed.
+    pub name: Name,
+    /// `ip:port` of its cluster port.
+    pub address: String,
+    /// `ip:port` of its REST API.
+    pub api_address: String,
+    /// Where it is in its life.
+    pub state: MemberState,
+    /// When it was admitted.
+    pub joined_at: Timestamp,
+    /// Last writer.
+    pub version: Revision,
+}
+
+/// How serious an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventLevel {
+    /// To be expected.
+    Info,
+    /// Look at it.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// The deployment was made.
+    Created,
+    /// Its replicas were changed.
+    Scaled,
+    /// It was asked to go.
+    Deleting,
+    /// Its status changed.
+    StatusChanged,
+    /// An instance was bound to a node.
+    InstanceAssigned,
+    /// An instance's process was seen alive.
+    InstanceStarted,
+    /// An instance ended.
+    InstanceExited,
+    /// An instance's node was declared lost.
+    InstanceLost,
+    /// The truth about a lost instance arrived.
+    ExitCorrected,
+    /// Placement found no node.
+    NotPlaced,
+}
+
+/// Something that happened to a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Number; grows over the whole cluster.
+    pub id: u64,
+    /// Of what.
+    pub deployment: DeploymentId,
+    /// When.
+    pub at: Timestamp,
+    /// How serious.
+    pub level: EventLevel,
+    /// What.
+    pub kind: EventKind,
+    /// For people.
+    pub message: String,
+    /// Which instance.
+    pub instance: Option<InstanceId>,
+    /// Where.
+    pub node: Option<NodeId>,
+}
+
+/// A request that was answered, so that the same request again gets the same answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRequest {
+    /// Which.
+    pub id: RequestId,
+    /// The entry that answered it.
+    pub revision: Revision,
+    /// The answer.
+    pub reply: Reply,
+}

@@ -1,0 +1,144 @@
+//! The state as rows: what is written to disk after each entry, and what a snapshot is made of.
+
+use std::sync::Arc;
+
+use ring_types::{ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId};
+
+use crate::{
+    Account, ApiToken, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest, Secret,
+};
+
+/// A table. The numbers are part of the stored format: never changed, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // Each is the table of the object of that name.
+pub enum Table {
+    Meta = 1,
+    Namespace = 2,
+    Deployment = 3,
+    Instance = 4,
+    Node = 5,
+    Secret = 6,
+    Config = 7,
+    User = 8,
+    Token = 9,
+    JoinToken = 10,
+    Member = 11,
+    Event = 12,
+    Request = 13,
+}
+
+impl Table {
+    /// Every table, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::Meta,
+        Self::Namespace,
+        Self::Deployment,
+        Self::Instance,
+        Self::Node,
+        Self::Secret,
+        Self::Config,
+        Self::User,
+        Self::Token,
+        Self::JoinToken,
+        Self::Member,
+        Self::Event,
+        Self::Request,
+    ];
+
+    /// The table of a number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| *t as u8 == number)
+    }
+}
+
+/// Key of a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // Each is the key of the object of that name.
+pub enum RowKey {
+    Meta,
+    Namespace(Name),
+    Deployment(DeploymentId),
+    Instance(InstanceId),
+    Node(NodeId),
+    Secret(SecretId),
+    Config(ConfigId),
+    User(UserId),
+    Token(TokenId),
+    JoinToken(JoinTokenId),
+    Member(MemberId),
+    /// Deployment, and the event's number.
+    Event(DeploymentId, u64),
+    /// By the entry that answered it, so that the oldest comes first.
+    Request(Revision),
+}
+
+impl RowKey {
+    /// The table it is in.
+    pub const fn table(&self) -> Table {
+        match self {
+            Self::Meta => Table::Meta,
+            Self::Namespace(_) => Table::Namespace,
+            Self::Deployment(_) => Table::Deployment,
+            Self::Instance(_) => Table::Instance,
+            Self::Node(_) => Table::Node,
+            Self::Secret(_) => Table::Secret,
+            Self::Config(_) => Table::Config,
+            Self::User(_) => Table::User,
+            Self::Token(_) => Table::Token,
+            Self::JoinToken(_) => Table::JoinToken,
+            Self::Member(_) => Table::Member,
+            Self::Event(..) => Table::Event,
+            Self::Request(_) => Table::Request,
+        }
+    }
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Each is the object of that name.
+pub enum Row {
+    Meta(Arc<ClusterMeta>),
+    Namespace(Arc<Namespace>),
+    Deployment(Arc<Deployment>),
+    Instance(Arc<Instance>),
+    Node(Arc<Node>),
+    Secret(Arc<Secret>),
+    Config(Arc<Config>),
+    User(Arc<Account>),
+    Token(Arc<ApiToken>),
+    JoinToken(Arc<JoinToken>),
+    Member(Arc<Member>),
+    Event(Arc<Event>),
+    Request(Arc<PastRequest>),
+}
+
+impl Row {
+    /// The key it stands under.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Meta(_) => RowKey::Meta,
+            Self::Namespace(o) => RowKey::Namespace(o.name.clone()),
+            Self::Deployment(o) => RowKey::Deployment(o.id),
+            Self::Instance(o) => RowKey::Instance(o.id),
+            Self::Node(o) => RowKey::Node(o.id),
+            Self::Secret(o) => RowKey::Secret(o.id),
+            Self::Config(o) => RowKey::Config(o.id),
+            Self::User(o) => RowKey::User(o.id),
+            Self::Token(o) => RowKey::Token(o.id),
+            Self::JoinToken(o) => RowKey::JoinToken(o.id),
+            Self::Member(o) => RowKey::Member(o.id),
+            Self::Event(o) => RowKey::Event(o.deployment, o.id),
+            Self::Request(o) => RowKey::Request(o.revision),
+        }
+    }
+}
+
+/// A row written, or deleted (`None`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// Which.
+    pub key: RowKey,
+    /// What it is now.
+    pub row: Option<Row>,
+}

@@ -1,0 +1,305 @@
+//! The state in memory: persistent maps with structural sharing, so that a copy is a view of one moment and costs nothing.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use ring_types::{
+    ConfigId, Cpu, DeploymentId, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId,
+    Timestamp, TokenId, UserId,
+};
+
+use crate::{
+    Account, ApiToken, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest, Row,
+    Secret,
+};
+
+/// What a node's instances have set aside for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processors.
+    pub cpu: Cpu,
+    /// Memory.
+    pub memory: Memory,
+    /// Live instances.
+    pub instances: u32,
+}
+
+/// Everything the cluster remembers at one moment. `clone` is a view: it shares all its rows.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(crate) revision: Revision,
+    pub(crate) meta: Option<Arc<ClusterMeta>>,
+    pub(crate) namespaces: OrdMap<Name, Arc<Namespace>>,
+    pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    pub(crate) instances: OrdMap<InstanceId, Arc<Instance>>,
+    pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
+    pub(crate) secrets: OrdMap<SecretId, Arc<Secret>>,
+    pub(crate) configs: OrdMap<ConfigId, Arc<Config>>,
+    pub(crate) users: OrdMap<UserId, Arc<Account>>,
+    pub(crate) tokens: OrdMap<TokenId, Arc<ApiToken>>,
+    pub(crate) join_tokens: OrdMap<JoinTokenId, Arc<JoinToken>>,
+    pub(crate) members: OrdMap<MemberId, Arc<Member>>,
+    pub(crate) events: OrdMap<(DeploymentId, u64), Arc<Event>>,
+    pub(crate) requests: OrdMap<Revision, Arc<PastRequest>>,
+    // Indexes: derived from the rows above, never stored.
+    pub(crate) request_ids: OrdMap<RequestId, Revision>,
+    pub(crate) deployment_names: OrdSet<(Name, Name, DeploymentId)>,
+    pub(crate) deployment_instances: OrdSet<(DeploymentId, InstanceId)>,
+    pub(crate) node_instances: OrdSet<(NodeId, InstanceId)>,
+    pub(crate) usage: OrdMap<NodeId, Usage>,
+    pub(crate) secret_names: OrdMap<(Name, Name), SecretId>,
+    pub(crate) config_names: OrdMap<(Name, Name), ConfigId>,
+    pub(crate) user_names: OrdMap<Name, UserId>,
+    pub(crate) token_hashes: OrdMap<[u8; 32], TokenId>,
+    pub(crate) replacements: OrdSet<(DeploymentId, DeploymentId)>,
+}
+
+/// Why rows are not a state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Two rows have the same key.
+    #[error("the row {0} is there twice")]
+    Duplicate(String),
+}
+
+impl State {
+    /// Builds a state from stored rows.
+    ///
+    /// # Errors
+    /// [`LoadError`] when they contradict each other.
+    pub fn from_rows(revision: Revision, rows: impl IntoIterator<Item = Row>) -> Result<Self, LoadError> {
+        let mut state = Self::default();
+        for row in rows {
+            let key = row.key();
+            if state.put(row) {
+                return Err(LoadError::Duplicate(format!("{key:?}")));
+            }
+        }
+        state.revision = revision;
+        Ok(state)
+    }
+
+    /// Every row, table by table, in key order: what a snapshot has and what the digest is taken of.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let meta = self.meta.iter().cloned().map(Row::Meta);
+        meta.chain(self.namespaces.values().cloned().map(Row::Namespace))
+            .chain(self.deployments.values().cloned().map(Row::Deployment))
+            .chain(self.instances.values().cloned().map(Row::Instance))
+            .chain(self.nodes.values().cloned().map(Row::Node))
+            .chain(self.secrets.values().cloned().map(Row::Secret))
+            .chain(self.configs.values().cloned().map(Row::Config))
+            .chain(self.users.values().cloned().map(Row::User))
+            .chain(self.tokens.values().cloned().map(Row::Token))
+            .chain(self.join_tokens.values().cloned().map(Row::JoinToken))
+            .chain(self.members.values().cloned().map(Row::Member))
+            .chain(self.events.values().cloned().map(Row::Event))
+            .chain(self.requests.values().cloned().map(Row::Request))
+    }
+
+    /// Index of the last entry that is part of this.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The cluster as a whole; None before the first entry.
+    pub fn meta(&self) -> Option<&Arc<ClusterMeta>> {
+        self.meta.as_ref()
+    }
+
+    /// Time of the latest entry.
+    pub fn clock(&self) -> Timestamp {
+        self.meta.as_ref().map_or(Timestamp(0), |m| m.clock)
+    }
+
+    /// A namespace.
+    pub fn namespace(&self, name: &Name) -> Option<&Arc<Namespace>> {
+        self.namespaces.get(name)
+    }
+
+    /// All namespaces by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.namespaces.values()
+    }
+
+    /// A deployment.
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Arc<Deployment>> {
+        self.deployments.get(&id)
+    }
+
+    /// All deployments by id.
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments.values()
+    }
+
+    /// The deployment that stands for a name: the newest one that is not being deleted.
+    pub fn deployment_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Deployment>> {
+        self.deployments_named(namespace, name).filter(|d| !d.deleting).max_by_key(|d| (d.created_at, d.version))
+    }
+
+    /// Every record of a name, those being deleted too.
+    pub fn deployments_named(&self, namespace: &Name, name: &Name) -> impl Iterator<Item = &Arc<Deployment>> {
+        let id = |bytes| DeploymentId(uuid_from(bytes));
+        let from = (namespace.clone(), name.clone(), id(0));
+        let to = (namespace.clone(), name.clone(), id(u128::MAX));
+        self.deployment_names.range(from..=to).filter_map(|(_, _, id)| self.deployments.get(id))
+    }
+
+    /// Every deployment of a namespace, those being deleted too, by name.
+    pub fn deployments_in(&self, namespace: &Name) -> impl Iterator<Item = &Arc<Deployment>> {
+        let wanted = namespace.clone();
+        let entries = self.deployment_names.iter().skip_while({
+            let wanted = wanted.clone();
+            move |(ns, ..)| *ns < wanted
+        });
+        entries.take_while(move |(ns, ..)| *ns == wanted).filter_map(|(_, _, id)| self.deployments.get(id))
+    }
+
+    /// Deployments that take the place of `old`.
+    pub fn replacements_of(&self, old: DeploymentId) -> impl Iterator<Item = DeploymentId> + '_ {
+        let id = |bytes| DeploymentId(uuid_from(bytes));
+        self.replacements.range((old, id(0))..=(old, id(u128::MAX))).map(|(_, new)| *new)
+    }
+
+    /// An instance.
+    pub fn instance(&self, id: InstanceId) -> Option<&Arc<Instance>> {
+        self.instances.get(&id)
+    }
+
+    /// All instances by id.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.values()
+    }
+
+    /// Instances of a deployment by id.
+    pub fn instances_of(&self, deployment: DeploymentId) -> impl Iterator<Item = &Arc<Instance>> {
+        let id = |bytes| InstanceId(uuid_from(bytes));
+        let range = (deployment, id(0))..=(deployment, id(u128::MAX));
+        self.deployment_instances.range(range).filter_map(|(_, id)| self.instances.get(id))
+    }
+
+    /// Instances of a node by id.
+    pub fn instances_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Instance>> {
+        let id = |bytes| InstanceId(uuid_from(bytes));
+        let range = (node, id(0))..=(node, id(u128::MAX));
+        self.node_instances.range(range).filter_map(|(_, id)| self.instances.get(id))
+    }
+
+    /// What is set aside on a node.
+    pub fn usage(&self, node: NodeId) -> Usage {
+        self.usage.get(&node).copied().unwrap_or_default()
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// All nodes by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Nodes by id, from the first one after `id` on and around: the beginning of a sample.
+    pub fn nodes_from(&self, id: NodeId) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.range(id..).chain(self.nodes.range(..id)).map(|(_, node)| node)
+    }
+
+    /// A secret.
+    pub fn secret(&self, id: SecretId) -> Option<&Arc<Secret>> {
+        self.secrets.get(&id)
+    }
+
+    /// A secret by name.
+    pub fn secret_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Secret>> {
+        self.secret_names.get(&(namespace.clone(), name.clone())).and_then(|id| self.secrets.get(id))
+    }
+
+    /// All secrets by id.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        self.secrets.values()
+    }
+
+    /// A config.
+    pub fn config(&self, id: ConfigId) -> Option<&Arc<Config>> {
+        self.configs.get(&id)
+    }
+
+    /// A config by name.
+    pub fn config_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Config>> {
+        self.config_names.get(&(namespace.clone(), name.clone())).and_then(|id| self.configs.get(id))
+    }
+
+    /// All configs by id.
+    pub fn configs(&self) -> impl Iterator<Item = &Arc<Config>> {
+        self.configs.values()
+    }
+
+    /// An account.
+    pub fn user(&self, id: UserId) -> Option<&Arc<Account>> {
+        self.users.get(&id)
+    }
+
+    /// An account by login name.
+    pub fn user_named(&self, name: &Name) -> Option<&Arc<Account>> {
+        self.user_names.get(name).and_then(|id| self.users.get(id))
+    }
+
+    /// All accounts by id.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.users.values()
+    }
+
+    /// A token.
+    pub fn token(&self, id: TokenId) -> Option<&Arc<ApiToken>> {
+        self.tokens.get(&id)
+    }
+
+    /// The token of a hash; whether it is expired is for the caller to say.
+    pub fn token_hashed(&self, hash: &[u8; 32]) -> Option<&Arc<ApiToken>> {
+        self.token_hashes.get(hash).and_then(|id| self.tokens.get(id))
+    }
+
+    /// All tokens by id.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<ApiToken>> {
+        self.tokens.values()
+    }
+
+    /// A join token.
+    pub fn join_token(&self, id: JoinTokenId) -> Option<&Arc<JoinToken>> {
+        self.join_tokens.get(&id)
+    }
+
+    /// All join tokens by id.
+    pub fn join_tokens(&self) -> impl Iterator<Item = &Arc<JoinToken>> {
+        self.join_tokens.values()
+    }
+
+    /// A control node.
+    pub fn member(&self, id: MemberId) -> Option<&Arc<Member>> {
+        self.members.get(&id)
+    }
+
+    /// All control nodes by id, removed ones too.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.values()
+    }
+
+    /// Events of a deployment, oldest first.
+    pub fn events(&self, deployment: DeploymentId) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
+        self.events.range((deployment, 0)..=(deployment, u64::MAX)).map(|(_, event)| event)
+    }
+
+    /// What a request was answered.
+    pub fn past_request(&self, id: RequestId) -> Option<&Arc<PastRequest>> {
+        self.request_ids.get(&id).and_then(|revision| self.requests.get(revision))
+    }
+}
+
+pub(crate) fn uuid_from(bytes: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(bytes)
+}
