@@ -11,6 +11,10 @@ impl State {
     pub(crate) fn put(&mut self, row: Row) -> bool {
         match row {
             Row::Meta(o) => self.meta.replace(o).is_some(),
+            Row::Clock(o) => {
+                self.clock = o;
+                false
+            }
             Row::Namespace(o) => self.namespaces.insert(o.name.clone(), o).is_some(),
             Row::Deployment(o) => {
                 self.deployment_names.insert((o.spec.namespace.clone(), o.spec.name.clone(), o.id));
@@ -57,6 +61,7 @@ impl State {
     pub(crate) fn delete(&mut self, key: &RowKey) {
         match key {
             RowKey::Meta => self.meta = None,
+            RowKey::Clock => self.clock = crate::Clock::default(),
             RowKey::Namespace(name) => drop(self.namespaces.remove(name)),
             RowKey::Deployment(id) => {
                 if let Some(o) = self.deployments.remove(id) {

@@ -18,8 +18,8 @@ pub use command::{
     PlacementNote, UserUpdate,
 };
 pub use object::{
-    Account, ApiToken, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
-    MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};

@@ -18,16 +18,21 @@ pub struct ClusterMeta {
     pub cluster: ClusterId,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Time of the latest entry; never goes back.
-    pub clock: Timestamp,
     /// The id the next control node gets.
     pub next_member: MemberId,
-    /// The number the next event gets.
-    pub next_event: u64,
     /// Certificate of the cluster's authority, PEM.
     pub ca_certificate: String,
     /// Key of the authority, encrypted with the cluster's secret key.
     pub ca_key_sealed: Vec<u8>,
+}
+
+/// What changes with every entry; a row of its own because it is written so often. There is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Time of the latest entry; never goes back.
+    pub now: Timestamp,
+    /// The number the next event gets.
+    pub next_event: u64,
 }
 
 /// A namespace.

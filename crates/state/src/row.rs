@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ring_types::{ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId};
 
 use crate::{
-    Account, ApiToken, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest, Secret,
+    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
+    Secret,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -26,11 +27,12 @@ pub enum Table {
     Member = 11,
     Event = 12,
     Request = 13,
+    Clock = 14,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -44,6 +46,7 @@ impl Table {
         Self::Member,
         Self::Event,
         Self::Request,
+        Self::Clock,
     ];
 
     /// The table of a number.
@@ -71,6 +74,7 @@ pub enum RowKey {
     Event(DeploymentId, u64),
     /// By the entry that answered it, so that the oldest comes first.
     Request(Revision),
+    Clock,
 }
 
 impl RowKey {
@@ -90,6 +94,7 @@ impl RowKey {
             Self::Member(_) => Table::Member,
             Self::Event(..) => Table::Event,
             Self::Request(_) => Table::Request,
+            Self::Clock => Table::Clock,
         }
     }
 }
@@ -111,6 +116,7 @@ pub enum Row {
     Member(Arc<Member>),
     Event(Arc<Event>),
     Request(Arc<PastRequest>),
+    Clock(Clock),
 }
 
 impl Row {
@@ -130,6 +136,7 @@ impl Row {
             Self::Member(o) => RowKey::Member(o.id),
             Self::Event(o) => RowKey::Event(o.deployment, o.id),
             Self::Request(o) => RowKey::Request(o.revision),
+            Self::Clock(_) => RowKey::Clock,
         }
     }
 }

@@ -9,8 +9,8 @@ use ring_types::{
 };
 
 use crate::{
-    Account, ApiToken, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest, Row,
-    Secret,
+    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
+    Row, Secret,
 };
 
 /// What a node's instances have set aside for them.
@@ -28,6 +28,7 @@ pub struct Usage {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(crate) revision: Revision,
+    pub(crate) clock: Clock,
     pub(crate) meta: Option<Arc<ClusterMeta>>,
     pub(crate) namespaces: OrdMap<Name, Arc<Namespace>>,
     pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
@@ -94,6 +95,7 @@ impl State {
             .chain(self.members.values().cloned().map(Row::Member))
             .chain(self.events.values().cloned().map(Row::Event))
             .chain(self.requests.values().cloned().map(Row::Request))
+            .chain(std::iter::once(Row::Clock(self.clock)))
     }
 
     /// Index of the last entry that is part of this.
@@ -108,7 +110,7 @@ impl State {
 
     /// Time of the latest entry.
     pub fn clock(&self) -> Timestamp {
-        self.meta.as_ref().map_or(Timestamp(0), |m| m.clock)
+        self.clock.now
     }
 
     /// A namespace.
