@@ -1,1 +1,164 @@
-//! One entry changes the state.
+//! One entry changes the state. A refused command changes nothing but the clock and the memory of the request.
+
+// Every command answers in the same shape, those that cannot be refused too.
+#![allow(clippy::unnecessary_wraps)]
+
+mod access;
+mod cluster;
+mod deployments;
+mod instances;
+mod plan;
+mod records;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ring_types::{DeploymentId, InstanceId, NodeId, RequestId, Revision, Timestamp};
+
+use crate::{
+    Applied, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row, RowChange, RowKey,
+    State, limits,
+};
+
+type Done = Result<Reply, Refusal>;
+
+impl State {
+    /// Applies the entry at `index`. The same request again changes nothing and gets the answer of the first time.
+    pub fn apply(&mut self, index: Revision, entry: &Entry) -> Applied {
+        if entry.request != RequestId::NONE
+            && let Some(past) = self.past_request(entry.request).cloned()
+        {
+            self.revision = index;
+            return Applied { revision: past.revision, reply: past.reply.clone(), rows: Vec::new() };
+        }
+        let before = self.clone();
+        let mut tx = Tx::begin(self, index, entry.at);
+        let reply = match tx.run(&entry.command) {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                *tx.state = before;
+                tx.changed.clear();
+                tx.tick();
+                Reply::Refused(refusal)
+            }
+        };
+        tx.remember(entry.request, &reply);
+        let rows = tx.rows();
+        self.revision = index;
+        Applied { revision: index, reply, rows }
+    }
+}
+
+/// One entry under way: what it has changed so far.
+struct Tx<'a> {
+    state: &'a mut State,
+    revision: Revision,
+    at: Timestamp,
+    changed: BTreeSet<RowKey>,
+}
+
+impl<'a> Tx<'a> {
+    fn begin(state: &'a mut State, revision: Revision, at: Timestamp) -> Self {
+        let at = at.max(state.clock.now);
+        let mut tx = Self { state, revision, at, changed: BTreeSet::new() };
+        tx.tick();
+        tx
+    }
+
+    fn tick(&mut self) {
+        let clock = Clock { now: self.at, ..self.state.clock };
+        self.put(Row::Clock(clock));
+    }
+
+    fn run(&mut self, command: &Command) -> Done {
+        match command {
+            Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
+            Command::Apply { deployments, force } => self.apply_deployments(deployments, *force),
+            Command::DeleteDeployments { ids } => self.delete_deployments(ids),
+            Command::Prune { namespace, all } => self.prune(namespace, *all),
+            Command::CreateNamespace { name } => self.create_namespace(name),
+            Command::DeleteNamespace { name } => self.delete_namespace(name),
+            Command::PutSecret { id, namespace, name, sealed, create } => self.put_secret(*id, namespace, name, sealed, *create),
+            Command::DeleteSecret { id, force } => self.delete_secret(*id, *force),
+            Command::PutConfig { id, namespace, name, data, labels, create } => {
+                self.put_config(*id, (namespace, name), data, labels, *create)
+            }
+            Command::DeleteConfig { id, force } => self.delete_config(*id, *force),
+            Command::CreateUser { id, username, password_hash, role } => self.create_user(*id, username, password_hash, *role),
+            Command::UpdateUser(update) => self.update_user(update),
+            Command::DeleteUser { id } => self.delete_user(*id),
+            Command::CreateToken(token) => self.create_token(token),
+            Command::RevokeTokens { ids } => self.revoke_tokens(ids),
+            Command::CreateJoinToken(token) => self.create_join_token(token),
+            Command::RevokeJoinToken { id } => self.revoke_join_token(*id),
+            Command::EnrolNode(enrol) => self.enrol_node(enrol),
+            Command::EnrolMember(enrol) => self.enrol_member(enrol),
+            Command::UpdateMember { id, address, api_address } => self.update_member(*id, address, api_address),
+            Command::ActivateMember { id } => self.activate_member(*id),
+            Command::RemoveMember { id } => self.remove_member(*id),
+            Command::RegisterNode { node, boot, info } => self.register_node(*node, *boot, info),
+            Command::SetNodeStatus { changes } => self.set_node_status(changes),
+            Command::UpdateNode(update) => self.update_node(update),
+            Command::RemoveNode { node } => self.remove_node(*node),
+            Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
+            Command::Report { node, reports } => self.report(*node, reports),
+            Command::Plan { actions } => self.plan(actions),
+        }
+    }
+
+    fn put(&mut self, row: Row) {
+        self.changed.insert(row.key());
+        self.state.put(row);
+    }
+
+    fn delete(&mut self, key: RowKey) {
+        self.state.delete(&key);
+        self.changed.insert(key);
+    }
+
+    fn put_instance(&mut self, mut instance: Instance) {
+        instance.version = self.revision;
+        self.put(Row::Instance(Arc::new(instance)));
+    }
+
+    /// Records an event; the oldest one of the deployment goes when there are too many.
+    fn event(&mut self, deployment: DeploymentId, level: EventLevel, kind: EventKind, at: EventAt, message: String) {
+        let id = self.state.clock.next_event;
+        self.put(Row::Clock(Clock { next_event: id + 1, ..self.state.clock }));
+        let event = Event { id, deployment, at: self.at, level, kind, message, instance: at.0, node: at.1 };
+        self.put(Row::Event(Arc::new(event)));
+        let kept: Vec<u64> = self.state.events(deployment).map(|e| e.id).collect();
+        let surplus = kept.len().saturating_sub(limits::EVENTS_PER_DEPLOYMENT);
+        for id in &kept[..surplus] {
+            self.delete(RowKey::Event(deployment, *id));
+        }
+    }
+
+    fn remember(&mut self, request: RequestId, reply: &Reply) {
+        if request == RequestId::NONE {
+            return;
+        }
+        let past = PastRequest { id: request, revision: self.revision, reply: reply.clone() };
+        self.put(Row::Request(Arc::new(past)));
+        while self.state.requests.len() > limits::PAST_REQUESTS {
+            let Some((oldest, _)) = self.state.requests.get_min().cloned() else { break };
+            self.delete(RowKey::Request(oldest));
+        }
+    }
+
+    /// The rows as they are after the entry, in key order.
+    fn rows(&self) -> Vec<RowChange> {
+        self.changed.iter().map(|key| RowChange { key: key.clone(), row: self.state.row(key) }).collect()
+    }
+}
+
+/// Which instance and node an event is about.
+struct EventAt(Option<InstanceId>, Option<NodeId>);
+
+impl EventAt {
+    const NOTHING: Self = Self(None, None);
+
+    fn instance(instance: &Instance) -> Self {
+        Self(Some(instance.id), Some(instance.node))
+    }
+}

@@ -156,3 +156,25 @@ fn change(usage: &mut OrdMap<NodeId, Usage>, node: NodeId, edit: impl FnOnce(&mu
         usage.insert(node, value);
     }
 }
+
+impl State {
+    /// The row of a key as it is now.
+    pub fn row(&self, key: &RowKey) -> Option<Row> {
+        match key {
+            RowKey::Meta => self.meta.clone().map(Row::Meta),
+            RowKey::Clock => Some(Row::Clock(self.clock)),
+            RowKey::Namespace(k) => self.namespaces.get(k).cloned().map(Row::Namespace),
+            RowKey::Deployment(k) => self.deployments.get(k).cloned().map(Row::Deployment),
+            RowKey::Instance(k) => self.instances.get(k).cloned().map(Row::Instance),
+            RowKey::Node(k) => self.nodes.get(k).cloned().map(Row::Node),
+            RowKey::Secret(k) => self.secrets.get(k).cloned().map(Row::Secret),
+            RowKey::Config(k) => self.configs.get(k).cloned().map(Row::Config),
+            RowKey::User(k) => self.users.get(k).cloned().map(Row::User),
+            RowKey::Token(k) => self.tokens.get(k).cloned().map(Row::Token),
+            RowKey::JoinToken(k) => self.join_tokens.get(k).cloned().map(Row::JoinToken),
+            RowKey::Member(k) => self.members.get(k).cloned().map(Row::Member),
+            RowKey::Event(deployment, id) => self.events.get(&(*deployment, *id)).cloned().map(Row::Event),
+            RowKey::Request(k) => self.requests.get(k).cloned().map(Row::Request),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A controller's decisions, each checked against the facts: they were made from an older view.
+
+use std::sync::Arc;
+
+use ring_types::{Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, UnknownExit};
+
+use super::{Done, EventAt, Tx};
+use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey};
+
+/// The instance a plan wants.
+struct Wanted {
+    id: InstanceId,
+    slot: u32,
+    attempt: u32,
+    node: ring_types::NodeId,
+    restart: bool,
+}
+
+impl Tx<'_> {
+    pub(super) fn plan(&mut self, actions: &[Action]) -> Done {
+        let done = actions.iter().filter(|action| self.act(action)).count();
+        Ok(Reply::Planned { skipped: (actions.len() - done) as u32 })
+    }
+
+    /// False when the action does not fit the facts.
+    fn act(&mut self, action: &Action) -> bool {
+        match action {
+            Action::CreateInstance { id, deployment, slot, attempt, node, restart } => {
+                let wanted = Wanted { id: *id, slot: *slot, attempt: *attempt, node: *node, restart: *restart };
+                let deployment = self.state.deployment(*deployment).cloned();
+                deployment.is_some_and(|deployment| self.create_instance(&deployment, &wanted))
+            }
+            Action::SetGoal { instance, goal } => self.set_goal(*instance, *goal),
+            Action::LoseInstance { instance } => self.lose_instance(*instance),
+            Action::ForgetInstance { instance } => self.forget_instance(*instance),
+            Action::SetStatus { deployment, .. } => {
+                let deployment = self.state.deployment(*deployment).filter(|d| !d.deleting).cloned();
+                deployment.is_some_and(|deployment| self.set_status(&deployment, action))
+            }
+            Action::NotePlacement(note) => {
+                let deployment = self.state.deployment(note.deployment).cloned();
+                deployment.filter(|d| d.placement_failure != note.failure).is_some_and(|d| {
+                    self.edit_deployment(&d, |d| d.placement_failure.clone_from(&note.failure));
+                    true
+                })
+            }
+            Action::ForgiveRestarts { deployment } => {
+                let deployment = self.state.deployment(*deployment).filter(|d| d.restart_count > 0).cloned();
+                deployment.is_some_and(|d| {
+                    self.edit_deployment(&d, |d| d.restart_count = 0);
+                    true
+                })
+            }
+            Action::ForgetDeployment { deployment } => self.forget_deployment(*deployment),
+        }
+    }
+
+    fn create_instance(&mut self, deployment: &Arc<Deployment>, wanted: &Wanted) -> bool {
+        let Some(node) = self.state.node(wanted.node).cloned() else { return false };
+        let fits = !deployment.deleting
+            && wanted.slot < deployment.spec.wanted()
+            && self.state.instance(wanted.id).is_none()
+            && self.slot_is_free(deployment, wanted)
+            && self.node_can_take(&node, deployment);
+        if !fits {
+            return false;
+        }
+        let instance = Instance {
+            id: wanted.id,
+            deployment: deployment.id,
+            slot: wanted.slot,
+            attempt: wanted.attempt,
+            node: node.id,
+            claim: None,
+            generation: Generation(1),
+            goal: Goal::Run,
+            state: InstanceState::Assigned,
+            address: None,
+            image_digest: None,
+            created_at: self.at,
+            started_at: None,
+            exit: None,
+            version: self.revision,
+        };
+        let message = format!("assigned to {}", node.name);
+        let place = EventAt::instance(&instance);
+        self.put_instance(instance);
+        self.event(deployment.id, EventLevel::Info, EventKind::InstanceAssigned, place, message);
+        if wanted.restart
+            && let Some(now) = self.state.deployment(deployment.id).cloned()
+        {
+            self.edit_deployment(&now, |d| d.restart_count += 1);
+        }
+        true
+    }
+
+    /// No other instance of the slot may run; and a job is never executed again once an attempt of it may have run.
+    fn slot_is_free(&self, deployment: &Deployment, wanted: &Wanted) -> bool {
+        let mut others = self.state.instances_of(deployment.id).filter(|i| i.slot == wanted.slot);
+        match deployment.spec.kind {
+            Kind::Worker => others.all(|i| !i.state.is_live()),
+            Kind::Job => others.all(|i| never_ran(i) || (i.state >= InstanceState::Exited && i.attempt < wanted.attempt)),
+        }
+    }
+
+    /// Placement was decided from an older view: the node must still be there and have room.
+    fn node_can_take(&self, node: &Node, deployment: &Deployment) -> bool {
+        let (cpu, memory) = deployment.spec.resources.reserved();
+        let used = self.state.usage(node.id);
+        let capacity = node.info.capacity;
+        let runtime = node.info.runtimes.iter().any(|r| r.kind == deployment.spec.runtime && r.problem.is_none());
+        node.status == NodeStatus::Ready
+            && node.schedulable
+            && runtime
+            && used.cpu.0.saturating_add(cpu.0) <= capacity.cpu.0.max(used.cpu.0)
+            && used.memory.0.saturating_add(memory.0) <= capacity.memory.0.max(used.memory.0)
+    }
+
+    fn set_goal(&mut self, id: InstanceId, goal: Goal) -> bool {
+        let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal).cloned() else { return false };
+        let generation = instance.generation.next();
+        self.put_instance(Instance { generation, goal, ..Instance::clone(&instance) });
+        true
+    }
+
+    fn lose_instance(&mut self, id: InstanceId) -> bool {
+        let lost = |i: &&Arc<Instance>| i.state.is_live() && self.node_is_gone(i);
+        let Some(instance) = self.state.instance(id).filter(lost).cloned() else { return false };
+        self.lose(&instance, UnknownExit::NodeLost);
+        true
+    }
+
+    /// A node that is lost or removed; one that registered again since is not.
+    fn node_is_gone(&self, instance: &Instance) -> bool {
+        self.state.node(instance.node).is_none_or(|n| n.status == NodeStatus::Lost)
+    }
+
+    fn forget_instance(&mut self, id: InstanceId) -> bool {
+        let Some(instance) = self.state.instance(id) else { return false };
+        let cannot_tell = self.node_is_gone(instance) && instance.goal == Goal::Remove;
+        if instance.state != InstanceState::Removed && !cannot_tell {
+            return false;
+        }
+        self.delete(RowKey::Instance(id));
+        true
+    }
+
+    fn set_status(&mut self, current: &Arc<Deployment>, action: &Action) -> bool {
+        let Action::SetStatus { status, reason, message, conditions, exit, .. } = action else { return false };
+        let mut changed = Deployment::clone(current);
+        changed.status = *status;
+        changed.reason.clone_from(reason);
+        changed.message.clone_from(message);
+        changed.conditions.clone_from(conditions);
+        changed.exit.clone_from(exit);
+        if changed == **current {
+            return false;
+        }
+        let moved = changed.status != current.status;
+        let text = if message.is_empty() {
+            format!("{} -> {status}", current.status)
+        } else {
+            format!("{} -> {status}: {message}", current.status)
+        };
+        self.edit_deployment(current, |d| *d = changed);
+        if moved {
+            let level = match status {
+                s if matches!(s.as_str(), "pending" | "creating" | "running" | "completed") => EventLevel::Info,
+                s if s.is_final() => EventLevel::Error,
+                _ => EventLevel::Warning,
+            };
+            self.event(current.id, level, EventKind::StatusChanged, EventAt::NOTHING, text);
+        }
+        true
+    }
+
+    fn forget_deployment(&mut self, id: ring_types::DeploymentId) -> bool {
+        let going = self.state.deployment(id).is_some_and(|d| d.deleting);
+        if !going || self.state.instances_of(id).next().is_some() {
+            return false;
+        }
+        let events: Vec<u64> = self.state.events(id).map(|e| e.id).collect();
+        for event in events {
+            self.delete(RowKey::Event(id, event));
+        }
+        self.delete(RowKey::Deployment(id));
+        true
+    }
+}
+
+/// It is certain that this instance never started and never will.
+fn never_ran(instance: &Instance) -> bool {
+    let outcome = instance.exit.as_deref().map(|e| &e.outcome);
+    let not_started = matches!(outcome, Some(Outcome::NotStarted { cause, .. }) if *cause != StartFailure::Cancelled || instance.goal > Goal::Run);
+    instance.state >= InstanceState::Exited && not_started
+}

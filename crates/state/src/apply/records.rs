@@ -1,0 +1,123 @@
+//! Namespaces, secrets and configs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ring_types::{ConfigId, Name, SecretId, VolumeKind};
+
+use super::{Done, Tx};
+use crate::{Config, Deployment, Namespace, Refusal, Reply, Row, RowKey, Secret};
+
+impl Tx<'_> {
+    pub(super) fn ensure_namespace(&mut self, name: &Name) {
+        if self.state.namespace(name).is_none() {
+            let namespace = Namespace { name: name.clone(), created_at: self.at, version: self.revision };
+            self.put(Row::Namespace(Arc::new(namespace)));
+        }
+    }
+
+    pub(super) fn create_namespace(&mut self, name: &Name) -> Done {
+        if self.state.namespace(name).is_some() {
+            return Err(Refusal::conflict(format!("namespace '{name}' exists already")));
+        }
+        self.ensure_namespace(name);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn delete_namespace(&mut self, name: &Name) -> Done {
+        if self.state.namespace(name).is_none() {
+            return Err(Refusal::not_found(format!("namespace '{name}'")));
+        }
+        let deployments = self.state.deployments_in(name).count();
+        let secrets = self.state.secrets().filter(|s| s.namespace == *name).count();
+        let configs = self.state.configs().filter(|c| c.namespace == *name).count();
+        if deployments + secrets + configs > 0 {
+            let message = format!(
+                "namespace '{name}' still has {deployments} deployments, {secrets} secrets and {configs} configs; delete those first"
+            );
+            return Err(Refusal::conflict(message));
+        }
+        self.delete(RowKey::Namespace(name.clone()));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_secret(&mut self, id: SecretId, namespace: &Name, name: &Name, sealed: &[u8], create: bool) -> Done {
+        let current = self.state.secret_named(namespace, name).cloned();
+        match &current {
+            Some(_) if create => return Err(Refusal::conflict(format!("secret '{namespace}/{name}' exists already"))),
+            // The value is sealed for one identity: under another it could never be opened.
+            Some(secret) if secret.id != id => {
+                return Err(Refusal::conflict(format!("secret '{namespace}/{name}' was changed by somebody else; try again")));
+            }
+            _ => {}
+        }
+        self.ensure_namespace(namespace);
+        let secret = Secret {
+            id,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            sealed: sealed.to_vec(),
+            created_at: current.map_or(self.at, |s| s.created_at),
+            updated_at: self.at,
+            version: self.revision,
+        };
+        self.put(Row::Secret(Arc::new(secret)));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn delete_secret(&mut self, id: SecretId, force: bool) -> Done {
+        let secret = self.state.secret(id).cloned().ok_or_else(|| Refusal::not_found(format!("secret '{id}'")))?;
+        let uses = |d: &&Arc<Deployment>| !d.deleting && d.spec.secret_refs().contains(&secret.name.as_str());
+        let user = self.state.deployments_in(&secret.namespace).find(uses).map(|d| d.spec.name.clone());
+        if let Some(user) = user.filter(|_| !force) {
+            let message =
+                format!("secret '{}/{}' is used by deployment '{user}'; use force to delete it", secret.namespace, secret.name);
+            return Err(Refusal::conflict(message));
+        }
+        self.delete(RowKey::Secret(id));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_config(
+        &mut self,
+        id: ConfigId,
+        (namespace, name): (&Name, &Name),
+        data: &BTreeMap<String, String>,
+        labels: &BTreeMap<String, String>,
+        create: bool,
+    ) -> Done {
+        let current = self.state.config_named(namespace, name).cloned();
+        if create && current.is_some() {
+            return Err(Refusal::conflict(format!("config '{namespace}/{name}' exists already")));
+        }
+        self.ensure_namespace(namespace);
+        let config = Config {
+            id: current.as_ref().map_or(id, |c| c.id),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            data: data.clone(),
+            labels: labels.clone(),
+            created_at: current.map_or(self.at, |c| c.created_at),
+            updated_at: self.at,
+            version: self.revision,
+        };
+        self.put(Row::Config(Arc::new(config)));
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn delete_config(&mut self, id: ConfigId, force: bool) -> Done {
+        let config = self.state.config(id).cloned().ok_or_else(|| Refusal::not_found(format!("config '{id}'")))?;
+        let mounts = |d: &&Arc<Deployment>| {
+            let mut volumes = d.spec.volumes.iter();
+            !d.deleting && volumes.any(|v| v.kind == VolumeKind::Config && v.source == config.name.as_str())
+        };
+        let user = self.state.deployments_in(&config.namespace).find(mounts).map(|d| d.spec.name.clone());
+        if let Some(user) = user.filter(|_| !force) {
+            let message =
+                format!("config '{}/{}' is used by deployment '{user}'; use force to delete it", config.namespace, config.name);
+            return Err(Refusal::conflict(message));
+        }
+        self.delete(RowKey::Config(id));
+        Ok(Reply::Done)
+    }
+}
