@@ -114,12 +114,11 @@ impl State {
 
     fn put_instance(&mut self, new: std::sync::Arc<Instance>) -> bool {
         let old = self.instances.insert(new.id, new.clone());
-        match &old {
-            Some(old) => self.account(&old.clone(), false),
-            None => {
-                self.deployment_instances.insert((new.deployment, new.id));
-                self.node_instances.insert((new.node, new.id));
-            }
+        if let Some(old) = &old {
+            self.account(old, false);
+        } else {
+            self.deployment_instances.insert((new.deployment, new.id));
+            self.node_instances.insert((new.node, new.id));
         }
         self.account(&new, true);
         old.is_some()

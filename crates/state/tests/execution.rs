@@ -1,0 +1,158 @@
+//! At most one execution, and no exit status lost or invented, as far as the state can guarantee it.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{World, deployment_id, instance_id, job, worker};
+use ring_state::{Action, Command, EventKind, Reply};
+use ring_types::{Goal, InstanceState, NodeStatus, Outcome, StartFailure, UnknownExit};
+
+#[test]
+fn a_claim_needs_the_right_node_and_the_current_epoch() {
+    let mut world = World::new();
+    let (a, b) = (world.node(1), world.node(2));
+    let (id, _) = world.apply(1, job("j"));
+    assert_eq!(world.create(1, id, a), 0);
+    assert!(!world.claim(b, 1, 1), "bound to another node");
+    assert!(!world.claim(a, 0, 1), "an older registration");
+    assert!(world.claim(a, 1, 1));
+    assert!(world.claim(a, 1, 1), "asking twice is harmless");
+    assert_eq!(world.register(a, 2).0, 2);
+    assert!(!world.claim(a, 1, 1), "the agent was started again since");
+    assert!(world.claim(a, 2, 1), "the new run of the agent takes its own claim up again");
+}
+
+#[test]
+fn nobody_claims_what_is_to_be_stopped() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, node);
+    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Stop }]);
+    assert!(!world.claim(node, 1, 1));
+}
+
+#[test]
+fn a_job_is_not_started_again_once_it_may_have_run() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, job("j"));
+    assert_eq!(world.create(1, id, node), 0);
+    assert_eq!(world.create(2, id, node), 1, "a second one beside the first");
+    world.claim(node, 1, 1);
+    world.report(node, 1, InstanceState::Running, None);
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Code(7)));
+    assert_eq!(world.create(2, id, node), 1, "after an execution");
+}
+
+#[test]
+fn a_job_that_certainly_never_started_may_be_bound_again() {
+    let mut world = World::new();
+    let (a, b) = (world.node(1), world.node(2));
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, a);
+    world.lose_node(a, 1);
+    assert_eq!(world.plan(vec![Action::LoseInstance { instance: instance_id(1) }]), 0);
+    let exit = world.instance(1).exit.clone().unwrap();
+    assert!(matches!(exit.outcome, Outcome::NotStarted { cause: StartFailure::NodeGone, .. }));
+    assert_eq!(world.create(2, id, b), 0);
+    assert!(!world.claim(a, 1, 1), "the lost node's claim comes too late");
+}
+
+#[test]
+fn a_lost_job_is_corrected_when_the_truth_arrives() {
+    let mut world = World::new();
+    let (a, b) = (world.node(1), world.node(2));
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, a);
+    world.claim(a, 1, 1);
+    world.report(a, 1, InstanceState::Running, None);
+    world.lose_node(a, 1);
+    world.plan(vec![Action::LoseInstance { instance: instance_id(1) }]);
+    assert_eq!(world.instance(1).exit.as_ref().unwrap().outcome, Outcome::Unknown(UnknownExit::NodeLost));
+    assert_eq!(world.create(2, id, b), 1, "it may have run: never again");
+    world.register(a, 1);
+    world.report(a, 1, InstanceState::Running, None);
+    assert_eq!(world.instance(1).state, InstanceState::Lost, "a state never goes back");
+    world.report(a, 1, InstanceState::Exited, Some(Outcome::Code(3)));
+    assert_eq!(world.instance(1).exit.as_ref().unwrap().outcome, Outcome::Code(3));
+    assert!(world.state.events(id).any(|e| e.kind == EventKind::ExitCorrected));
+    world.report(a, 1, InstanceState::Exited, Some(Outcome::Code(0)));
+    assert_eq!(world.instance(1).exit.as_ref().unwrap().outcome, Outcome::Code(3), "the truth is told once");
+}
+
+#[test]
+fn a_report_of_another_node_or_without_a_claim_is_dropped() {
+    let mut world = World::new();
+    let (a, b) = (world.node(1), world.node(2));
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, a);
+    world.report(a, 1, InstanceState::Exited, Some(Outcome::Code(0)));
+    assert_eq!(world.instance(1).state, InstanceState::Assigned, "nobody claimed it, so nobody ran it");
+    world.claim(a, 1, 1);
+    world.report(b, 1, InstanceState::Exited, Some(Outcome::Code(0)));
+    assert_eq!(world.instance(1).state, InstanceState::Claimed);
+    world.report(a, 1, InstanceState::Exited, None);
+    assert_eq!(world.instance(1).state, InstanceState::Claimed, "an end has to say how");
+}
+
+#[test]
+fn a_worker_slot_has_one_live_instance_and_counts_restarts() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, worker("w", 1));
+    world.create(1, id, node);
+    assert_eq!(world.create(2, id, node), 1);
+    world.claim(node, 1, 1);
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Code(1)));
+    let again = Action::CreateInstance { id: instance_id(2), deployment: id, slot: 0, attempt: 2, node, restart: true };
+    assert_eq!(world.plan(vec![again]), 0);
+    assert_eq!(world.state.deployment(id).unwrap().restart_count, 1);
+    let outside = Action::CreateInstance { id: instance_id(3), deployment: id, slot: 1, attempt: 1, node, restart: false };
+    assert_eq!(world.plan(vec![outside]), 1, "beyond the replicas");
+}
+
+#[test]
+fn placement_is_checked_again_against_what_is_free() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let mut spec = worker("w", 3);
+    spec.resources.requests.memory = Some(ring_types::Memory(5 << 30));
+    let (id, _) = world.apply(1, spec);
+    let create = |n, slot| Action::CreateInstance { id: instance_id(n), deployment: id, slot, attempt: 1, node, restart: false };
+    assert_eq!(world.plan(vec![create(1, 0), create(2, 1)]), 1, "8 GiB hold one of 5 GiB");
+    world.claim(node, 1, 1);
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Code(0)));
+    assert_eq!(world.plan(vec![create(2, 1)]), 0, "its memory is free again");
+}
+
+#[test]
+fn a_lost_node_comes_back_by_registering_only() {
+    let mut world = World::new();
+    let node = world.node(1);
+    world.lose_node(node, 1);
+    let change = ring_state::NodeChange { node, epoch: ring_types::Epoch(2), status: NodeStatus::Ready };
+    world.run(Command::SetNodeStatus { changes: vec![change] });
+    assert_eq!(world.state.node(node).unwrap().status, NodeStatus::Lost);
+    assert_eq!(world.register(node, 1).0, 3, "the same run of the agent, but a new epoch");
+}
+
+#[test]
+fn a_deployment_goes_when_its_last_instance_has_gone() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, worker("w", 1));
+    world.create(1, id, node);
+    world.claim(node, 1, 1);
+    assert_eq!(world.run(Command::DeleteDeployments { ids: vec![id] }), Reply::Deleted(vec![id]));
+    let forget = || vec![Action::ForgetDeployment { deployment: id }];
+    assert_eq!(world.plan(forget()), 1);
+    assert_eq!(world.plan(vec![Action::ForgetInstance { instance: instance_id(1) }]), 1, "it has not been removed yet");
+    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Remove }]);
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Signal { signal: 15, oom_killed: false }));
+    world.report(node, 1, InstanceState::Removed, None);
+    assert_eq!(world.plan(vec![Action::ForgetInstance { instance: instance_id(1) }]), 0);
+    assert_eq!(world.plan(forget()), 0);
+    assert!(world.state.deployment(deployment_id(1)).is_none());
+    assert_eq!(world.state.events(id).count(), 0);
+}
