@@ -1,5 +1,5 @@
 //! At most one execution, and no exit status lost or invented, as far as the state can guarantee it.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What clients ask for: applying, repeating, conflicts, admission, rows.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

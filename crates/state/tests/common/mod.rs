@@ -1,5 +1,6 @@
 //! A cluster in miniature: a state and the shortest way to give it entries.
-#![allow(dead_code, missing_docs, unreachable_pub)] // Each test binary uses a part.
+// Each test binary uses a part of this; a failed unwrap fails the test.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
