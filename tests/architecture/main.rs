@@ -1,0 +1,9 @@
+//! The walls of `docs/architecture.md`, as far as a machine can see them.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod sources;
+
+mod edges;
+mod purity;
+mod size;
+mod words;
