@@ -1,0 +1,66 @@
+//! Log entries.
+
+use ring_state::{
+    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate, PlacementNote, UserUpdate,
+};
+
+message! {
+    Entry => Entry { at, request, command }
+    Bootstrap => Bootstrap {
+        cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
+    }
+    ApplyDeployment => ApplyDeployment { id, spec }
+    EnrolNode => EnrolNode { token, node, name, member, labels }
+    EnrolMember => EnrolMember { token, name, address, api_address }
+    UserUpdate => UserUpdate { id, username, password_hash, role }
+    NodeChange => NodeChange { node, epoch, status }
+    NodeUpdate => NodeUpdate { node, labels, schedulable }
+    PlacementNote => PlacementNote { deployment, failure }
+}
+
+oneof! {
+    Command => Command in command {
+        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode }
+        records {
+            Apply { deployments, force },
+            DeleteDeployments { ids },
+            Prune { namespace, all },
+            CreateNamespace { name },
+            DeleteNamespace { name },
+            PutSecret { id, namespace, name, sealed, create },
+            DeleteSecret { id, force },
+            PutConfig { id, namespace, name, data, labels, create },
+            DeleteConfig { id, force },
+            CreateUser { id, username, password_hash, role },
+            DeleteUser { id },
+            RevokeTokens { ids },
+            RevokeJoinToken { id },
+            UpdateMember { id, address, api_address },
+            ActivateMember { id },
+            RemoveMember { id },
+            RegisterNode { node, boot, info },
+            SetNodeStatus { changes },
+            RemoveNode { node },
+            Claim { node, epoch, instances },
+            Report { node, reports },
+            Plan { actions },
+        }
+        tuples {}
+    }
+}
+
+oneof! {
+    Action => Action in action {
+        values { NotePlacement }
+        records {
+            CreateInstance { id, deployment, slot, attempt, node, restart },
+            SetGoal { instance, goal },
+            LoseInstance { instance },
+            ForgetInstance { instance },
+            SetStatus { deployment, status, reason, message, conditions, exit },
+            ForgiveRestarts { deployment },
+            ForgetDeployment { deployment },
+        }
+        tuples {}
+    }
+}

@@ -1,0 +1,58 @@
+//! The objects the cluster remembers.
+
+use ring_state::{
+    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Secret, Unplaced, UnplacedReason,
+};
+use ring_types::{Condition, DeploymentStatus};
+
+message! {
+    ClusterMeta => ClusterMeta { cluster, created_at, next_member, ca_certificate, ca_key_sealed }
+    Clock => Clock { now, next_event }
+    Namespace => Namespace { name, created_at, version }
+    Deployment => Deployment {
+        id, spec, created_at, updated_at, status, reason, message, conditions, restart_count, start_failures, parent, replaces,
+        deleting, exit, image_digest, placement_failure, version,
+    }
+    PlacementFailure => PlacementFailure { missing, reasons }
+    Unplaced => Unplaced { reason, nodes }
+    Instance => Instance {
+        id, deployment, slot, attempt, node, claim, generation, goal, state, address, image_digest, created_at, started_at, exit,
+        version,
+    }
+    Node => Node {
+        id, name, info, labels, status, schedulable, epoch, boot, member, joined_at, status_since, version,
+    }
+    Secret => Secret { id, namespace, name, sealed, created_at, updated_at, version }
+    Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
+    Account => Account { id, username, password_hash, role, created_at, updated_at, version }
+    ApiToken => ApiToken { id, user, name, hash, scopes, namespaces, created_at, expires_at, version }
+    JoinToken => JoinToken { id, hash, role, uses_left, expires_at, revoked, created_at, version }
+    Member => Member { id, name, address, api_address, state, joined_at, version }
+    Event => Event { id, deployment, at, level, kind, message, instance, node }
+    PastRequest => PastRequest { id, revision, reply }
+}
+
+oneof! {
+    UnplacedReason => UnplacedReason in unplaced_reason {
+        values { RuntimeMissing, Constraint, Cpu, Memory, Port }
+        records { NoNodes {}, NotReady {}, Cordoned {}, Full {} }
+        tuples {}
+    }
+}
+
+enumeration! {
+    DeploymentStatus => DeploymentStatus {
+        Pending, Creating, Running, Completed, Failed, Deleted, CrashLoopBackOff, ImagePullBackOff, CreateContainerError,
+        NetworkError, ConfigError, FileSystemError, InsufficientResources, Error,
+    }
+    Condition => Condition { NodeUnreachable, NotPlaced, BackingOff }
+    Role => Role { Viewer, Operator, Admin }
+    JoinRole => JoinRole { Agent, Control }
+    MemberState => MemberState { Joining, Active, Removed }
+    EventLevel => EventLevel { Info, Warning, Error }
+    EventKind => EventKind {
+        Created, Scaled, Deleting, StatusChanged, InstanceAssigned, InstanceStarted, InstanceExited, InstanceLost, ExitCorrected,
+        NotPlaced,
+    }
+}

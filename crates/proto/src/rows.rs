@@ -1,0 +1,93 @@
+//! Rows of the state as bytes: what is written to disk, what a snapshot carries, and what the digest is taken of.
+
+use std::sync::Arc;
+
+use ring_state::{Row, RowKey, State, Table};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{Wire, WireError};
+
+/// The bytes of a key, without its table. Keys of one table sort like their bytes.
+pub fn encode_key(key: &RowKey) -> Vec<u8> {
+    match key {
+        RowKey::Meta | RowKey::Clock => Vec::new(),
+        RowKey::Namespace(name) => name.as_str().as_bytes().to_vec(),
+        RowKey::Deployment(id) => id_key(id.0),
+        RowKey::Instance(id) => id_key(id.0),
+        RowKey::Node(id) => id_key(id.0),
+        RowKey::Secret(id) => id_key(id.0),
+        RowKey::Config(id) => id_key(id.0),
+        RowKey::User(id) => id_key(id.0),
+        RowKey::Token(id) => id_key(id.0),
+        RowKey::JoinToken(id) => id_key(id.0),
+        RowKey::Member(id) => id.0.to_be_bytes().to_vec(),
+        RowKey::Event(deployment, number) => [&deployment.0.into_bytes()[..], &number.to_be_bytes()].concat(),
+        RowKey::Request(revision) => revision.0.to_be_bytes().to_vec(),
+    }
+}
+
+fn id_key(id: Uuid) -> Vec<u8> {
+    id.into_bytes().to_vec()
+}
+
+/// The bytes of a row, without its key and table: the key is a part of what it says.
+pub fn encode_row(row: &Row) -> Vec<u8> {
+    match row {
+        Row::Meta(o) => o.encode(),
+        Row::Namespace(o) => o.encode(),
+        Row::Deployment(o) => o.encode(),
+        Row::Instance(o) => o.encode(),
+        Row::Node(o) => o.encode(),
+        Row::Secret(o) => o.encode(),
+        Row::Config(o) => o.encode(),
+        Row::User(o) => o.encode(),
+        Row::Token(o) => o.encode(),
+        Row::JoinToken(o) => o.encode(),
+        Row::Member(o) => o.encode(),
+        Row::Event(o) => o.encode(),
+        Row::Request(o) => o.encode(),
+        Row::Clock(o) => o.encode(),
+    }
+}
+
+/// The row of some bytes that were stored in `table`.
+///
+/// # Errors
+/// [`WireError`] when they are not a row of that table, or one this release cannot read.
+pub fn decode_row(table: Table, bytes: &[u8]) -> Result<Row, WireError> {
+    Ok(match table {
+        Table::Meta => Row::Meta(decode(bytes)?),
+        Table::Namespace => Row::Namespace(decode(bytes)?),
+        Table::Deployment => Row::Deployment(decode(bytes)?),
+        Table::Instance => Row::Instance(decode(bytes)?),
+        Table::Node => Row::Node(decode(bytes)?),
+        Table::Secret => Row::Secret(decode(bytes)?),
+        Table::Config => Row::Config(decode(bytes)?),
+        Table::User => Row::User(decode(bytes)?),
+        Table::Token => Row::Token(decode(bytes)?),
+        Table::JoinToken => Row::JoinToken(decode(bytes)?),
+        Table::Member => Row::Member(decode(bytes)?),
+        Table::Event => Row::Event(decode(bytes)?),
+        Table::Request => Row::Request(decode(bytes)?),
+        Table::Clock => Row::Clock(Wire::decode(bytes)?),
+    })
+}
+
+fn decode<T: Wire>(bytes: &[u8]) -> Result<Arc<T>, WireError> {
+    T::decode(bytes).map(Arc::new)
+}
+
+/// SHA-256 of everything in a state but its revision: two control nodes that applied the same entries have the same digest.
+pub fn digest(state: &State) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for row in state.rows() {
+        let key = row.key();
+        hash.update([key.table() as u8]);
+        for part in [encode_key(&key), encode_row(&row)] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
+}
