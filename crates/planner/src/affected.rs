@@ -1,0 +1,103 @@
+//! Which deployments have to be looked at when rows change.
+
+use std::collections::BTreeSet;
+
+use ring_state::{Deployment, Instance, Node, RowKey, State};
+use ring_types::{DeploymentId, Name};
+
+use crate::references;
+
+/// Waiting deployments that are looked at when room appears; the rest are found by the next full sweep.
+const WOKEN: usize = 256;
+
+/// Deployments that wait for a node with room, oldest first: what is looked at when a node gets some. A cache of what the
+/// state says, kept so that it need not be searched.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(BTreeSet<DeploymentId>);
+
+impl Waiting {
+    /// Reads the whole state.
+    pub fn of(state: &State) -> Self {
+        Self(state.deployments().filter(|d| waits(d)).map(|d| d.id).collect())
+    }
+
+    fn note(&mut self, id: DeploymentId, state: &State) {
+        if state.deployment(id).is_some_and(|d| waits(d)) {
+            self.0.insert(id);
+        } else {
+            self.0.remove(&id);
+        }
+    }
+}
+
+fn waits(deployment: &Deployment) -> bool {
+    deployment.placement_failure.is_some() && !deployment.deleting
+}
+
+/// The deployments that changes of `keys` from `before` to `state` concern. Keeps `waiting` up to date.
+pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Waiting) -> BTreeSet<DeploymentId> {
+    let mut found = BTreeSet::new();
+    let mut room = false;
+    for key in keys {
+        match key {
+            RowKey::Deployment(id) => {
+                waiting.note(*id, state);
+                with_successors(state, *id, &mut found);
+            }
+            RowKey::Instance(id) => {
+                let (old, new) = (before.instance(*id), state.instance(*id));
+                room |= old.is_some_and(|old| holds(old)) && !new.is_some_and(|new| holds(new));
+                if let Some(instance) = new.or(old) {
+                    with_successors(state, instance.deployment, &mut found);
+                }
+            }
+            RowKey::Node(id) => {
+                let (old, new) = (before.node(*id), state.node(*id));
+                room |= new.is_some_and(|new| old.is_none_or(|old| takes_more(old, new)));
+                found.extend(state.instances_on(*id).map(|instance| instance.deployment));
+            }
+            RowKey::Secret(id) => {
+                let names = before.secret(*id).or_else(|| state.secret(*id));
+                if let Some(secret) = names {
+                    let uses = |d: &Deployment| references::secrets(&d.spec).any(|name| name == secret.name.as_str());
+                    users(state, &secret.namespace, uses, &mut found);
+                }
+            }
+            RowKey::Config(id) => {
+                let names = before.config(*id).or_else(|| state.config(*id));
+                if let Some(config) = names {
+                    let uses = |d: &Deployment| references::configs(&d.spec).any(|name| name == config.name.as_str());
+                    users(state, &config.namespace, uses, &mut found);
+                }
+            }
+            _ => {}
+        }
+    }
+    if room {
+        found.extend(waiting.0.iter().take(WOKEN));
+    }
+    found
+}
+
+/// A deployment, and those that wait for it to end.
+fn with_successors(state: &State, id: DeploymentId, found: &mut BTreeSet<DeploymentId>) {
+    if found.insert(id) {
+        for next in state.replacements_of(id) {
+            with_successors(state, next, found);
+        }
+    }
+}
+
+fn users(state: &State, namespace: &Name, uses: impl Fn(&Deployment) -> bool, found: &mut BTreeSet<DeploymentId>) {
+    found.extend(state.deployments_in(namespace).filter(|d| uses(d)).map(|d| d.id));
+}
+
+/// It counts in its node's usage.
+fn holds(instance: &Instance) -> bool {
+    instance.state <= ring_types::InstanceState::Lost
+}
+
+/// Something in the new row lets instances in that the old one kept out.
+fn takes_more(old: &Node, new: &Node) -> bool {
+    (old.status, old.schedulable) != (new.status, new.schedulable) || old.info != new.info || old.labels != new.labels
+}

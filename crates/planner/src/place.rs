@@ -1,0 +1,139 @@
+//! Placement: which node takes an instance, and when none does, why.
+//!
+//! Filters that can each explain a refusal come first, then a score: spread, then the least loaded. On a large cluster only
+//! a sample is scored, from a place that moves on with every placement ("the power of a few choices"), so that the cost of a
+//! placement does not grow with the number of nodes. That no node fits is only ever said after all have been asked.
+
+mod filter;
+mod own;
+mod refused;
+mod score;
+
+use std::collections::BTreeMap;
+
+use ring_state::{Deployment, Node, State, Usage};
+use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, NetworkMode, NodeId, RuntimeKind};
+
+pub(crate) use own::Own;
+pub(crate) use refused::{Refused, alike};
+use refused::Tally;
+
+/// Nodes of which all are scored; on a larger cluster so many are looked at once one of them fits.
+const SAMPLE: usize = 64;
+/// Nodes that fit, of a larger cluster, that are enough to choose from.
+const ENOUGH: usize = 16;
+
+/// What makes two instances the same to every filter.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Likeness {
+    runtime: RuntimeKind,
+    nodes: Vec<String>,
+    constraints: Vec<Constraint>,
+    cpu: Cpu,
+    memory: Memory,
+}
+
+/// Places the instances of one plan; each placement sees what the ones before it took.
+pub(crate) struct Placer<'a> {
+    state: &'a State,
+    used: BTreeMap<NodeId, Usage>,
+    /// Deployments with published ports that this plan has put on a node.
+    ports: BTreeMap<NodeId, Vec<&'a DeploymentSpec>>,
+    cursor: Option<NodeId>,
+    refused: BTreeMap<Likeness, Refused>,
+}
+
+impl<'a> Placer<'a> {
+    pub(crate) fn new(state: &'a State) -> Self {
+        Self { state, used: BTreeMap::new(), ports: BTreeMap::new(), cursor: None, refused: BTreeMap::new() }
+    }
+
+    /// Chooses a node for one more instance and sets its share aside.
+    pub(crate) fn place(&mut self, deployment: &'a Deployment, own: &mut Own) -> Result<NodeId, Refused> {
+        let likeness = likeness(deployment);
+        // Usage only grows within a plan, so what fitted nowhere still fits nowhere.
+        if let Some(refused) = likeness.as_ref().and_then(|likeness| self.refused.get(likeness)) {
+            return Err(refused.clone());
+        }
+        match self.choose(deployment, own) {
+            Ok(node) => {
+                self.take(node, deployment, own);
+                Ok(node.id)
+            }
+            Err(refused) => {
+                if let Some(likeness) = likeness {
+                    self.refused.insert(likeness, refused.clone());
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    fn choose(&mut self, deployment: &Deployment, own: &Own) -> Result<&'a Node, Refused> {
+        let state = self.state;
+        let count = state.node_count();
+        let sampled = count > SAMPLE;
+        let mut tally = Tally::default();
+        let mut best: Option<(score::Score, &'a Node)> = None;
+        let (mut seen, mut fitting) = (0, 0);
+        let start = if sampled { self.start(count) } else { None };
+        let nodes = state.nodes_from(start.unwrap_or(NodeId(uuid::Uuid::nil())));
+        for node in nodes {
+            if sampled && (fitting >= ENOUGH || (fitting > 0 && seen >= SAMPLE)) {
+                self.cursor = Some(node.id);
+                break;
+            }
+            seen += 1;
+            let usage = self.usage(node.id);
+            if let Some(reason) = self.refuses(node, usage, deployment, own) {
+                tally.add(node, reason, &deployment.spec);
+                continue;
+            }
+            fitting += 1;
+            let score = score::score(node, usage, &deployment.spec, own);
+            if best.as_ref().is_none_or(|(least, _)| score < *least) {
+                best = Some((score, node));
+            }
+        }
+        best.map(|(_, node)| node).ok_or_else(|| tally.refused())
+    }
+
+    /// Where looking begins: where the last placement of this plan stopped, and for the first one at a place that differs
+    /// from plan to plan.
+    fn start(&mut self, count: usize) -> Option<NodeId> {
+        if self.cursor.is_none() {
+            let place = (self.state.revision().0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as usize % count;
+            self.cursor = self.state.nodes().nth(place).map(|node| node.id);
+        }
+        self.cursor
+    }
+
+    fn usage(&self, node: NodeId) -> Usage {
+        self.used.get(&node).copied().unwrap_or_else(|| self.state.usage(node))
+    }
+
+    fn take(&mut self, node: &Node, deployment: &'a Deployment, own: &mut Own) {
+        let mut usage = self.usage(node.id);
+        let (cpu, memory) = deployment.spec.resources.reserved();
+        usage.cpu.0 = usage.cpu.0.saturating_add(cpu.0);
+        usage.memory.0 = usage.memory.0.saturating_add(memory.0);
+        usage.instances += 1;
+        self.used.insert(node.id, usage);
+        if !deployment.spec.ports.is_empty() {
+            self.ports.entry(node.id).or_default().push(&deployment.spec);
+        }
+        own.add(Some(node), node.id, &deployment.spec);
+    }
+}
+
+/// None when the answer depends on more than what is compared.
+fn likeness(deployment: &Deployment) -> Option<Likeness> {
+    let spec = &deployment.spec;
+    if spec.placement.max_per_node.is_some() || spec.network == NetworkMode::Host || !spec.ports.is_empty() {
+        return None;
+    }
+    let (cpu, memory) = spec.resources.reserved();
+    let placement = &spec.placement;
+    let (nodes, constraints) = (placement.nodes.clone(), placement.constraints.clone());
+    Some(Likeness { runtime: spec.runtime, nodes, constraints, cpu, memory })
+}

@@ -1,0 +1,80 @@
+//! What speaks against a node.
+
+use ring_state::{Deployment, Node, UnplacedReason, Usage};
+use ring_types::{DeploymentSpec, InstanceState, NetworkMode, NodeId, NodeStatus, Port};
+
+use super::{Own, Placer};
+
+/// A label of a node; what was set through the API wins over the agent's configuration.
+pub(super) fn label<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.labels.get(key).or_else(|| node.info.labels.get(key)).map(String::as_str)
+}
+
+/// The most instances of one deployment that one node takes.
+fn most_per_node(spec: &DeploymentSpec) -> Option<u32> {
+    if spec.network == NetworkMode::Host { Some(1) } else { spec.placement.max_per_node }
+}
+
+impl Placer<'_> {
+    /// The first thing that speaks against a node, the most lasting first.
+    pub(super) fn refuses(&self, node: &Node, usage: Usage, deployment: &Deployment, own: &Own) -> Option<UnplacedReason> {
+        let spec = &*deployment.spec;
+        reachable(node)
+            .or_else(|| runtime(node, spec))
+            .or_else(|| constraints(node, spec))
+            .or_else(|| (!node.schedulable).then_some(UnplacedReason::Cordoned))
+            .or_else(|| room(node, usage, spec))
+            .or_else(|| most_per_node(spec).filter(|most| own.on(node.id) >= *most).map(|_| UnplacedReason::Full))
+            .or_else(|| self.port_taken(node.id, spec))
+    }
+
+    fn port_taken(&self, node: NodeId, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+        if spec.ports.is_empty() {
+            return None;
+        }
+        let holds = |other: &DeploymentSpec| {
+            let taken = spec.ports.iter().find(|port| other.ports.iter().any(|theirs| clash(port, theirs)));
+            taken.map(|port| UnplacedReason::Port(port.published))
+        };
+        let here = self.ports.get(&node).into_iter().flatten().find_map(|other| holds(other));
+        here.or_else(|| {
+            let running = self.state.instances_on(node).filter(|i| i.state <= InstanceState::Lost);
+            running.filter_map(|i| self.state.deployment(i.deployment)).find_map(|other| holds(&other.spec))
+        })
+    }
+}
+
+fn clash(a: &Port, b: &Port) -> bool {
+    let any = |port: &Port| matches!(port.host_ip.as_str(), "" | "0.0.0.0" | "::");
+    a.published == b.published && a.protocol == b.protocol && (any(a) || any(b) || a.host_ip == b.host_ip)
+}
+
+fn reachable(node: &Node) -> Option<UnplacedReason> {
+    (node.status != NodeStatus::Ready).then_some(UnplacedReason::NotReady)
+}
+
+fn runtime(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+    let usable = node.info.runtimes.iter().any(|report| report.kind == spec.runtime && report.problem.is_none());
+    (!usable).then(|| UnplacedReason::RuntimeMissing(spec.runtime.to_string()))
+}
+
+fn constraints(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+    let placement = &spec.placement;
+    if !placement.nodes.is_empty() && !placement.nodes.iter().any(|name| name == node.name.as_str()) {
+        return Some(UnplacedReason::Constraint(format!("node in {}", placement.nodes.join(", "))));
+    }
+    let broken = placement.constraints.iter().find(|c| (label(node, &c.label) == Some(c.value.as_str())) != c.equal);
+    broken.map(|constraint| UnplacedReason::Constraint(constraint.to_string()))
+}
+
+/// The same sum the state checks the binding with.
+fn room(node: &Node, usage: Usage, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+    let (cpu, memory) = spec.resources.reserved();
+    let gap = |used: u64, wanted: u64, capacity: u64| used.saturating_add(wanted).saturating_sub(capacity.max(used));
+    let cpu_gap = gap(usage.cpu.0, cpu.0, node.info.capacity.cpu.0);
+    let memory_gap = gap(usage.memory.0, memory.0, node.info.capacity.memory.0);
+    if cpu_gap > 0 {
+        return Some(UnplacedReason::Cpu(cpu_gap));
+    }
+    (memory_gap > 0).then_some(UnplacedReason::Memory(memory_gap))
+}

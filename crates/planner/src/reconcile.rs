@@ -1,0 +1,164 @@
+//! One deployment: what is common to workers and jobs, and how a deployment goes.
+
+use ring_state::{Action, Deployment, PlacementFailure, PlacementNote, State};
+use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, OnNodeLoss, Timestamp};
+
+use crate::output::Output;
+use crate::pause::Times;
+use crate::place::{Own, Placer, Refused, alike};
+use crate::references::{self, Missing};
+use crate::view::{self, View};
+use crate::{IdSource, job, worker};
+
+/// A deployment being planned.
+pub(crate) struct Turn<'a, 't> {
+    pub(crate) state: &'a State,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) now: Timestamp,
+    pub(crate) views: Vec<View<'a>>,
+    pub(crate) placer: &'t mut Placer<'a>,
+    pub(crate) ids: &'t mut dyn IdSource,
+    pub(crate) out: &'t mut Output,
+    own: Option<Own>,
+    times: Option<Times>,
+}
+
+/// Something that keeps instances from being made.
+pub(crate) enum Hindrance {
+    /// What this deployment replaces has not ended yet.
+    Predecessor,
+    /// A secret or config is not there.
+    Reference(Missing),
+    /// No node takes it.
+    Nodes(Refused),
+}
+
+/// An instance to be made.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) slot: u32,
+    pub(crate) attempt: u32,
+    /// It follows a crash.
+    pub(crate) restart: bool,
+}
+
+pub(crate) fn reconcile<'a>(
+    state: &'a State,
+    deployment: &'a Deployment,
+    now: Timestamp,
+    placer: &mut Placer<'a>,
+    ids: &mut dyn IdSource,
+    out: &mut Output,
+) {
+    let views = view::instances(state, deployment.id);
+    let mut turn = Turn { state, deployment, now, views, placer, ids, out, own: None, times: None };
+    match deployment.spec.kind {
+        _ if deployment.deleting => turn.delete(),
+        Kind::Worker => worker::plan(&mut turn),
+        Kind::Job => job::plan(&mut turn),
+    }
+}
+
+impl Turn<'_, '_> {
+    fn delete(&mut self) {
+        for view in &mut self.views {
+            if view.is_live() && view::node_is_gone(self.state, view.node) {
+                view::lose(view, self.out);
+            }
+            view::set_goal(view, Goal::Remove, self.out);
+        }
+        view::forget(self.state, &mut self.views, true, self.out);
+        // What came after this one waits for what came before it too: the record stays as the link between them.
+        if self.views.iter().all(|view| view.forgotten) && !predecessor_runs(self.state, self.deployment) {
+            self.out.push(Action::ForgetDeployment { deployment: self.deployment.id });
+        }
+    }
+
+    /// Gives up instances on nodes that are lost. One that was never claimed runs nowhere, so even a deployment that waits
+    /// for its nodes loses it and makes it anew.
+    pub(crate) fn lose_what_is_gone(&mut self) {
+        let waits = self.deployment.spec.on_node_loss == OnNodeLoss::Wait;
+        for view in self.views.iter_mut().filter(|view| view.is_live()) {
+            let removed = self.state.node(view.node).is_none();
+            let let_go = removed || !waits || view.state == InstanceState::Assigned;
+            if let_go && view::node_is_gone(self.state, view.node) {
+                view::lose(view, self.out);
+            }
+        }
+    }
+
+    /// What keeps instances from being made before any node is asked.
+    pub(crate) fn hindrance(&self) -> Option<Hindrance> {
+        if predecessor_runs(self.state, self.deployment) {
+            return Some(Hindrance::Predecessor);
+        }
+        references::missing(self.state, &self.deployment.spec).map(Hindrance::Reference)
+    }
+
+    /// Binds a new instance to a node. `Ok(false)`: the plan is full.
+    pub(crate) fn create(&mut self, wanted: Wanted) -> Result<bool, Refused> {
+        if self.out.is_full() {
+            // Marks the deployment as cut short.
+            return Ok(self.out.push(Action::ForgiveRestarts { deployment: self.deployment.id }));
+        }
+        let (state, spec, views) = (self.state, &self.deployment.spec, &self.views);
+        let own = self.own.get_or_insert_with(|| Own::of(state, spec, views));
+        let node = self.placer.place(self.deployment, own)?;
+        let Wanted { slot, attempt, restart } = wanted;
+        let id = self.ids.instance();
+        self.out.push(Action::CreateInstance { id, deployment: self.deployment.id, slot, attempt, node, restart });
+        self.views.push(View::made(id, slot, attempt, node));
+        Ok(true)
+    }
+
+    /// When things of this deployment happened.
+    pub(crate) fn times(&mut self) -> &Times {
+        let (state, deployment, now) = (self.state, self.deployment, self.now);
+        self.times.get_or_insert_with(|| Times::of(state, deployment, now))
+    }
+
+    /// Nothing is made any more: the deployment has come to an end that stands although no instance shows it.
+    pub(crate) fn has_given_up(&self) -> bool {
+        let given_up = matches!(self.deployment.status, DeploymentStatus::Failed | DeploymentStatus::InsufficientResources);
+        given_up && !self.views.iter().any(View::is_live)
+    }
+
+    /// Records why instances are missing when that has changed in more than its figures, and returns what is recorded then.
+    pub(crate) fn note(&mut self, failure: Option<PlacementFailure>) -> Option<PlacementFailure> {
+        let recorded = &self.deployment.placement_failure;
+        let same = match (recorded, &failure) {
+            (None, None) => true,
+            (Some(a), Some(b)) => says_the_same(a, b),
+            _ => false,
+        };
+        if same {
+            return recorded.clone();
+        }
+        let note = PlacementNote { deployment: self.deployment.id, failure: failure.clone() };
+        self.out.close(Action::NotePlacement(note));
+        failure
+    }
+}
+
+/// Figures change with every placement in the cluster; only another number of instances or another reason is news.
+fn says_the_same(a: &PlacementFailure, b: &PlacementFailure) -> bool {
+    let covered = |x: &PlacementFailure, y: &PlacementFailure| {
+        x.reasons.iter().all(|one| y.reasons.iter().any(|other| alike(&one.reason, &other.reason)))
+    };
+    a.missing == b.missing && covered(a, b) && covered(b, a)
+}
+
+/// Something of the deployments this one takes the place of may still run.
+fn predecessor_runs(state: &State, deployment: &Deployment) -> bool {
+    let mut replaced = deployment.replaces;
+    while let Some(id) = replaced {
+        // A gap in the chain: that one went when nothing before it ran any more.
+        let Some(old) = state.deployment(id) else { return false };
+        let may_run = |goal: Goal, at: InstanceState| at.is_live() && !(at == InstanceState::Assigned && goal > Goal::Run);
+        if state.instances_of(id).any(|instance| may_run(instance.goal, instance.state)) {
+            return true;
+        }
+        replaced = old.replaces;
+    }
+    false
+}

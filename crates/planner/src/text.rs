@@ -1,0 +1,88 @@
+//! Sentences for people: what happened and what to do next. They depend on the state only, never on the time, so that the
+//! same situation always reads the same and is recorded once.
+
+use ring_state::{PlacementFailure, Unplaced, UnplacedReason};
+use ring_types::{Cpu, Memory, Outcome, Span, StartFailure, UnknownExit};
+
+/// How an execution ended.
+pub(crate) fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Code(code) => format!("exited with code {code}"),
+        Outcome::Signal { signal, oom_killed: true } => {
+            format!("killed by signal {signal} for using more memory than its limit; raise resources.limits.memory")
+        }
+        Outcome::Signal { signal, oom_killed: false } => format!("killed by signal {signal}"),
+        Outcome::NotStarted { message, .. } => format!("not started: {message}"),
+        Outcome::Unknown(why) => unknown(*why).to_owned(),
+    }
+}
+
+/// Why nobody knows how it ended.
+pub(crate) fn unknown(why: UnknownExit) -> &'static str {
+    match why {
+        UnknownExit::NodeLost => {
+            "its node was out of contact for longer than the grace time; if the node returns, the true end is recorded"
+        }
+        UnknownExit::NodeRemoved => "its node was removed from the cluster before the end was reported",
+        UnknownExit::LedgerLost => "the agent's records were lost on its node; look at the application's own traces",
+        UnknownExit::InstanceVanished => "it was removed from the runtime by hand before its end was seen",
+        UnknownExit::HostRestarted => "its host went down while it ran and kept no record of its end",
+    }
+}
+
+/// A start that failed: what the runtime said, and what to do.
+pub(crate) fn start_failure(cause: StartFailure, said: &str) -> String {
+    let advice = match cause {
+        StartFailure::ImageNotFound => "check the image's name and tag; it is tried again with growing pauses",
+        StartFailure::ImagePull => "check registry and credentials; it is tried again with growing pauses",
+        StartFailure::Create => "check command, user and resources; it is tried again with growing pauses",
+        StartFailure::Network => "free the port or choose another; it is tried again with growing pauses",
+        StartFailure::Config => "check the secrets and configs it names; it is tried again with growing pauses",
+        StartFailure::FileSystem => "check volumes and disk space on the node; it is tried again with growing pauses",
+        StartFailure::Cancelled => "it was told to stop before it started",
+        StartFailure::NodeGone => "its node went before it started",
+        StartFailure::Other => "see the agent's log on the node; it is tried again with growing pauses",
+    };
+    if said.is_empty() { advice.to_owned() } else { format!("{said}; {advice}") }
+}
+
+/// A crash that is followed by a restart.
+pub(crate) fn restarting(outcome: &Outcome, restart: u32, of: u32, pause: Span) -> String {
+    format!("{}; restart {restart} of {of} after {pause}", ended(outcome))
+}
+
+/// A worker that is not started any more.
+pub(crate) fn crash_loop(outcome: &Outcome, restarts: u32) -> String {
+    match outcome {
+        Outcome::Code(126) => "exited with code 126: its command cannot be executed; correct the command and apply again".to_owned(),
+        Outcome::Code(127) => "exited with code 127: its command was not found; correct the command and apply again".to_owned(),
+        other => format!("{}; not started again after {restarts} restarts: see its logs, then apply with --force", ended(other)),
+    }
+}
+
+/// Why instances have no node.
+pub(crate) fn not_placed(failure: &PlacementFailure) -> String {
+    let reasons: Vec<_> = failure.reasons.iter().map(unplaced).collect();
+    format!("no node takes {} of its instances now: {}", failure.missing, reasons.join(", "))
+}
+
+/// Nothing could ever hold it.
+pub(crate) fn never_fits(failure: &PlacementFailure) -> String {
+    let reasons: Vec<_> = failure.reasons.iter().map(unplaced).collect();
+    format!("larger than any node of the cluster: {}; lower its requests or add a larger node", reasons.join(", "))
+}
+
+fn unplaced(one: &Unplaced) -> String {
+    let on = if one.nodes == 1 { "on 1 node".to_owned() } else { format!("on {} nodes", one.nodes) };
+    match &one.reason {
+        UnplacedReason::NoNodes => "the cluster has no node that runs work; join one with `ring cluster join`".to_owned(),
+        UnplacedReason::NotReady => format!("out of contact {on}"),
+        UnplacedReason::Cordoned => format!("closed to new work {on}"),
+        UnplacedReason::RuntimeMissing(kind) => format!("runtime {kind} not usable {on}"),
+        UnplacedReason::Constraint(text) => format!("constraint {text} {on}"),
+        UnplacedReason::Cpu(gap) => format!("insufficient cpu {on} ({} short)", Cpu(*gap)),
+        UnplacedReason::Memory(gap) => format!("insufficient memory {on} ({} short)", Memory(*gap)),
+        UnplacedReason::Full => format!("no further instance of it {on}"),
+        UnplacedReason::Port(port) => format!("port {port} taken {on}"),
+    }
+}

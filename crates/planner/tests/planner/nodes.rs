@@ -1,0 +1,118 @@
+//! Leases.
+
+use std::collections::BTreeMap;
+
+use ring_planner::{Contact, LeaseOptions, judge_nodes};
+use ring_types::{NodeId, NodeStatus, Span, Timestamp};
+
+use crate::world::World;
+
+const OPTIONS: LeaseOptions = LeaseOptions { suspect_after: Span(5000), lost_after: Span(60_000), max_lost_percent: 50 };
+
+fn hear(world: &World, nodes: impl IntoIterator<Item = NodeId>, at: Timestamp) -> BTreeMap<NodeId, Contact> {
+    nodes.into_iter().map(|id| (id, Contact { epoch: world.state.node(id).unwrap().epoch, last_heard: at })).collect()
+}
+
+fn judge(world: &mut World, contacts: &BTreeMap<NodeId, Contact>, since: Timestamp) -> Vec<NodeStatus> {
+    let judgement = judge_nodes(&world.state, contacts, since, world.now, &OPTIONS);
+    for change in judgement.changes {
+        world.set_node(change.node, change.status);
+    }
+    world.state.nodes().map(|n| n.status).collect()
+}
+
+#[test]
+fn silence_is_suspected_then_lost() {
+    use NodeStatus::{Lost, Ready, Unreachable};
+    let mut world = World::with_nodes(3);
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let since = world.now;
+    let silent_since = world.now;
+    for (after, expected) in [(4999, Ready), (5000, Unreachable), (59_999, Unreachable), (60_000, Lost)] {
+        world.now = silent_since + Span(after);
+        let mut contacts = hear(&world, nodes.iter().copied(), world.now);
+        contacts.get_mut(&nodes[1]).unwrap().last_heard = silent_since;
+        assert_eq!(judge(&mut world, &contacts, since), [Ready, expected, Ready], "{after}");
+    }
+}
+
+#[test]
+fn a_node_heard_again_is_ready() {
+    let mut world = World::with_nodes(1);
+    let node = world.state.nodes().next().unwrap().id;
+    let since = world.now;
+    world.pass(Span(6000));
+    assert_eq!(judge(&mut world, &BTreeMap::new(), since), [NodeStatus::Unreachable]);
+    let contacts = hear(&world, [node], world.now);
+    assert_eq!(judge(&mut world, &contacts, since), [NodeStatus::Ready]);
+}
+
+#[test]
+fn a_sign_of_life_under_an_old_registration_counts_for_nothing() {
+    let mut world = World::with_nodes(1);
+    let node = world.state.nodes().next().unwrap().id;
+    let since = world.now;
+    let epoch = ring_types::Epoch(0);
+    world.pass(Span(6000));
+    let contacts = BTreeMap::from([(node, Contact { epoch, last_heard: world.now })]);
+    assert_eq!(judge(&mut world, &contacts, since), [NodeStatus::Unreachable]);
+}
+
+#[test]
+fn a_new_leader_starts_every_lease_afresh() {
+    let mut world = World::with_nodes(3);
+    world.pass(Span(500_000));
+    let since = world.now;
+    assert_eq!(judge(&mut world, &BTreeMap::new(), since), [NodeStatus::Ready; 3]);
+    world.pass(Span(4999));
+    assert_eq!(judge(&mut world, &BTreeMap::new(), since), [NodeStatus::Ready; 3]);
+}
+
+#[test]
+fn when_many_fall_silent_at_once_nothing_is_lost() {
+    let mut world = World::with_nodes(10);
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let since = world.now;
+    world.pass(Span(100_000));
+    let contacts = hear(&world, nodes[..4].iter().copied(), world.now);
+    let judgement = judge_nodes(&world.state, &contacts, since, world.now, &OPTIONS);
+    assert_eq!(judgement.held_back, 6);
+    assert!(judgement.changes.iter().all(|c| c.status == NodeStatus::Unreachable));
+    let contacts = hear(&world, nodes[..5].iter().copied(), world.now);
+    let judgement = judge_nodes(&world.state, &contacts, since, world.now, &OPTIONS);
+    assert_eq!(judgement.changes.iter().filter(|c| c.status == NodeStatus::Lost).count(), 5);
+}
+
+#[test]
+fn nodes_lost_one_after_another_count_together() {
+    let mut world = World::with_nodes(4);
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let since = world.now;
+    for alive in [3, 2, 1] {
+        world.pass(Span(60_000));
+        let contacts = hear(&world, nodes[..alive].iter().copied(), world.now);
+        judge(&mut world, &contacts, since);
+    }
+    let lost = world.state.nodes().filter(|n| n.status == NodeStatus::Lost).count();
+    assert_eq!(lost, 2, "half of them, no more");
+}
+
+#[test]
+fn in_the_smallest_clusters_one_node_may_be_lost() {
+    for count in [1, 2] {
+        let mut world = World::with_nodes(count);
+        let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+        let since = world.now;
+        world.pass(Span(60_000));
+        let contacts = hear(&world, nodes[1..].iter().copied(), world.now);
+        assert_eq!(judge(&mut world, &contacts, since)[0], NodeStatus::Lost);
+    }
+}
+
+#[test]
+fn the_next_look_is_when_a_lease_runs_out() {
+    let world = World::with_nodes(2);
+    let since = world.now;
+    let judgement = judge_nodes(&world.state, &BTreeMap::new(), since, world.now, &OPTIONS);
+    assert_eq!(judgement.wake_at, Some(since + OPTIONS.suspect_after));
+}

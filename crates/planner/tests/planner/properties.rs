@@ -1,0 +1,207 @@
+//! Random histories: whatever clients and nodes do, the plan keeps its promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use ring_types::{
+    DeploymentId, DeploymentSpec, Goal, InstanceId, InstanceState, Kind, NodeId, NodeStatus, Outcome, Span, StartFailure,
+    UnknownExit,
+};
+
+use crate::world::{World, job, needs, worker};
+
+/// Something that happens. Numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8 },
+    Delete(u8),
+    Node(u8),
+    Status(u8, NodeStatus),
+    Return(u8),
+    RemoveNode(u8),
+    Claim(u8),
+    Run(u8),
+    End(u8, u8),
+    FailStart(u8, u8),
+    Removed(u8),
+    Pass(u16),
+    Plan,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let status = prop_oneof![Just(NodeStatus::Unreachable), Just(NodeStatus::Lost), Just(NodeStatus::Ready)];
+    let step = prop_oneof![
+        4 => (0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..2)
+            .prop_map(|(name, kind, replicas, cpu, image)| Step::Apply { name, kind, replicas, cpu, image }),
+        1 => any::<u8>().prop_map(Step::Delete),
+        2 => any::<u8>().prop_map(Step::Node),
+        2 => (any::<u8>(), status).prop_map(|(n, s)| Step::Status(n, s)),
+        2 => any::<u8>().prop_map(Step::Return),
+        1 => any::<u8>().prop_map(Step::RemoveNode),
+        3 => any::<u8>().prop_map(Step::Claim),
+        6 => any::<u8>().prop_map(Step::Run),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(n, o)| Step::End(n, o)),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(n, c)| Step::FailStart(n, c)),
+        4 => any::<u8>().prop_map(Step::Removed),
+        3 => any::<u16>().prop_map(Step::Pass),
+        8 => Just(Step::Plan),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+fn pick<T>(all: &[T], n: u8) -> Option<&T> {
+    (!all.is_empty()).then(|| &all[usize::from(n) % all.len()])
+}
+
+fn nodes(world: &World) -> Vec<NodeId> {
+    world.state.nodes().map(|n| n.id).collect()
+}
+
+fn instances(world: &World, wanted: impl Fn(InstanceState) -> bool) -> Vec<InstanceId> {
+    let reachable = |node| world.state.node(node).is_some_and(|n| n.status != NodeStatus::Lost);
+    world.state.instances().filter(|i| wanted(i.state) && reachable(i.node)).map(|i| i.id).collect()
+}
+
+const FAILURES: [StartFailure; 4] =
+    [StartFailure::ImageNotFound, StartFailure::Create, StartFailure::Network, StartFailure::Other];
+
+fn outcome(n: u8) -> Outcome {
+    match n % 6 {
+        0 | 1 => Outcome::Code(0),
+        2 => Outcome::Code(i32::from(n)),
+        3 => Outcome::Signal { signal: 9, oom_killed: n & 8 != 0 },
+        4 => Outcome::Unknown(UnknownExit::InstanceVanished),
+        _ => Outcome::Code(127),
+    }
+}
+
+fn take(world: &mut World, step: &Step) {
+    use InstanceState::{Assigned, Claimed, Exited, Lost, Running};
+    match *step {
+        Step::Apply { name, kind, replicas, cpu, image } => {
+            let name = format!("d{name}");
+            let spec = if kind { job(&name) } else { worker(&name, u32::from(replicas)) };
+            let spec = needs(spec, u64::from(cpu) * 1000, 1);
+            world.create(DeploymentSpec { image: image.to_string(), ..spec });
+        }
+        Step::Delete(n) => {
+            let all: Vec<_> = world.state.deployments().map(|d| d.id).collect();
+            pick(&all, n).copied().into_iter().for_each(|id| world.delete(id));
+        }
+        Step::Node(n) if world.state.node_count() < 4 => drop(world.node(&format!("n{n}"), 4000, 8000, &[])),
+        Step::Node(_) | Step::Plan => drop(world.step()),
+        Step::Status(n, status) => pick(&nodes(world), n).copied().into_iter().for_each(|id| world.set_node(id, status)),
+        Step::Return(n) => pick(&nodes(world), n).copied().into_iter().for_each(|id| world.register(id, 4000, 8000)),
+        Step::RemoveNode(n) => pick(&nodes(world), n).copied().into_iter().for_each(|node| {
+            world.apply(ring_state::Command::RemoveNode { node });
+        }),
+        Step::Claim(n) => pick(&instances(world, |s| s == Assigned), n).copied().into_iter().for_each(|id| world.claim(id)),
+        Step::Run(n) => pick(&instances(world, |s| s <= Claimed), n).copied().into_iter().for_each(|id| world.run(id)),
+        Step::End(n, o) => {
+            let ran = instances(world, |s| (Claimed..=Lost).contains(&s) && s >= Running);
+            pick(&ran, n).copied().into_iter().for_each(|id| world.end(id, outcome(o)));
+        }
+        Step::FailStart(n, c) => {
+            let fresh = instances(world, |s| s <= Claimed);
+            let cause = FAILURES[usize::from(c) % FAILURES.len()];
+            pick(&fresh, n).copied().into_iter().for_each(|id| world.fail_start(id, cause));
+        }
+        Step::Removed(n) => {
+            let ended = instances(world, |s| s == Exited);
+            let going = ended.into_iter().filter(|id| world.state.instance(*id).unwrap().goal == Goal::Remove);
+            let going: Vec<_> = going.collect();
+            pick(&going, n).copied().into_iter().for_each(|id| world.removed(id));
+        }
+        Step::Pass(ms) => world.pass(Span(u64::from(ms))),
+    }
+}
+
+/// How many instances of each job may have run, over the whole history.
+#[derive(Default)]
+struct History {
+    ran: BTreeMap<DeploymentId, BTreeSet<InstanceId>>,
+}
+
+impl History {
+    fn check(&mut self, world: &World) -> Result<(), TestCaseError> {
+        for deployment in world.state.deployments() {
+            let mut live: BTreeMap<u32, u32> = BTreeMap::new();
+            for instance in world.state.instances_of(deployment.id) {
+                if instance.state.is_live() {
+                    *live.entry(instance.slot).or_default() += 1;
+                }
+                if instance.claim.is_some() && deployment.spec.kind == Kind::Job {
+                    let not_started = instance.exit.as_deref().is_some_and(|e| matches!(e.outcome, Outcome::NotStarted { .. }));
+                    let ran = self.ran.entry(deployment.id).or_default();
+                    if not_started { ran.remove(&instance.id) } else { ran.insert(instance.id) };
+                }
+            }
+            prop_assert!(live.values().all(|count| *count == 1), "two live instances in one slot");
+            if let Some(ran) = self.ran.get(&deployment.id) {
+                prop_assert!(ran.len() <= 1, "a job ran twice: {ran:?}");
+            }
+        }
+        for node in world.state.nodes() {
+            let used = world.state.usage(node.id);
+            prop_assert!(used.cpu <= node.info.capacity.cpu, "placed over capacity");
+        }
+        Ok(())
+    }
+}
+
+fn settled(world: &mut World) -> Result<(), TestCaseError> {
+    let mut rounds = 0;
+    loop {
+        let plan = world.step();
+        if plan.actions.is_empty() && plan.remaining.is_empty() {
+            break;
+        }
+        rounds += 1;
+        prop_assert!(rounds <= 3, "does not settle: {:#?}", plan.actions);
+    }
+    for deployment in world.state.deployments().filter(|d| !d.deleting) {
+        let live = world.state.instances_of(deployment.id).filter(|i| i.state.is_live() && i.goal == Goal::Run).count();
+        prop_assert!(live <= deployment.spec.wanted() as usize, "{live} live instances of {}", deployment.spec.wanted());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_hold_whatever_happens(steps in steps()) {
+        let mut world = World::with_nodes(2);
+        let mut history = History::default();
+        for step in &steps {
+            take(&mut world, step);
+            history.check(&world)?;
+        }
+        settled(&mut world)?;
+        history.check(&world)?;
+    }
+
+    /// With nodes that do what they are told everything comes to rest: jobs end, workers run, what is deleted is forgotten.
+    #[test]
+    fn everything_heals(steps in steps()) {
+        let mut world = World::with_nodes(2);
+        let mut history = History::default();
+        steps.iter().for_each(|step| take(&mut world, step));
+        for id in nodes(&world) {
+            world.register(id, 4000, 8000);
+        }
+        for _ in 0..40 {
+            settled(&mut world)?;
+            world.obey();
+            world.pass(Span::seconds(70));
+            history.check(&world)?;
+        }
+        settled(&mut world)?;
+        for deployment in world.state.deployments() {
+            prop_assert!(!deployment.deleting, "not forgotten: {deployment:?}");
+            let waits = deployment.placement_failure.is_some();
+            let done = deployment.status.is_final() || deployment.status == ring_types::DeploymentStatus::Running;
+            prop_assert!(done || waits, "{deployment:?}");
+        }
+    }
+}

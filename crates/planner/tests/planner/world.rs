@@ -1,0 +1,214 @@
+//! A cluster in memory: the state, a clock, and nodes that do what they are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ring_planner::{IdSource, Plan, plan};
+use ring_state::{Action, ApplyDeployment, Command, Deployment, EnrolNode, Entry, Instance, InstanceReport, NodeChange, Reply, State};
+use ring_types::{
+    Cpu, DeploymentId, DeploymentSpec, ExitStatus, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo,
+    NodeStatus, Outcome, RequestId, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp,
+};
+use uuid::Uuid;
+
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
+    ids: Ids,
+    next: u128,
+}
+
+#[derive(Default)]
+pub(crate) struct Ids(u128);
+
+impl IdSource for Ids {
+    fn instance(&mut self) -> InstanceId {
+        self.0 += 1;
+        InstanceId(Uuid::from_u128(self.0))
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn worker(name: &str, replicas: u32) -> DeploymentSpec {
+    let mut spec = DeploymentSpec::new(self::name("ns"), self::name(name), Kind::Worker, RuntimeKind::Docker, "img");
+    spec.replicas = replicas;
+    spec
+}
+
+pub(crate) fn job(name: &str) -> DeploymentSpec {
+    DeploymentSpec::new(self::name("ns"), self::name(name), Kind::Job, RuntimeKind::Docker, "img")
+}
+
+pub(crate) fn needs(mut spec: DeploymentSpec, cpu: u64, memory: u64) -> DeploymentSpec {
+    spec.resources.requests.cpu = Some(Cpu(cpu));
+    spec.resources.requests.memory = Some(Memory(memory));
+    spec
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { state: State::default(), now: Timestamp(1_000_000), ids: Ids::default(), next: 1000 }
+    }
+
+    /// A world with so many nodes `n0`, `n1` of 4 processors and 8000 bytes, with Docker.
+    pub(crate) fn with_nodes(count: u32) -> Self {
+        let mut world = Self::new();
+        for n in 0..count {
+            world.node(&format!("n{n}"), 4000, 8000, &[]);
+        }
+        world
+    }
+
+    pub(crate) fn apply(&mut self, command: Command) -> Reply {
+        let index = self.state.revision().next();
+        let entry = Entry { at: self.now, request: RequestId::NONE, command };
+        self.state.apply(Revision(index.0), &entry).reply
+    }
+
+    pub(crate) fn fresh(&mut self) -> Uuid {
+        self.next += 1;
+        Uuid::from_u128(self.next)
+    }
+
+    pub(crate) fn node(&mut self, name: &str, cpu: u64, memory: u64, labels: &[(&str, &str)]) -> NodeId {
+        let node = NodeId(self.fresh());
+        let labels: BTreeMap<_, _> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.apply(Command::EnrolNode(EnrolNode { token: None, node, name: self::name(name), member: None, labels }));
+        self.register(node, cpu, memory);
+        node
+    }
+
+    pub(crate) fn register(&mut self, node: NodeId, cpu: u64, memory: u64) {
+        let runtimes = vec![RuntimeReport { kind: RuntimeKind::Docker, version: String::new(), problem: None }];
+        let capacity = NodeCapacity { cpu: Cpu(cpu), memory: Memory(memory) };
+        let boot = RequestId(self.fresh());
+        let info = NodeInfo { capacity, runtimes, ..NodeInfo::default() };
+        self.apply(Command::RegisterNode { node, boot, info });
+    }
+
+    pub(crate) fn set_node(&mut self, node: NodeId, status: NodeStatus) {
+        let epoch = self.state.node(node).unwrap().epoch;
+        self.apply(Command::SetNodeStatus { changes: vec![NodeChange { node, epoch, status }] });
+    }
+
+    pub(crate) fn create(&mut self, spec: DeploymentSpec) -> DeploymentId {
+        let id = DeploymentId(self.fresh());
+        let reply = self.apply(Command::Apply { deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }], force: false });
+        let Reply::Deployments(outcomes) = reply else { panic!("{reply:?}") };
+        outcomes[0].id
+    }
+
+    pub(crate) fn delete(&mut self, id: DeploymentId) {
+        self.apply(Command::DeleteDeployments { ids: vec![id] });
+    }
+
+    /// What the planner says about everything.
+    pub(crate) fn look(&mut self) -> Plan {
+        let all: BTreeSet<_> = self.state.deployments().map(|d| d.id).collect();
+        plan(&self.state, &all, self.now, &mut self.ids)
+    }
+
+    /// Plans and applies once; nothing may be passed over.
+    pub(crate) fn step(&mut self) -> Plan {
+        let plan = self.look();
+        if !plan.actions.is_empty() {
+            let reply = self.apply(Command::Plan { actions: plan.actions.clone() });
+            assert_eq!(reply, Reply::Planned { skipped: 0 }, "{:#?}", plan.actions);
+        }
+        plan
+    }
+
+    /// Every node does what it is told: runs what is wanted, ends jobs well, takes away what is to go.
+    pub(crate) fn obey(&mut self) {
+        let all: Vec<_> = self.state.instances().cloned().collect();
+        for instance in all.iter().filter(|i| self.state.node(i.node).is_some()) {
+            let is_job = self.state.deployment(instance.deployment).is_none_or(|d| d.spec.kind == Kind::Job);
+            match (instance.goal, instance.state) {
+                (Goal::Run, state) if state < InstanceState::Running => self.run(instance.id),
+                (Goal::Run, InstanceState::Running | InstanceState::Lost) if is_job => self.end(instance.id, Outcome::Code(0)),
+                (Goal::Run, _) | (_, InstanceState::Removed) => {}
+                (_, InstanceState::Exited) => self.removed(instance.id),
+                (_, InstanceState::Assigned) => {
+                    let cause = StartFailure::Cancelled;
+                    self.end(instance.id, Outcome::NotStarted { cause, message: String::new() });
+                }
+                (_, _) => self.end(instance.id, Outcome::Signal { signal: 15, oom_killed: false }),
+            }
+        }
+    }
+
+    /// Plans until there is nothing more to do; gives the last plan, which says when to look again.
+    pub(crate) fn settle(&mut self) -> Plan {
+        for _ in 0..10 {
+            let plan = self.step();
+            if plan.actions.is_empty() && plan.remaining.is_empty() {
+                return plan;
+            }
+        }
+        panic!("does not settle: {:#?}", self.look());
+    }
+
+    pub(crate) fn pass(&mut self, span: Span) {
+        self.now = self.now + span;
+    }
+
+    pub(crate) fn deployment(&self, id: DeploymentId) -> Arc<Deployment> {
+        self.state.deployment(id).unwrap().clone()
+    }
+
+    pub(crate) fn instances(&self, id: DeploymentId) -> Vec<Arc<Instance>> {
+        self.state.instances_of(id).cloned().collect()
+    }
+
+    pub(crate) fn live(&self, id: DeploymentId) -> Vec<Arc<Instance>> {
+        self.state.instances_of(id).filter(|i| i.state.is_live()).cloned().collect()
+    }
+
+    pub(crate) fn claim(&mut self, id: InstanceId) {
+        let node = self.state.instance(id).unwrap().node;
+        let epoch = self.state.node(node).unwrap().epoch;
+        self.apply(Command::Claim { node, epoch, instances: vec![id] });
+    }
+
+    /// Claims and runs.
+    pub(crate) fn run(&mut self, id: InstanceId) {
+        self.claim(id);
+        let started_at = Some(self.now);
+        self.report(id, InstanceState::Running, started_at, None);
+    }
+
+    pub(crate) fn run_all(&mut self, id: DeploymentId) {
+        for instance in self.live(id) {
+            self.run(instance.id);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn end(&mut self, id: InstanceId, outcome: Outcome) {
+        let instance = self.state.instance(id).unwrap();
+        let exit = ExitStatus { outcome, started_at: instance.started_at, finished_at: self.now, node: instance.node };
+        self.report(id, InstanceState::Exited, exit.started_at, Some(exit));
+    }
+
+    pub(crate) fn fail_start(&mut self, id: InstanceId, cause: StartFailure) {
+        self.claim(id);
+        self.end(id, Outcome::NotStarted { cause, message: "said so".to_owned() });
+    }
+
+    pub(crate) fn removed(&mut self, id: InstanceId) {
+        self.report(id, InstanceState::Removed, None, None);
+    }
+
+    fn report(&mut self, id: InstanceId, state: InstanceState, started_at: Option<Timestamp>, exit: Option<ExitStatus>) {
+        let node = self.state.instance(id).unwrap().node;
+        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit };
+        self.apply(Command::Report { node, reports: vec![report] });
+    }
+}
+
+pub(crate) fn creates(plan: &Plan) -> usize {
+    plan.actions.iter().filter(|action| matches!(action, Action::CreateInstance { .. })).count()
+}
