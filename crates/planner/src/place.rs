@@ -15,8 +15,8 @@ use ring_state::{Deployment, Node, State, Usage};
 use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, NetworkMode, NodeId, RuntimeKind};
 
 pub(crate) use own::Own;
-pub(crate) use refused::{Refused, alike};
 use refused::Tally;
+pub(crate) use refused::{Refused, alike};
 
 /// Nodes of which all are scored; on a larger cluster so many are looked at once one of them fits.
 const SAMPLE: usize = 64;

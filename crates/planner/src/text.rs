@@ -54,7 +54,9 @@ pub(crate) fn restarting(outcome: &Outcome, restart: u32, of: u32, pause: Span) 
 /// A worker that is not started any more.
 pub(crate) fn crash_loop(outcome: &Outcome, restarts: u32) -> String {
     match outcome {
-        Outcome::Code(126) => "exited with code 126: its command cannot be executed; correct the command and apply again".to_owned(),
+        Outcome::Code(126) => {
+            "exited with code 126: its command cannot be executed; correct the command and apply again".to_owned()
+        }
         Outcome::Code(127) => "exited with code 127: its command was not found; correct the command and apply again".to_owned(),
         other => format!("{}; not started again after {restarts} restarts: see its logs, then apply with --force", ended(other)),
     }

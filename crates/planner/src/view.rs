@@ -1,7 +1,9 @@
 //! The instances of a deployment as they are, and as they will be once the actions decided so far are applied.
 
 use ring_state::{Action, Instance, Node, State};
-use ring_types::{ExitStatus, Goal, InstanceId, InstanceState, NodeId, NodeStatus, Outcome, StartFailure, Timestamp, UnknownExit};
+use ring_types::{
+    ExitStatus, Goal, InstanceId, InstanceState, NodeId, NodeStatus, Outcome, StartFailure, Timestamp, UnknownExit,
+};
 
 use crate::output::Output;
 
@@ -106,7 +108,7 @@ impl<'a> View<'a> {
 }
 
 /// All instances of a deployment, by slot, oldest first in each.
-pub(crate) fn instances<'a>(state: &'a State, deployment: ring_types::DeploymentId) -> Vec<View<'a>> {
+pub(crate) fn instances(state: &State, deployment: ring_types::DeploymentId) -> Vec<View<'_>> {
     let mut views: Vec<_> = state.instances_of(deployment).map(|record| View::of(record)).collect();
     views.sort_by_key(|view| (view.slot, view.age()));
     views

@@ -84,7 +84,8 @@ fn keep_newest_ended(turn: &mut Turn<'_, '_>) {
 /// Makes what is missing: restarts that are due first, then slots that are free.
 fn fill(turn: &mut Turn<'_, '_>, findings: &mut Findings) {
     let slots = slots::slots(&turn.views);
-    findings.crash_loop = slots.iter().filter_map(|slot| dead(turn, slot)).find_map(|view| gives_up(turn, view, findings.restarts));
+    findings.crash_loop =
+        slots.iter().filter_map(|slot| dead(turn, slot)).find_map(|view| gives_up(turn, view, findings.restarts));
     if findings.crash_loop.is_some() {
         return;
     }

@@ -8,6 +8,7 @@ use super::{Findings, crash, has_failed};
 use crate::reconcile::{Hindrance, Turn};
 use crate::status::{self, Derived, exit_reason};
 use crate::text;
+use crate::view::View;
 
 pub(super) fn derive(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&PlacementFailure>) -> Derived {
     let mut derived = main(turn, findings, noted);
@@ -77,7 +78,7 @@ fn progress(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&PlacementFa
 fn start_failure(turn: &Turn<'_, '_>, slots: &[Slot]) -> Option<Derived> {
     let not_running = |slot: &&Slot| slot.live().is_none_or(|index| turn.views[index].state != InstanceState::Running);
     let ended = slots.iter().filter(not_running).filter_map(|slot| slot.ended).map(|index| &turn.views[index]);
-    let (cause, said) = ended.filter(|view| crash(view).is_none()).find_map(|view| view.start_failure_said())?;
+    let (cause, said) = ended.filter(|view| crash(view).is_none()).find_map(View::start_failure_said)?;
     Some(status::of_start_failure(cause, said))
 }
 

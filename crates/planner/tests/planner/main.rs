@@ -1,5 +1,8 @@
 //! Tests of the planner against the real state machine: plan, apply, and see what comes of it.
 
+// Helpers of tests may fail by panicking, as the tests themselves.
+#![allow(clippy::unwrap_used, clippy::needless_for_each)]
+
 mod affected;
 mod jobs;
 mod nodes;

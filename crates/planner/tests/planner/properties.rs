@@ -133,7 +133,11 @@ impl History {
                 if instance.claim.is_some() && deployment.spec.kind == Kind::Job {
                     let not_started = instance.exit.as_deref().is_some_and(|e| matches!(e.outcome, Outcome::NotStarted { .. }));
                     let ran = self.ran.entry(deployment.id).or_default();
-                    if not_started { ran.remove(&instance.id) } else { ran.insert(instance.id) };
+                    if not_started {
+                        ran.remove(&instance.id)
+                    } else {
+                        ran.insert(instance.id)
+                    };
                 }
             }
             prop_assert!(live.values().all(|count| *count == 1), "two live instances in one slot");

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ring_planner::{IdSource, Plan, plan};
-use ring_state::{Action, ApplyDeployment, Command, Deployment, EnrolNode, Entry, Instance, InstanceReport, NodeChange, Reply, State};
+use ring_state::{
+    Action, ApplyDeployment, Command, Deployment, EnrolNode, Entry, Instance, InstanceReport, NodeChange, Reply, State,
+};
 use ring_types::{
-    Cpu, DeploymentId, DeploymentSpec, ExitStatus, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo,
-    NodeStatus, Outcome, RequestId, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp,
+    Cpu, DeploymentId, DeploymentSpec, ExitStatus, Goal, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId,
+    NodeInfo, NodeStatus, Outcome, RequestId, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp,
 };
 use uuid::Uuid;
 
@@ -123,8 +125,9 @@ impl World {
 
     /// Every node does what it is told: runs what is wanted, ends jobs well, takes away what is to go.
     pub(crate) fn obey(&mut self) {
-        let all: Vec<_> = self.state.instances().cloned().collect();
-        for instance in all.iter().filter(|i| self.state.node(i.node).is_some()) {
+        let there = |i: &&Arc<Instance>| self.state.node(i.node).is_some();
+        let all: Vec<_> = self.state.instances().filter(there).cloned().collect();
+        for instance in all {
             let is_job = self.state.deployment(instance.deployment).is_none_or(|d| d.spec.kind == Kind::Job);
             match (instance.goal, instance.state) {
                 (Goal::Run, state) if state < InstanceState::Running => self.run(instance.id),
