@@ -1,0 +1,104 @@
+//! What `/proc` tells about processes.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ring_types::Timestamp;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+/// A process for certain: its number, and when it began, as numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessId {
+    pub(crate) pid: i32,
+    /// Clock ticks after boot.
+    pub(crate) start: u64,
+}
+
+/// The fields of `/proc/<pid>/stat` that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) id: ProcessId,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    /// It ended and only waits to be collected.
+    pub(crate) zombie: bool,
+}
+
+impl ProcessId {
+    /// The process that has this number now.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        stat(pid).map(|stat| stat.id)
+    }
+
+    /// Is it there and not ended?
+    pub(crate) fn alive(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.id == self && !stat.zombie)
+    }
+
+    pub(crate) fn raw(self) -> Option<Pid> {
+        Pid::from_raw(self.pid)
+    }
+}
+
+/// Identifies this run of the kernel; another value means that every process of before is gone.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Every process that can be seen.
+pub(crate) fn all() -> impl Iterator<Item = Stat> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(stat)
+}
+
+/// The living processes of a session that was led by `leader`, itself left out.
+pub(crate) fn session_of(leader: ProcessId) -> Vec<ProcessId> {
+    let member = |stat: &Stat| stat.session == leader.pid && stat.id.start >= leader.start && !stat.zombie;
+    all().filter(member).map(|stat| stat.id).filter(|id| *id != leader).collect()
+}
+
+/// The time of day.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The second field is the program's name in parentheses and may contain anything, so fields are counted after its end.
+fn parse(line: &str) -> Option<Stat> {
+    let pid = line.split(' ').next()?.parse().ok()?;
+    let (_, rest) = line.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let start = fields.get(19)?.parse().ok()?;
+    Some(Stat {
+        id: ProcessId { pid, start },
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_program_is_called() {
+        let line = "42 (a) (b c) Z 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 1 18446744073709551615";
+        let expected = Stat { id: ProcessId { pid: 42, start: 98765 }, parent: 7, session: 41, zombie: true };
+        assert_eq!(parse(line), Some(expected));
+        assert_eq!(parse("42 (cut"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_another_start_is_not_it() {
+        let me = ProcessId::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(me.alive());
+        assert!(!ProcessId { start: me.start + 1, ..me }.alive());
+        assert!(!boot_id().is_empty());
+    }
+}

@@ -1,0 +1,85 @@
+//! Noticing that a process has ended, without asking again and again.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ring_types::InstanceId;
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::driver::Shared;
+use crate::observe::State;
+use crate::proc::ProcessId;
+
+/// How often a process is looked at where the kernel is too old to give notice (before Linux 5.3).
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Shared {
+    /// Watches an instance until it has ended, once.
+    pub(crate) fn watch(self: &Arc<Self>, instance: InstanceId) {
+        if self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(instance) {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move {
+                let ended = shared.ended.clone();
+                ended.run_until_cancelled(shared.watch_to_the_end(instance)).await;
+                shared.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
+            });
+        }
+    }
+
+    async fn watch_to_the_end(self: &Arc<Self>, instance: InstanceId) {
+        loop {
+            match self.observe(instance).await {
+                // The supervisor ends after it has written the end down; without one the workload itself is watched.
+                Ok(State::Running(starting, Some(started))) if !starting.shim.alive() => gone(started.process).await,
+                Ok(State::Starting(starting) | State::Running(starting, _)) if starting.shim.alive() => {
+                    gone(starting.shim).await;
+                    self.changed(instance);
+                }
+                Ok(State::Starting(_) | State::Running(..)) => tokio::time::sleep(LOOK_AGAIN).await,
+                Ok(State::Absent | State::Created | State::Exited(_)) => break,
+                Err(error) => {
+                    tracing::warn!(%instance, %error, "cannot watch an instance, trying again");
+                    tokio::time::sleep(LOOK_AGAIN * 10).await;
+                }
+            }
+        }
+        self.changed(instance);
+        let cgroup = self.cgroups.of(instance);
+        // A failure is dealt with when the instance is removed.
+        let removed = self.blocking(move |_| {
+            cgroup.remove();
+            Ok(())
+        });
+        let _ = removed.await;
+    }
+}
+
+/// Lets the runtime wait for a descriptor to become readable.
+#[expect(deprecated, reason = "its successor is unsafe and asks for what an OwnedFd promises by its type")]
+pub(crate) fn wait_on(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// Returns when the process has ended.
+async fn gone(process: ProcessId) {
+    let Some(pid) = process.raw() else { return };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        // Asked after opening: from here on the descriptor cannot mean another process.
+        Ok(fd) if process.alive() => {
+            if let Ok(fd) = wait_on(fd) {
+                let _ = fd.readable().await;
+                return;
+            }
+        }
+        Ok(_) | Err(Errno::SRCH) => return,
+        Err(_) => {}
+    }
+    while process.alive() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
