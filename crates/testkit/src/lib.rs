@@ -2,19 +2,27 @@
 //!
 //! * [`process`], [`command`], [`wait`], [`http`]: the small tools everything else is made of.
 //! * [`lab`]: hosts as network namespaces, faults between them, Docker daemons in them. Needs root.
+//! * [`cluster`]: control nodes and agents as `ring` processes, on loopback or on the hosts of a lab.
 //!
 //! Everything is synchronous on purpose: a test reads as a list of steps, and cleaning up happens in `Drop`.
 
+pub mod cli;
+pub mod cluster;
 pub mod command;
+pub mod flags;
 pub mod http;
 pub mod lab;
+pub mod node;
 pub mod place;
 pub mod process;
 pub mod report;
 pub mod sweep;
 pub mod wait;
 
+pub use cli::RingCli;
+pub use cluster::Cluster;
 pub use command::Outcome;
 pub use lab::{Docker, Host, Lab};
+pub use node::RingNode;
 pub use process::Process;
 pub use wait::eventually;

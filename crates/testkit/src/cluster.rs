@@ -1,0 +1,265 @@
+//! A whole cluster of `ring` processes: on loopback, or on the hosts of a lab.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::cli::RingCli;
+use crate::flags::{self, Role};
+use crate::http::Request;
+use crate::lab::{Host, Lab};
+use crate::node::{RingNode, Site};
+use crate::place::Place;
+use crate::{report, sweep, wait};
+
+/// Password of the first user.
+const PASSWORD: &str = "test-password-of-the-lab";
+/// How long the agents may take from joining to being listed as ready, and a leader to be found.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// The ports of `ring` where every node has an address of its own.
+const PORTS: (u16, u16) = (3030, 3031);
+
+/// Control nodes and agents, running. Dropping it ends them, and on loopback what they started.
+#[derive(Debug)]
+pub struct Cluster {
+    controls: Vec<RingNode>,
+    agents: Vec<RingNode>,
+    cli: RingCli,
+    /// The directory made for a cluster on loopback; a lab cleans up by itself.
+    own_dir: Option<tempfile::TempDir>,
+}
+
+impl Cluster {
+    /// Starts `controls` control nodes and `agents` agents on free ports of this machine.
+    pub fn loopback(controls: usize, agents: usize) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
+        let mut ports = free_ports(2 * controls)?.into_iter();
+        let mut site = |name: String, role| {
+            let dir = dir.path().join(&name);
+            Site {
+                data_dir: dir.join("data"),
+                dir,
+                name,
+                place: Place::Here,
+                ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                ports: if role == Role::Control { ports.next().zip(ports.next()) } else { None },
+                docker: None,
+            }
+        };
+        let control_sites = (1..=controls).map(|number| site(format!("c{number}"), Role::Control)).collect();
+        let agent_sites = (1..=agents).map(|number| site(format!("a{number}"), Role::Agent)).collect();
+        let user = dir.path().join("user");
+        Self::start(control_sites, agent_sites, &user, Some(dir))
+    }
+
+    /// Starts a control node on each of `controls` and an agent on each of `agents`, hosts of `lab`. An agent uses the
+    /// Docker daemon of its host, if there is one.
+    pub fn in_lab(lab: &Lab, controls: &[&str], agents: &[&str]) -> Result<Self> {
+        let control_sites = controls.iter().map(|name| lab_site(lab, name, Role::Control)).collect();
+        let agent_sites = agents.iter().map(|name| lab_site(lab, name, Role::Agent)).collect();
+        Self::start(control_sites, agent_sites, &lab.dir().join("user"), None)
+    }
+
+    /// As [`Cluster::in_lab`], with the data of one control node in a directory of the caller's, such as a small disk.
+    pub fn in_lab_with_data(lab: &Lab, controls: &[&str], agents: &[&str], on: &str, data: &Path) -> Result<Self> {
+        let mut control_sites: Vec<Site> = controls.iter().map(|name| lab_site(lab, name, Role::Control)).collect();
+        let site = control_sites.iter_mut().find(|site| site.name == on);
+        let site = site.with_context(|| format!("no control node '{on}'"))?;
+        data.clone_into(&mut site.data_dir);
+        let agent_sites = agents.iter().map(|name| lab_site(lab, name, Role::Agent)).collect();
+        Self::start(control_sites, agent_sites, &lab.dir().join("user"), None)
+    }
+
+    fn start(controls: Vec<Site>, agents: Vec<Site>, user: &Path, own_dir: Option<tempfile::TempDir>) -> Result<Self> {
+        ensure!(!controls.is_empty(), "a cluster needs a control node");
+        let node = |site, role| RingNode::new(site, role, PASSWORD);
+        let controls: Vec<_> = controls.into_iter().map(|site| node(site, Role::Control)).collect::<Result<_>>()?;
+        let agents = agents.into_iter().map(|site| node(site, Role::Agent)).collect::<Result<_>>()?;
+        let hosts: Vec<String> = controls.iter().map(|node| format!("http://{}", node.api())).collect();
+        std::fs::create_dir_all(user)?;
+        let cli = RingCli::new()?.env("RING_CONFIG_DIR", user.display().to_string()).env("RING_HOST", hosts.join(","));
+        let cluster = Self { controls, agents, cli, own_dir };
+        cluster.form()?;
+        Ok(cluster)
+    }
+
+    /// Founds the cluster, then lets everyone join.
+    fn form(&self) -> Result<()> {
+        let first = self.control(0);
+        first.init()?;
+        first.wait_ready()?;
+        let founder = self.cli_to(0);
+        founder.ok(flags::login(PASSWORD))?;
+        let known = [first.cluster_address()];
+        for control in &self.controls[1..] {
+            control.join(&known, &self.join_token(Role::Control)?)?;
+            control.wait_ready()?;
+        }
+        let members: Vec<SocketAddr> = self.controls.iter().map(RingNode::cluster_address).collect();
+        for agent in &self.agents {
+            agent.join(&members, &self.join_token(Role::Agent)?)?;
+        }
+        self.wait_agents()
+    }
+
+    /// A new token that lets one node join.
+    pub fn join_token(&self, role: Role) -> Result<String> {
+        flags::token_in(&self.cli.ok(flags::token_create(role))?)
+    }
+
+    /// Waits until every agent is listed as ready.
+    pub fn wait_agents(&self) -> Result<()> {
+        let token = self.api_token()?;
+        wait::eventually(READY_DEADLINE, "all agents to be ready", || {
+            if let Some(error) = self.agents.iter().find_map(|agent| agent.settle().err()) {
+                return Ok(Some(Err(error)));
+            }
+            let nodes = self.get_any("/nodes", &token)?;
+            let ready = flags::ready_nodes(&nodes);
+            let all = self.agents.iter().all(|agent| ready.contains(&agent.name()));
+            all.then_some(Ok(())).map_or_else(|| Err(anyhow::anyhow!("ready are only {ready:?}")), |ok| Ok(Some(ok)))
+        })
+        .and_then(|ready| ready)
+        .with_context(|| self.tails())
+    }
+
+    /// `ring` logged in as the administrator, with every control node in `RING_HOST`.
+    pub fn cli(&self) -> &RingCli {
+        &self.cli
+    }
+
+    /// As [`Cluster::cli`], with one control node only.
+    pub fn cli_to(&self, control: usize) -> RingCli {
+        self.cli.clone().env("RING_HOST", format!("http://{}", self.control(control).api()))
+    }
+
+    /// Control node number `index`, counted from 0.
+    pub fn control(&self, index: usize) -> &RingNode {
+        &self.controls[index]
+    }
+
+    /// All control nodes.
+    pub fn controls(&self) -> &[RingNode] {
+        &self.controls
+    }
+
+    /// Agent number `index`, counted from 0.
+    pub fn agent(&self, index: usize) -> &RingNode {
+        &self.agents[index]
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> &[RingNode] {
+        &self.agents
+    }
+
+    /// A token for the API, for the administrator, from the first control node that gives one.
+    pub fn api_token(&self) -> Result<String> {
+        wait::eventually(READY_DEADLINE, "a control node to log the administrator in", || {
+            let login = |node: &RingNode| flags::login_request(node.api(), PASSWORD).send()?.json();
+            let answer = self.first_of(login)?;
+            flags::token_of_login(&answer).map(Some)
+        })
+    }
+
+    /// Waits until the control nodes that answer know a leader; its index.
+    pub fn leader(&self) -> Result<usize> {
+        let token = self.api_token()?;
+        self.leader_seen_by(&token, |_| true)
+    }
+
+    /// Waits until a control node accepted by `ask` names a leader.
+    pub fn leader_seen_by(&self, token: &str, ask: impl Fn(usize) -> bool) -> Result<usize> {
+        wait::eventually(READY_DEADLINE, "a leader", || {
+            for (index, node) in self.controls.iter().enumerate().filter(|(index, _)| ask(*index)) {
+                let Ok(cluster) = get(node, "/cluster", token) else {
+                    continue;
+                };
+                let leader = flags::leader_in(&cluster);
+                if let Some(found) = self.controls.iter().position(|control| leader == Some(control.name())) {
+                    return Ok(Some(found));
+                }
+                anyhow::bail!("control node {index} answered {cluster}");
+            }
+            Ok(None)
+        })
+    }
+
+    /// `GET path` from the first control node that answers.
+    pub fn get_any(&self, path: &str, token: &str) -> Result<Value> {
+        self.first_of(|node| get(node, path, token))
+    }
+
+    fn first_of<T>(&self, ask: impl Fn(&RingNode) -> Result<T>) -> Result<T> {
+        let mut last = anyhow::anyhow!("no control node was asked");
+        for node in &self.controls {
+            match ask(node) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error.context(format!("from {}", node.name())),
+            }
+        }
+        Err(last)
+    }
+
+    /// The ends of all logs, for messages.
+    pub fn tails(&self) -> String {
+        let nodes = self.controls.iter().chain(&self.agents);
+        nodes.map(RingNode::tail).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn get(node: &RingNode, path: &str, token: &str) -> Result<Value> {
+    let request: Request = node.http("GET", path).bearer(token).timeout(Duration::from_secs(3));
+    let answer = request.send()?;
+    ensure!(answer.status == 200, "GET {path}: status {}: {}", answer.status, answer.body);
+    answer.json()
+}
+
+fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
+    let host: &Host = lab.host(name);
+    Site {
+        name: name.to_owned(),
+        place: host.place().clone(),
+        ip: IpAddr::V4(host.ip()),
+        ports: (role == Role::Control).then_some(PORTS),
+        dir: host.dir().to_owned(),
+        data_dir: host.dir().join("data"),
+        docker: lab.docker_of(name).map(crate::lab::Docker::url),
+    }
+}
+
+/// Ports nobody listens on now. They are held together while being chosen, so that all differ.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners.iter().map(TcpListener::local_addr).map(|at| at.map(|at| at.port())).collect::<Result<_, _>>()?)
+}
+
+impl Drop for Cluster {
+    /// Ends the nodes and, on loopback, the work they started: that outlives an agent by design.
+    fn drop(&mut self) {
+        self.controls.clear();
+        self.agents.clear();
+        let Some(dir) = self.own_dir.take() else { return };
+        if let Err(error) = sweep::kill_all(|pid| sweep::uses(pid, dir.path())) {
+            report::line(&format!("a cluster left processes behind: {error:#}"));
+        }
+        if std::thread::panicking() {
+            report::line(&format!("the logs of the failed cluster are in {}", dir.keep().display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_differ() {
+        let ports = free_ports(20).unwrap();
+        let distinct: std::collections::BTreeSet<_> = ports.iter().collect();
+        assert_eq!(distinct.len(), 20);
+    }
+}

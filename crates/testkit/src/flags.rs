@@ -1,0 +1,125 @@
+//! The command lines and answers of `ring` the test support relies on: the one place to change when they change.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::http::Request;
+
+/// What a node is told at its first start.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// REST API.
+    pub api: SocketAddr,
+    /// Traffic between nodes.
+    pub cluster: SocketAddr,
+}
+
+/// What a node does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Keeps the state and answers the API.
+    Control,
+    /// Runs the work.
+    Agent,
+}
+
+impl Role {
+    /// As on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// `ring cluster init`, on the first control node.
+pub fn init(name: &str, at: Addresses) -> Vec<String> {
+    let mut line = words(&["cluster", "init", "--name", name]);
+    line.extend(listen(at));
+    line
+}
+
+/// `ring cluster join`, on every other node.
+pub fn join(name: &str, role: Role, members: &[SocketAddr], token: &str, at: Option<Addresses>) -> Vec<String> {
+    let members: Vec<String> = members.iter().map(SocketAddr::to_string).collect();
+    let mut line = words(&["cluster", "join", &members.join(","), "--token", token, "--role", role.as_str()]);
+    line.extend(words(&["--name", name]));
+    line.extend(at.into_iter().flat_map(listen));
+    line
+}
+
+/// The command that runs an enrolled node.
+pub fn start(role: Role, at: Option<Addresses>) -> Vec<String> {
+    let mut line = match role {
+        Role::Control => words(&["server", "start"]),
+        Role::Agent => words(&["agent", "start"]),
+    };
+    line.extend(at.into_iter().flat_map(listen));
+    line
+}
+
+/// The user the first start makes; its password comes from `RING_ADMIN_PASSWORD`.
+pub const ADMIN: &str = "admin";
+
+/// `ring login`.
+pub fn login(password: &str) -> Vec<String> {
+    words(&["login", "-u", ADMIN, "-p", password])
+}
+
+/// `ring cluster token create`, for one use.
+pub fn token_create(role: Role) -> Vec<String> {
+    words(&["cluster", "token", "create", "--role", role.as_str()])
+}
+
+/// The clear token among what `token create` printed.
+pub fn token_in(stdout: &str) -> Result<String> {
+    let token = stdout.split_whitespace().next();
+    token.map(str::to_owned).with_context(|| format!("no token in '{stdout}'"))
+}
+
+/// The path that answers 200 once a control node serves.
+pub const READY: &str = "/readyz";
+
+/// The configuration file of a node, with the Docker daemon it is to use.
+pub fn config_toml(docker: Option<&str>) -> String {
+    match docker {
+        Some(url) => format!("[server.runtime.docker]\nenabled = true\nhost = \"{url}\"\n"),
+        None => "[server.runtime.docker]\nenabled = false\n".to_owned(),
+    }
+}
+
+/// The request for an API token.
+pub fn login_request(api: SocketAddr, password: &str) -> Request {
+    let body = serde_json::json!({ "username": ADMIN, "password": password });
+    Request::new("POST", format!("http://{api}/login")).json(&body)
+}
+
+/// The API token in the answer to [`login_request`].
+pub fn token_of_login(answer: &Value) -> Result<String> {
+    let token = answer.get("token").and_then(Value::as_str);
+    token.map(str::to_owned).with_context(|| format!("no token in {answer}"))
+}
+
+/// The name of the leader in the answer of `GET /cluster`, `None` while there is none.
+pub fn leader_in(cluster: &Value) -> Option<&str> {
+    let leader = cluster.get("leader")?;
+    leader.as_str().or_else(|| leader.get("name")?.as_str())
+}
+
+/// The names of the nodes that can take work, in the answer of `GET /nodes`.
+pub fn ready_nodes(nodes: &Value) -> Vec<&str> {
+    let list = nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+    let ready = list.iter().filter(|node| node.get("status").and_then(Value::as_str) == Some("ready"));
+    ready.filter_map(|node| node.get("name")?.as_str()).collect()
+}
+
+fn listen(at: Addresses) -> Vec<String> {
+    words(&["--api-listen", &at.api.to_string(), "--advertise", &at.cluster.to_string()])
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}

@@ -1,0 +1,246 @@
+//! One `ring` process of a cluster under test: a control node or an agent.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cli::RingCli;
+use crate::flags::{self, Addresses, Role};
+use crate::http::Request;
+use crate::place::Place;
+use crate::process::Process;
+use crate::wait;
+
+/// How long a node may take from its start to serving.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Where a node is to run.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Name of the node.
+    pub name: String,
+    /// Network it runs in.
+    pub place: Place,
+    /// Address it can be reached at.
+    pub ip: IpAddr,
+    /// Ports of API and cluster traffic; agents open none.
+    pub ports: Option<(u16, u16)>,
+    /// The log and the configuration go here.
+    pub dir: PathBuf,
+    /// The data directory; a test of a full disk puts it on a small one.
+    pub data_dir: PathBuf,
+    /// The Docker daemon to use.
+    pub docker: Option<String>,
+}
+
+/// A node, running or not.
+#[derive(Debug)]
+pub struct RingNode {
+    site: Site,
+    role: Role,
+    cli: RingCli,
+    running: Mutex<Option<Running>>,
+}
+
+/// The present process of a node.
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    /// It was started to enrol the node.
+    enrolling: bool,
+}
+
+impl RingNode {
+    /// Prepares the directories; nothing runs yet.
+    pub fn new(site: Site, role: Role, admin_password: &str) -> Result<Self> {
+        ensure!(role == Role::Agent || site.ports.is_some(), "the control node {} needs ports", site.name);
+        let config = site.dir.join("config");
+        fs::create_dir_all(&config)?;
+        fs::create_dir_all(&site.data_dir)?;
+        fs::write(config.join("config.toml"), flags::config_toml(site.docker.as_deref()))?;
+        let cli = RingCli::new()?
+            .at(&site.place)
+            .env("RING_DATA_DIR", site.data_dir.display().to_string())
+            .env("RING_CONFIG_DIR", config.display().to_string())
+            .env("RING_ADMIN_PASSWORD", admin_password);
+        Ok(Self { site, role, cli, running: Mutex::new(None) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.site.name
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.site.data_dir
+    }
+
+    /// `ring` with the environment and in the network of this node.
+    pub fn cli(&self) -> &RingCli {
+        &self.cli
+    }
+
+    /// Address of the REST API.
+    ///
+    /// # Panics
+    /// For an agent, which has none.
+    pub fn api(&self) -> SocketAddr {
+        self.addresses().unwrap_or_else(|| panic!("the agent {} has no API", self.name())).api
+    }
+
+    /// Address of the traffic between nodes.
+    ///
+    /// # Panics
+    /// For an agent, which has none.
+    pub fn cluster_address(&self) -> SocketAddr {
+        self.addresses().unwrap_or_else(|| panic!("the agent {} opens no port", self.name())).cluster
+    }
+
+    /// A request to the API of this node, sent by the test itself.
+    pub fn http(&self, method: &str, path: &str) -> Request {
+        Request::new(method, format!("http://{}{path}", self.api()))
+    }
+
+    /// Founds a cluster on this node and starts it.
+    pub fn init(&self) -> Result<()> {
+        let addresses = self.addresses().context("only a control node founds a cluster")?;
+        self.enrol(flags::init(self.name(), addresses))
+    }
+
+    /// Joins a cluster and starts.
+    pub fn join(&self, members: &[SocketAddr], token: &str) -> Result<()> {
+        self.enrol(flags::join(self.name(), self.role, members, token, self.addresses()))
+    }
+
+    /// Starts an enrolled node that is not running; does not wait until it serves.
+    pub fn start(&self) -> Result<()> {
+        let mut slot = self.slot();
+        if let Some(running) = slot.as_ref()
+            && running.process.exited()?.is_none()
+        {
+            bail!("{} runs already", self.name());
+        }
+        let process = self.spawn(flags::start(self.role, self.addresses()))?;
+        *slot = Some(Running { process, enrolling: false });
+        Ok(())
+    }
+
+    /// Starts the node when the command that enrolled it has ended well; fails when anything ended badly.
+    pub fn settle(&self) -> Result<()> {
+        let (ended, enrolling) = match self.slot().as_ref() {
+            Some(running) => (running.process.exited()?, running.enrolling),
+            None => bail!("{} is not running", self.name()),
+        };
+        match ended {
+            None => Ok(()),
+            Some(status) if enrolling && status.success() => self.start(),
+            Some(status) => bail!("{} ended with {status}\n{}", self.name(), self.tail()),
+        }
+    }
+
+    /// Waits until a control node serves. (An agent is ready when the control nodes list it so.)
+    pub fn wait_ready(&self) -> Result<()> {
+        let what = format!("{} to be ready", self.name());
+        let ready = wait::eventually(START_DEADLINE, &what, || {
+            if let Err(error) = self.settle() {
+                return Ok(Some(Err(error)));
+            }
+            let answer = self.http("GET", flags::READY).timeout(Duration::from_secs(2)).send()?;
+            Ok((answer.status == 200).then_some(Ok(())))
+        });
+        ready.and_then(|ready| ready).with_context(|| self.tail())
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&self) -> Result<()> {
+        self.take()?.kill9()
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&self) -> Result<()> {
+        self.take()?.stop(STOP_DEADLINE).map(drop)
+    }
+
+    /// SIGKILL and a new start; does not wait until it serves.
+    pub fn restart(&self) -> Result<()> {
+        self.kill9()?;
+        self.start()
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self) -> Result<()> {
+        self.with(Process::pause)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.with(Process::resume)
+    }
+
+    /// Its process id while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.slot().as_ref().map(|running| running.process.pid())
+    }
+
+    /// Its exit status, when it ended by itself.
+    pub fn exited(&self) -> Result<Option<ExitStatus>> {
+        self.with(Process::exited)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_exit(&self, deadline: Duration) -> Result<ExitStatus> {
+        self.with(|process| process.wait_exit(deadline))
+    }
+
+    /// Waits until the log of its present run contains `text`.
+    pub fn wait_log(&self, text: &str, deadline: Duration) -> Result<()> {
+        self.with(|process| process.wait_log(text, deadline))
+    }
+
+    /// The end of the log of its present run.
+    pub fn tail(&self) -> String {
+        self.with(|process| Ok(process.tail())).unwrap_or_default()
+    }
+
+    /// Runs `line`, which enrols the node and then either ends or goes on as the node.
+    fn enrol(&self, line: Vec<String>) -> Result<()> {
+        let process = self.spawn(line)?;
+        *self.slot() = Some(Running { process, enrolling: true });
+        Ok(())
+    }
+
+    fn spawn(&self, line: Vec<String>) -> Result<Process> {
+        self.cli.spawn(self.name(), &self.site.dir.join(format!("{}.log", self.name())), line)
+    }
+
+    fn addresses(&self) -> Option<Addresses> {
+        let (api, cluster) = self.site.ports?;
+        let at = |port| SocketAddr::new(self.site.ip, port);
+        Some(Addresses { api: at(api), cluster: at(cluster) })
+    }
+
+    /// Calls `action` with the present process.
+    fn with<T>(&self, action: impl FnOnce(&Process) -> Result<T>) -> Result<T> {
+        match self.slot().as_ref() {
+            Some(running) => action(&running.process),
+            None => bail!("{} is not running", self.name()),
+        }
+    }
+
+    /// Takes the present process away to end it.
+    fn take(&self) -> Result<Process> {
+        let running = self.slot().take();
+        running.map(|running| running.process).with_context(|| format!("{} is not running", self.name()))
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
