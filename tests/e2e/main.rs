@@ -1,0 +1,7 @@
+//! Tests with real processes, real networks and real Docker daemons.
+//!
+//! Where the lab cannot run (not root, no Docker) each test prints `SKIPPED: …`; `RING_REQUIRE_LAB=1` makes that a failure.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod lab;
