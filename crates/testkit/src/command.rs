@@ -1,8 +1,8 @@
 //! Running a command to its end: output, exit code, and a deadline.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -55,22 +55,29 @@ pub fn run(command: Command) -> Result<Outcome> {
 /// Runs `command` to its end; kills it and fails when that takes longer than `deadline`.
 pub fn run_within(mut command: Command, deadline: Duration) -> Result<Outcome> {
     let line = describe(&command);
+    // Files, not pipes: what the command leaves running in the background may hold its outputs open for ever.
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
         .spawn()
         .with_context(|| format!("cannot run `{line}`"))?;
-    let stdout = child.stdout.take().map(drain);
-    let stderr = child.stderr.take().map(drain);
     let status = wait::eventually(deadline, &format!("`{line}` to end"), || Ok(child.try_wait()?));
     if status.is_err() {
         let _ = child.kill();
         let _ = child.wait();
     }
-    let (stdout, stderr) = (collect(stdout), collect(stderr));
+    let (stdout, stderr) = (contents(&mut stdout)?, contents(&mut stderr)?);
     let status = status.with_context(|| format!("stdout: {stdout}\nstderr: {stderr}"))?;
     Ok(Outcome { command: line, code: status.code(), stdout, stderr })
+}
+
+fn contents(file: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A command line as a person would type it.
@@ -90,19 +97,6 @@ pub fn command<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(program: &str, arg
     command
 }
 
-/// Reads a pipe to its end in the background, so that a talkative command never blocks.
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-fn collect(reader: Option<JoinHandle<String>>) -> String {
-    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +106,12 @@ mod tests {
         let outcome = run(command("sh", ["-c", "echo out; echo err >&2; exit 3"])).unwrap();
         assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(3), "out\n", "err\n"));
         assert!(outcome.ok().unwrap_err().to_string().contains("err"));
+    }
+
+    #[test]
+    fn what_stays_in_the_background_is_not_waited_for() {
+        let outcome = run_within(command("sh", ["-c", "sleep 5 & echo done"]), Duration::from_secs(4)).unwrap();
+        assert_eq!(outcome.ok().unwrap(), "done");
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{command, sweep};
+use crate::{command, report, sweep};
 
 /// Labs that can exist at the same time on one machine.
 const SLOTS: u8 = 250;
@@ -41,8 +41,12 @@ impl Slot {
                 continue;
             }
             let Some(slot) = Self::try_lock(number)? else { continue };
-            if slot.is_dirty()? {
-                slot.clean().with_context(|| format!("cannot clean away the dead lab in slot {number}"))?;
+            if slot.is_dirty()?
+                && let Err(error) = slot.clean()
+            {
+                // The slot stays marked, and the next lab tries again.
+                report::line(&format!("the dead lab in slot {number} could not be cleaned away: {error:#}"));
+                continue;
             }
             if claimed.is_none() {
                 claimed = Some(slot);
