@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use crate::cli::RingCli;
@@ -28,6 +28,8 @@ pub struct Cluster {
     controls: Vec<RingNode>,
     agents: Vec<RingNode>,
     cli: RingCli,
+    /// For the API, as the administrator.
+    token: String,
     /// The directory made for a cluster on loopback; a lab cleans up by itself.
     own_dir: Option<tempfile::TempDir>,
 }
@@ -81,19 +83,19 @@ impl Cluster {
         let hosts: Vec<String> = controls.iter().map(|node| format!("http://{}", node.api())).collect();
         std::fs::create_dir_all(user)?;
         let cli = RingCli::new()?.env("RING_CONFIG_DIR", user.display().to_string()).env("RING_HOST", hosts.join(","));
-        let cluster = Self { controls, agents, cli, own_dir };
+        let mut cluster = Self { controls, agents, cli, token: String::new(), own_dir };
         cluster.form()?;
         Ok(cluster)
     }
 
     /// Founds the cluster, then lets everyone join.
-    fn form(&self) -> Result<()> {
-        let first = self.control(0);
+    fn form(&mut self) -> Result<()> {
+        let first = &self.controls[0];
         first.init()?;
         first.wait_ready()?;
-        let founder = self.cli_to(0);
-        founder.ok(flags::login(PASSWORD))?;
-        let known = [first.cluster_address()];
+        self.token = flags::token_in(&json_of(flags::login_request(first, PASSWORD))?)?;
+        self.cli = self.cli.clone().env("RING_TOKEN", &self.token);
+        let known = [self.control(0).cluster_address()];
         for control in &self.controls[1..] {
             control.join(&known, &self.join_token(Role::Control)?)?;
             control.wait_ready()?;
@@ -105,22 +107,22 @@ impl Cluster {
         self.wait_agents()
     }
 
-    /// A new token that lets one node join.
+    /// A new token that lets a node join.
     pub fn join_token(&self, role: Role) -> Result<String> {
-        flags::token_in(&self.cli.ok(flags::token_create(role))?)
+        let ask = |node: &RingNode| json_of(flags::join_token_request(node, role).bearer(&self.token));
+        flags::token_in(&self.first_of(ask)?)
     }
 
     /// Waits until every agent is listed as ready.
     pub fn wait_agents(&self) -> Result<()> {
-        let token = self.api_token()?;
         wait::eventually(READY_DEADLINE, "all agents to be ready", || {
             if let Some(error) = self.agents.iter().find_map(|agent| agent.settle().err()) {
                 return Ok(Some(Err(error)));
             }
-            let nodes = self.get_any("/nodes", &token)?;
+            let nodes = self.get_any("/nodes")?;
             let ready = flags::ready_nodes(&nodes);
-            let all = self.agents.iter().all(|agent| ready.contains(&agent.name()));
-            all.then_some(Ok(())).map_or_else(|| Err(anyhow::anyhow!("ready are only {ready:?}")), |ok| Ok(Some(ok)))
+            let missing = self.agents.iter().find(|agent| !ready.contains(&agent.name()));
+            missing.map_or(Ok(Some(Ok(()))), |agent| Err(anyhow!("{} is not, only {ready:?}", agent.name())))
         })
         .and_then(|ready| ready)
         .with_context(|| self.tails())
@@ -156,45 +158,48 @@ impl Cluster {
         &self.agents
     }
 
-    /// A token for the API, for the administrator, from the first control node that gives one.
-    pub fn api_token(&self) -> Result<String> {
-        wait::eventually(READY_DEADLINE, "a control node to log the administrator in", || {
-            let login = |node: &RingNode| flags::login_request(node.api(), PASSWORD).send()?.json();
-            let answer = self.first_of(login)?;
-            flags::token_of_login(&answer).map(Some)
+    /// The administrator's token for the API.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Waits until most control nodes agree on a leader; its index. A leader that was cut off may still believe in itself.
+    pub fn leader(&self) -> Result<usize> {
+        wait::eventually(READY_DEADLINE, "a leader most control nodes know", || {
+            let answers: Vec<Value> = (0..self.controls.len()).filter_map(|index| self.status_of(index).ok()).collect();
+            let votes: Vec<&str> = answers.iter().filter_map(flags::leader_in).collect();
+            let leads = |node: &RingNode| {
+                let name = node.name();
+                2 * votes.iter().filter(|vote| **vote == name).count() > self.controls.len()
+            };
+            Ok(self.controls.iter().position(leads))
         })
     }
 
-    /// Waits until the control nodes that answer know a leader; its index.
-    pub fn leader(&self) -> Result<usize> {
-        let token = self.api_token()?;
-        self.leader_seen_by(&token, |_| true)
+    /// What a control node itself says about the cluster, `GET /cluster`.
+    pub fn status_of(&self, control: usize) -> Result<Value> {
+        get(self.control(control), "/cluster?consistency=stale", &self.token)
     }
 
-    /// Waits until a control node accepted by `ask` names a leader.
-    pub fn leader_seen_by(&self, token: &str, ask: impl Fn(usize) -> bool) -> Result<usize> {
-        wait::eventually(READY_DEADLINE, "a leader", || {
-            for (index, node) in self.controls.iter().enumerate().filter(|(index, _)| ask(*index)) {
-                let Ok(cluster) = get(node, "/cluster", token) else {
-                    continue;
-                };
-                let leader = flags::leader_in(&cluster);
-                if let Some(found) = self.controls.iter().position(|control| leader == Some(control.name())) {
-                    return Ok(Some(found));
-                }
-                anyhow::bail!("control node {index} answered {cluster}");
+    /// Waits until every control node has the same state; the digest they share.
+    pub fn wait_same_state(&self) -> Result<String> {
+        wait::eventually(READY_DEADLINE, "the same state on all control nodes", || {
+            let answers = (0..self.controls.len()).map(|index| self.status_of(index)).collect::<Result<Vec<_>>>()?;
+            let states: Vec<_> = answers.iter().map(flags::digest_in).collect();
+            match states[0] {
+                Some((_, digest)) if states.iter().all(|state| *state == states[0]) => Ok(Some(digest.to_owned())),
+                _ => anyhow::bail!("they have {states:?}"),
             }
-            Ok(None)
         })
     }
 
     /// `GET path` from the first control node that answers.
-    pub fn get_any(&self, path: &str, token: &str) -> Result<Value> {
-        self.first_of(|node| get(node, path, token))
+    pub fn get_any(&self, path: &str) -> Result<Value> {
+        self.first_of(|node| get(node, path, &self.token))
     }
 
     fn first_of<T>(&self, ask: impl Fn(&RingNode) -> Result<T>) -> Result<T> {
-        let mut last = anyhow::anyhow!("no control node was asked");
+        let mut last = anyhow!("no control node was asked");
         for node in &self.controls {
             match ask(node) {
                 Ok(answer) => return Ok(answer),
@@ -212,9 +217,13 @@ impl Cluster {
 }
 
 fn get(node: &RingNode, path: &str, token: &str) -> Result<Value> {
-    let request: Request = node.http("GET", path).bearer(token).timeout(Duration::from_secs(3));
+    json_of(node.http("GET", path).bearer(token).timeout(Duration::from_secs(3)))
+}
+
+/// The body of a successful answer.
+fn json_of(request: Request) -> Result<Value> {
     let answer = request.send()?;
-    ensure!(answer.status == 200, "GET {path}: status {}: {}", answer.status, answer.body);
+    ensure!((200..300).contains(&answer.status), "status {}: {}", answer.status, answer.body);
     answer.json()
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::http::Request;
+use crate::node::RingNode;
 
 /// What a node is told at its first start.
 #[derive(Debug, Clone, Copy)]
@@ -64,20 +65,9 @@ pub fn start(role: Role, at: Option<Addresses>) -> Vec<String> {
 /// The user the first start makes; its password comes from `RING_ADMIN_PASSWORD`.
 pub const ADMIN: &str = "admin";
 
-/// `ring login`.
-pub fn login(password: &str) -> Vec<String> {
-    words(&["login", "-u", ADMIN, "-p", password])
-}
-
-/// `ring cluster token create`, for one use.
-pub fn token_create(role: Role) -> Vec<String> {
-    words(&["cluster", "token", "create", "--role", role.as_str()])
-}
-
-/// The clear token among what `token create` printed.
-pub fn token_in(stdout: &str) -> Result<String> {
-    let token = stdout.split_whitespace().next();
-    token.map(str::to_owned).with_context(|| format!("no token in '{stdout}'"))
+/// The request for a token that lets nodes of one role join, any number of them.
+pub fn join_token_request(node: &RingNode, role: Role) -> Request {
+    node.http("POST", "/cluster/tokens").json(&serde_json::json!({ "role": role.as_str() }))
 }
 
 /// The path that answers 200 once a control node serves.
@@ -92,21 +82,26 @@ pub fn config_toml(docker: Option<&str>) -> String {
 }
 
 /// The request for an API token.
-pub fn login_request(api: SocketAddr, password: &str) -> Request {
-    let body = serde_json::json!({ "username": ADMIN, "password": password });
-    Request::new("POST", format!("http://{api}/login")).json(&body)
+pub fn login_request(node: &RingNode, password: &str) -> Request {
+    node.http("POST", "/login").json(&serde_json::json!({ "username": ADMIN, "password": password }))
 }
 
-/// The API token in the answer to [`login_request`].
-pub fn token_of_login(answer: &Value) -> Result<String> {
+/// The clear token in the answer to either request.
+pub fn token_in(answer: &Value) -> Result<String> {
     let token = answer.get("token").and_then(Value::as_str);
     token.map(str::to_owned).with_context(|| format!("no token in {answer}"))
 }
 
-/// The name of the leader in the answer of `GET /cluster`, `None` while there is none.
+/// The name of the leader as the answer of `GET /cluster` has it, `None` when the answering node knows none.
 pub fn leader_in(cluster: &Value) -> Option<&str> {
-    let leader = cluster.get("leader")?;
-    leader.as_str().or_else(|| leader.get("name")?.as_str())
+    let leader = cluster.get("leader")?.as_u64()?;
+    let members = cluster.get("members")?.as_array()?;
+    members.iter().find(|member| member["id"].as_u64() == Some(leader))?.get("name")?.as_str()
+}
+
+/// Revision and digest of the answering node's state, as `GET /cluster` has them.
+pub fn digest_in(cluster: &Value) -> Option<(u64, &str)> {
+    Some((cluster.get("revision")?.as_u64()?, cluster.get("state_digest")?.as_str()?))
 }
 
 /// The names of the nodes that can take work, in the answer of `GET /nodes`.
