@@ -39,20 +39,9 @@ impl Cluster {
     pub fn loopback(controls: usize, agents: usize) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
         let mut ports = free_ports(2 * controls)?.into_iter();
-        let mut site = |name: String, role| {
-            let dir = dir.path().join(&name);
-            Site {
-                data_dir: dir.join("data"),
-                dir,
-                name,
-                place: Place::Here,
-                ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                ports: if role == Role::Control { ports.next().zip(ports.next()) } else { None },
-                docker: None,
-            }
-        };
-        let control_sites = (1..=controls).map(|number| site(format!("c{number}"), Role::Control)).collect();
-        let agent_sites = (1..=agents).map(|number| site(format!("a{number}"), Role::Agent)).collect();
+        let site = |name: String, ports| loopback_site(dir.path(), &name, ports);
+        let control_sites = (1..=controls).map(|number| site(format!("c{number}"), ports.next().zip(ports.next()))).collect();
+        let agent_sites = (1..=agents).map(|number| site(format!("a{number}"), None)).collect();
         let user = dir.path().join("user");
         Self::start(control_sites, agent_sites, &user, Some(dir))
     }
@@ -63,6 +52,24 @@ impl Cluster {
         let control_sites = controls.iter().map(|name| lab_site(lab, name, Role::Control)).collect();
         let agent_sites = agents.iter().map(|name| lab_site(lab, name, Role::Agent)).collect();
         Self::start(control_sites, agent_sites, &lab.dir().join("user"), None)
+    }
+
+    /// Starts one host on loopback as `ring server start` does: a control node with its agent in the same process.
+    pub fn alone() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
+        let mut ports = free_ports(2)?.into_iter();
+        let site = loopback_site(dir.path(), "alone", ports.next().zip(ports.next()));
+        let user = dir.path().join("user");
+        let node = RingNode::new(site, Role::Alone, PASSWORD)?;
+        let mut cluster = Self::of(vec![node], Vec::new(), &user, Some(dir))?;
+        cluster.control(0).start()?;
+        cluster.control(0).wait_ready()?;
+        cluster.log_in()?;
+        wait::until(READY_DEADLINE, "the agent to be ready", || {
+            cluster.get_any("/nodes").is_ok_and(|nodes| !flags::ready_nodes(&nodes).is_empty())
+        })
+        .with_context(|| cluster.tails())?;
+        Ok(cluster)
     }
 
     /// As [`Cluster::in_lab`], with the data of one control node in a directory of the caller's, such as a small disk.
@@ -78,23 +85,32 @@ impl Cluster {
     fn start(controls: Vec<Site>, agents: Vec<Site>, user: &Path, own_dir: Option<tempfile::TempDir>) -> Result<Self> {
         ensure!(!controls.is_empty(), "a cluster needs a control node");
         let node = |site, role| RingNode::new(site, role, PASSWORD);
-        let controls: Vec<_> = controls.into_iter().map(|site| node(site, Role::Control)).collect::<Result<_>>()?;
+        let controls = controls.into_iter().map(|site| node(site, Role::Control)).collect::<Result<_>>()?;
         let agents = agents.into_iter().map(|site| node(site, Role::Agent)).collect::<Result<_>>()?;
-        let hosts: Vec<String> = controls.iter().map(|node| format!("http://{}", node.api())).collect();
-        std::fs::create_dir_all(user)?;
-        let cli = RingCli::new()?.env("RING_CONFIG_DIR", user.display().to_string()).env("RING_HOST", hosts.join(","));
-        let mut cluster = Self { controls, agents, cli, token: String::new(), own_dir };
+        let mut cluster = Self::of(controls, agents, user, own_dir)?;
         cluster.form()?;
         Ok(cluster)
     }
 
+    /// The nodes and a client for them; nothing runs yet.
+    fn of(controls: Vec<RingNode>, agents: Vec<RingNode>, user: &Path, own_dir: Option<tempfile::TempDir>) -> Result<Self> {
+        let hosts: Vec<String> = controls.iter().map(|node| format!("http://{}", node.api())).collect();
+        std::fs::create_dir_all(user)?;
+        let cli = RingCli::new()?.env("RING_CONFIG_DIR", user.display().to_string()).env("RING_HOST", hosts.join(","));
+        Ok(Self { controls, agents, cli, token: String::new(), own_dir })
+    }
+
+    fn log_in(&mut self) -> Result<()> {
+        self.token = flags::token_in(&json_of(flags::login_request(self.control(0), PASSWORD))?)?;
+        self.cli = self.cli.clone().env("RING_TOKEN", &self.token);
+        Ok(())
+    }
+
     /// Founds the cluster, then lets everyone join.
     fn form(&mut self) -> Result<()> {
-        let first = &self.controls[0];
-        first.init()?;
-        first.wait_ready()?;
-        self.token = flags::token_in(&json_of(flags::login_request(first, PASSWORD))?)?;
-        self.cli = self.cli.clone().env("RING_TOKEN", &self.token);
+        self.control(0).init()?;
+        self.control(0).wait_ready()?;
+        self.log_in()?;
         let known = [self.control(0).cluster_address()];
         for control in &self.controls[1..] {
             control.join(&known, &self.join_token(Role::Control)?)?;
@@ -225,6 +241,19 @@ fn json_of(request: Request) -> Result<Value> {
     let answer = request.send()?;
     ensure!((200..300).contains(&answer.status), "status {}: {}", answer.status, answer.body);
     answer.json()
+}
+
+fn loopback_site(dir: &Path, name: &str, ports: Option<(u16, u16)>) -> Site {
+    let dir = dir.join(name);
+    Site {
+        name: name.to_owned(),
+        place: Place::Here,
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports,
+        data_dir: dir.join("data"),
+        dir,
+        docker: None,
+    }
 }
 
 fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {

@@ -20,8 +20,10 @@ pub struct Addresses {
 /// What a node does in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Keeps the state and answers the API.
+    /// Keeps the state and answers the API; runs no work.
     Control,
+    /// Both in one process: the one host of `ring server start`.
+    Alone,
     /// Runs the work.
     Agent,
 }
@@ -30,7 +32,7 @@ impl Role {
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Control => "control",
+            Self::Control | Self::Alone => "control",
             Self::Agent => "agent",
         }
     }
@@ -39,7 +41,7 @@ impl Role {
 /// `ring cluster init`, on the first control node.
 pub fn init(name: &str, at: Addresses) -> Vec<String> {
     let mut line = words(&["cluster", "init", "--name", name]);
-    line.extend(listen(at));
+    line.extend(control(at));
     line
 }
 
@@ -48,17 +50,19 @@ pub fn join(name: &str, role: Role, members: &[SocketAddr], token: &str, at: Opt
     let members: Vec<String> = members.iter().map(SocketAddr::to_string).collect();
     let mut line = words(&["cluster", "join", &members.join(","), "--token", token, "--role", role.as_str()]);
     line.extend(words(&["--name", name]));
-    line.extend(at.into_iter().flat_map(listen));
+    line.extend(at.into_iter().flat_map(control));
     line
 }
 
-/// The command that runs an enrolled node.
+/// The command that runs an enrolled node; a fresh host that is alone becomes a cluster of one by it.
 pub fn start(role: Role, at: Option<Addresses>) -> Vec<String> {
-    let mut line = match role {
-        Role::Control => words(&["server", "start"]),
-        Role::Agent => words(&["agent", "start"]),
+    let (command, flags) = match role {
+        Role::Control => ("server", at.map(control)),
+        Role::Alone => ("server", at.map(listen)),
+        Role::Agent => ("agent", None),
     };
-    line.extend(at.into_iter().flat_map(listen));
+    let mut line = words(&[command, "start"]);
+    line.extend(flags.unwrap_or_default());
     line
 }
 
@@ -111,10 +115,37 @@ pub fn ready_nodes(nodes: &Value) -> Vec<&str> {
     ready.filter_map(|node| node.get("name")?.as_str()).collect()
 }
 
+/// The control nodes of a test run no work: that is what its agents are for.
+fn control(at: Addresses) -> Vec<String> {
+    let mut flags = listen(at);
+    flags.push("--no-agent".to_owned());
+    flags
+}
+
 fn listen(at: Addresses) -> Vec<String> {
     words(&["--api-listen", &at.api.to_string(), "--advertise", &at.cluster.to_string()])
 }
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_is_named_by_its_member_id() {
+        let members = serde_json::json!([{"id": 1, "name": "c1"}, {"id": 4, "name": "c3"}]);
+        let cluster = |leader: Value| serde_json::json!({ "leader": leader, "members": members });
+        assert_eq!(leader_in(&cluster(4.into())), Some("c3"));
+        assert_eq!(leader_in(&cluster(Value::Null)), None);
+        assert_eq!(leader_in(&cluster(2.into())), None, "a member that is gone");
+    }
+
+    #[test]
+    fn only_ready_nodes_count() {
+        let nodes = serde_json::json!([{"name": "a1", "status": "ready"}, {"name": "a2", "status": "joining"}]);
+        assert_eq!(ready_nodes(&nodes), ["a1"]);
+    }
 }
