@@ -18,6 +18,8 @@ mod spec;
 mod wire;
 
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod testing;

@@ -91,3 +91,43 @@ pub fn digest(state: &State) -> [u8; 32] {
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use ring_state::{Clock, Namespace};
+    use ring_types::{DeploymentId, Name, Revision, Timestamp};
+
+    use super::*;
+
+    fn state(revision: u64, names: &[&str], now: i64) -> State {
+        let namespace =
+            |name: &&str| Namespace { name: Name::new(name).unwrap(), created_at: Timestamp(1), version: Revision(1) };
+        let rows = names.iter().map(|name| Row::Namespace(Arc::new(namespace(name))));
+        let clock = Row::Clock(Clock { now: Timestamp(now), next_event: 1 });
+        State::from_rows(Revision(revision), rows.chain([clock])).unwrap()
+    }
+
+    #[test]
+    fn the_digest_is_of_the_rows_and_not_of_the_revision_or_their_order() {
+        let digest_of = |revision, names: &[&str], now| digest(&state(revision, names, now));
+        let one = digest_of(7, &["a", "b"], 5);
+        assert_eq!(one, digest_of(8, &["b", "a"], 5));
+        for other in
+            [digest_of(7, &["a"], 5), digest_of(7, &["a", "c"], 5), digest_of(7, &["ab"], 5), digest_of(7, &["a", "b"], 6)]
+        {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn keys_have_their_stated_bytes() {
+        let id = DeploymentId(Uuid::from_bytes([7; 16]));
+        let mut event = vec![7; 16];
+        event.extend([0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(encode_key(&RowKey::Meta), b"");
+        assert_eq!(encode_key(&RowKey::Namespace(Name::new("shop").unwrap())), b"shop");
+        assert_eq!(encode_key(&RowKey::Deployment(id)), [7; 16]);
+        assert_eq!(encode_key(&RowKey::Event(id, 258)), event);
+        assert_eq!(encode_key(&RowKey::Request(Revision(258))), [0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+}

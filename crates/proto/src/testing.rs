@@ -66,9 +66,9 @@ sample! {
     u16: |s| s.number() as u16;
     u32: |s| s.number() as u32;
     i32: |s| s.number() as i32;
-    u64: Source::number;
+    u64: |s| s.number();
     u8: |s| s.bytes::<1>()[0];
-    [u8; 32]: Source::bytes;
+    [u8; 32]: |s| s.bytes();
     Timestamp: |s| Self(s.number() as i64);
     Span: |s| Self(s.number());
     Cpu: |s| Self(s.number());
@@ -89,7 +89,7 @@ sample! {
     RequestId: |s| Self(Uuid::from_bytes(s.bytes()));
     String: |s| (*s.one_of(&["", "a", "web", "ü\u{0}\n", "node", "registry.example/x:1"])).to_owned();
     Box<str>: |s| String::sample(s).into();
-    Name: |s| Name::new(s.one_of(&["0", "web", "A-b_c.9"])).unwrap();
+    Name: |s| s.one_of(&["0", "web", "A-b_c.9"]).parse().unwrap();
 }
 
 impl<T: Sample> Sample for Option<T> {

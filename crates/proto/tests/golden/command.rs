@@ -1,0 +1,163 @@
+//! A command and an action of every kind, with every field set.
+
+use std::sync::Arc;
+
+use ring_state::{
+    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange, NodeUpdate,
+    PlacementNote, Role, UserUpdate,
+};
+use ring_types::{
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, UnknownExit,
+};
+
+use crate::object::{exit, failure, info, join_token, token};
+use crate::{
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, map, name, spec,
+};
+
+pub(crate) fn entry() -> Entry {
+    Entry { at: AT, request: REQUEST, command: Command::Prune { namespace: name("shop"), all: true } }
+}
+
+pub(crate) fn examples() -> Vec<Command> {
+    [deployments(), objects(), access(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
+}
+
+fn deployments() -> Vec<Command> {
+    let deployments = vec![
+        ApplyDeployment { id: DEPLOYMENT, spec: Arc::new(spec::full()) },
+        ApplyDeployment { id: OLDER, spec: Arc::new(spec::plain()) },
+    ];
+    vec![
+        Command::Bootstrap(Bootstrap {
+            cluster: CLUSTER,
+            ca_certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
+            ca_key_sealed: vec![0, 255, 1],
+            member_name: name("c1"),
+            address: "10.0.0.1:3031".to_owned(),
+            api_address: "10.0.0.1:3030".to_owned(),
+            admin: USER,
+            admin_password_hash: "$argon2id$x".to_owned(),
+        }),
+        Command::Apply { deployments, force: true },
+        Command::DeleteDeployments { ids: vec![DEPLOYMENT, OLDER] },
+        Command::Prune { namespace: name("shop"), all: true },
+        Command::CreateNamespace { name: name("shop") },
+        Command::DeleteNamespace { name: name("shop") },
+    ]
+}
+
+fn objects() -> Vec<Command> {
+    vec![
+        Command::PutSecret { id: SECRET, namespace: name("shop"), name: name("web-key"), sealed: vec![9; 40], create: true },
+        Command::DeleteSecret { id: SECRET, force: true },
+        Command::PutConfig {
+            id: CONFIG,
+            namespace: name("shop"),
+            name: name("settings"),
+            data: map(&[("app.toml", "a = 1\n")]),
+            labels: map(&[("tier", "front")]),
+            create: true,
+        },
+        Command::DeleteConfig { id: CONFIG, force: true },
+    ]
+}
+
+fn access() -> Vec<Command> {
+    vec![
+        Command::CreateUser { id: USER, username: name("alice"), password_hash: "$argon2id$x".to_owned(), role: Role::Admin },
+        Command::UpdateUser(UserUpdate {
+            id: USER,
+            username: Some(name("bob")),
+            password_hash: Some("$argon2id$y".to_owned()),
+            role: Some(Role::Viewer),
+        }),
+        Command::DeleteUser { id: USER },
+        Command::CreateToken(token()),
+        Command::RevokeTokens { ids: vec![TOKEN] },
+        Command::CreateJoinToken(join_token()),
+        Command::RevokeJoinToken { id: JOIN_TOKEN },
+    ]
+}
+
+fn members() -> Vec<Command> {
+    let (address, api_address) = ("10.0.0.3:3031".to_owned(), "10.0.0.3:3030".to_owned());
+    vec![
+        Command::EnrolMember(EnrolMember {
+            token: JOIN_TOKEN,
+            name: name("c3"),
+            address: address.clone(),
+            api_address: api_address.clone(),
+        }),
+        Command::UpdateMember { id: MemberId(3), address, api_address },
+        Command::ActivateMember { id: MemberId(3) },
+        Command::RemoveMember { id: MemberId(3) },
+    ]
+}
+
+fn nodes() -> Vec<Command> {
+    let states = [NodeStatus::Joining, NodeStatus::Ready, NodeStatus::Unreachable, NodeStatus::Lost];
+    let changes = states.into_iter().map(|status| NodeChange { node: NODE, epoch: Epoch(5), status });
+    vec![
+        Command::EnrolNode(EnrolNode {
+            token: Some(JOIN_TOKEN),
+            node: NODE,
+            name: name("n1"),
+            member: Some(MemberId(3)),
+            labels: map(&[("zone", "eu")]),
+        }),
+        Command::RegisterNode { node: NODE, boot: REQUEST, info: info() },
+        Command::SetNodeStatus { changes: changes.collect() },
+        Command::UpdateNode(NodeUpdate { node: NODE, labels: Some(map(&[])), schedulable: Some(false) }),
+        Command::RemoveNode { node: NODE },
+        Command::Claim { node: NODE, epoch: Epoch(5), instances: vec![INSTANCE] },
+        Command::Report { node: NODE, reports: reports() },
+    ]
+}
+
+fn reports() -> Vec<InstanceReport> {
+    let ends = [
+        Outcome::Code(0),
+        Outcome::Code(-1),
+        Outcome::Signal { signal: 9, oom_killed: true },
+        Outcome::NotStarted { cause: StartFailure::NodeGone, message: "the node was removed".to_owned() },
+        Outcome::Unknown(UnknownExit::HostRestarted),
+    ];
+    let running = InstanceReport {
+        instance: INSTANCE,
+        state: InstanceState::Running,
+        address: Some("172.18.0.2".to_owned()),
+        image_digest: Some("sha256:00".to_owned()),
+        started_at: Some(LATER),
+        exit: None,
+    };
+    let ended = ends.map(|end| InstanceReport {
+        instance: INSTANCE,
+        state: InstanceState::Exited,
+        address: None,
+        image_digest: None,
+        started_at: Some(AT),
+        exit: Some(exit(end)),
+    });
+    [running].into_iter().chain(ended).collect()
+}
+
+pub(crate) fn actions() -> Vec<Action> {
+    vec![
+        Action::CreateInstance { id: INSTANCE, deployment: DEPLOYMENT, slot: 1, attempt: 2, node: NODE, restart: true },
+        Action::SetGoal { instance: INSTANCE, goal: Goal::Remove },
+        Action::LoseInstance { instance: INSTANCE },
+        Action::ForgetInstance { instance: INSTANCE },
+        Action::SetStatus {
+            deployment: DEPLOYMENT,
+            status: DeploymentStatus::Failed,
+            reason: "exit_code".to_owned(),
+            message: "it ended with code 3".to_owned(),
+            conditions: vec![Condition::NotPlaced],
+            exit: Some(exit(Outcome::Code(3))),
+        },
+        Action::NotePlacement(PlacementNote { deployment: DEPLOYMENT, failure: Some(failure()) }),
+        Action::ForgiveRestarts { deployment: DEPLOYMENT },
+        Action::ForgetDeployment { deployment: DEPLOYMENT },
+    ]
+}

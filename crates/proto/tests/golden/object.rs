@@ -1,0 +1,219 @@
+//! A row of every table, with every field set, and an exit of every kind.
+
+use std::sync::Arc;
+
+use ring_state::{
+    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Secret, Unplaced, UnplacedReason,
+};
+use ring_types::{
+    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, InstanceState, MemberId, Memory, NodeCapacity,
+    NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, UnknownExit,
+};
+
+use crate::{
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, map, name, spec,
+};
+
+const VERSION: Revision = Revision(300);
+
+pub(crate) fn examples() -> Vec<Row> {
+    let (created_at, updated_at, version) = (AT, LATER, VERSION);
+    vec![
+        Row::Meta(Arc::new(ClusterMeta {
+            cluster: CLUSTER,
+            created_at,
+            next_member: MemberId(4),
+            ca_certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
+            ca_key_sealed: vec![0, 255, 1],
+        })),
+        Row::Clock(Clock { now: LATER, next_event: 77 }),
+        Row::Namespace(Arc::new(Namespace { name: name("shop"), created_at, version })),
+        Row::Deployment(Arc::new(deployment())),
+        Row::Instance(Arc::new(instance())),
+        Row::Node(Arc::new(node())),
+        Row::Secret(Arc::new(Secret {
+            id: SECRET,
+            namespace: name("shop"),
+            name: name("web-key"),
+            sealed: vec![9; 40],
+            created_at,
+            updated_at,
+            version,
+        })),
+        Row::Config(Arc::new(Config {
+            id: CONFIG,
+            namespace: name("shop"),
+            name: name("settings"),
+            data: map(&[("app.toml", "a = 1\n"), ("empty", "")]),
+            labels: map(&[("tier", "front")]),
+            created_at,
+            updated_at,
+            version,
+        })),
+        Row::User(Arc::new(Account {
+            id: USER,
+            username: name("alice"),
+            password_hash: "$argon2id$x".to_owned(),
+            role: Role::Operator,
+            created_at,
+            updated_at,
+            version,
+        })),
+        Row::Token(Arc::new(token())),
+        Row::JoinToken(Arc::new(join_token())),
+        Row::Member(Arc::new(Member {
+            id: MemberId(3),
+            name: name("c3"),
+            address: "10.0.0.3:3031".to_owned(),
+            api_address: "10.0.0.3:3030".to_owned(),
+            state: MemberState::Active,
+            joined_at: AT,
+            version,
+        })),
+        Row::Event(Arc::new(Event {
+            id: 76,
+            deployment: DEPLOYMENT,
+            at: AT,
+            level: EventLevel::Warning,
+            kind: EventKind::InstanceExited,
+            message: "instance 0 ended with code 3".to_owned(),
+            instance: Some(INSTANCE),
+            node: Some(NODE),
+        })),
+        Row::Request(Arc::new(PastRequest { id: REQUEST, revision: VERSION, reply: Reply::Deleted(vec![DEPLOYMENT]) })),
+    ]
+}
+
+fn deployment() -> Deployment {
+    Deployment {
+        id: DEPLOYMENT,
+        spec: Arc::new(spec::full()),
+        created_at: AT,
+        updated_at: LATER,
+        status: DeploymentStatus::ImagePullBackOff,
+        reason: "image_pull".to_owned(),
+        message: "the registry does not answer".to_owned(),
+        conditions: vec![Condition::NodeUnreachable, Condition::NotPlaced, Condition::BackingOff],
+        restart_count: 2,
+        start_failures: 1,
+        parent: Some(OLDER),
+        replaces: Some(OLDER),
+        deleting: true,
+        exit: Some(exit(Outcome::Code(3))),
+        image_digest: Some("sha256:00".to_owned()),
+        placement_failure: Some(failure()),
+        version: VERSION,
+    }
+}
+
+pub(crate) fn failure() -> PlacementFailure {
+    let reasons = [
+        UnplacedReason::NoNodes,
+        UnplacedReason::NotReady,
+        UnplacedReason::Cordoned,
+        UnplacedReason::RuntimeMissing("docker".to_owned()),
+        UnplacedReason::Constraint("zone!=eu".to_owned()),
+        UnplacedReason::Cpu(500),
+        UnplacedReason::Memory(1 << 30),
+        UnplacedReason::Full,
+        UnplacedReason::Port(8080),
+    ];
+    PlacementFailure { missing: 2, reasons: reasons.into_iter().map(|reason| Unplaced { reason, nodes: 1 }).collect() }
+}
+
+fn instance() -> Instance {
+    Instance {
+        id: INSTANCE,
+        deployment: DEPLOYMENT,
+        slot: 1,
+        attempt: 2,
+        node: NODE,
+        claim: Some(Epoch(5)),
+        generation: Generation(3),
+        goal: Goal::Stop,
+        state: InstanceState::Exited,
+        address: Some("172.18.0.2".into()),
+        image_digest: Some("sha256:00".into()),
+        created_at: AT,
+        started_at: Some(LATER),
+        exit: Some(Box::new(exit(Outcome::Code(-1)))),
+        version: VERSION,
+    }
+}
+
+fn node() -> Node {
+    Node {
+        id: NODE,
+        name: name("n1"),
+        info: info(),
+        labels: map(&[("zone", "eu")]),
+        status: NodeStatus::Unreachable,
+        schedulable: true,
+        epoch: Epoch(5),
+        boot: REQUEST,
+        member: Some(MemberId(3)),
+        joined_at: AT,
+        status_since: LATER,
+        version: VERSION,
+    }
+}
+
+pub(crate) fn info() -> NodeInfo {
+    NodeInfo {
+        capacity: NodeCapacity { cpu: Cpu(8000), memory: Memory(16 << 30) },
+        runtimes: vec![
+            RuntimeReport { kind: RuntimeKind::Docker, version: "27.0".to_owned(), problem: None },
+            RuntimeReport { kind: RuntimeKind::Process, version: String::new(), problem: Some("no cgroup".to_owned()) },
+        ],
+        labels: map(&[("zone", "us")]),
+        agent_version: "0.1.0".to_owned(),
+        platform: "linux/x86_64".to_owned(),
+        hostname: "n1.example".to_owned(),
+        address: "10.0.0.9".to_owned(),
+    }
+}
+
+pub(crate) fn token() -> ApiToken {
+    ApiToken {
+        id: TOKEN,
+        user: USER,
+        name: "ci".to_owned(),
+        hash: [0xab; 32],
+        scopes: vec!["deployments:write".to_owned()],
+        namespaces: vec![name("shop")],
+        created_at: AT,
+        expires_at: Some(LATER),
+        version: VERSION,
+    }
+}
+
+pub(crate) fn join_token() -> JoinToken {
+    JoinToken {
+        id: JOIN_TOKEN,
+        hash: [0xcd; 32],
+        role: JoinRole::Control,
+        uses_left: 2,
+        expires_at: LATER,
+        revoked: true,
+        created_at: AT,
+        version: VERSION,
+    }
+}
+
+pub(crate) fn exit(outcome: Outcome) -> ExitStatus {
+    ExitStatus { outcome, started_at: Some(AT), finished_at: LATER, node: NODE }
+}
+
+pub(crate) fn exits() -> [(&'static str, ExitStatus); 4] {
+    let never = ExitStatus {
+        started_at: None,
+        ..exit(Outcome::NotStarted { cause: StartFailure::ImageNotFound, message: "no such image".to_owned() })
+    };
+    [
+        ("exit_code_0", exit(Outcome::Code(0))),
+        ("exit_signal", exit(Outcome::Signal { signal: 9, oom_killed: true })),
+        ("exit_not_started", never),
+        ("exit_unknown", exit(Outcome::Unknown(UnknownExit::NodeLost))),
+    ]
+}
