@@ -1,0 +1,140 @@
+//! What waits to be sent to the control plane: claims asked for, and reports until they are committed.
+//!
+//! It holds at most one claim and one report an instance, so it is bounded by what this node runs; a session that ends
+//! takes nothing with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ring_state::InstanceReport;
+use ring_types::{InstanceId, InstanceState};
+use tokio::sync::Notify;
+
+/// Claims or reports of one message.
+const BATCH: usize = 256;
+
+/// The outbox of the agent.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    claims: BTreeSet<InstanceId>,
+    /// In the order they were made.
+    reports: BTreeMap<u64, InstanceReport>,
+    /// Where the report of an instance is.
+    report_of: BTreeMap<InstanceId, u64>,
+    last: u64,
+}
+
+/// Reports that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct ReportBatch {
+    pub(crate) reports: Vec<InstanceReport>,
+    numbers: Vec<u64>,
+}
+
+impl Outbox {
+    /// Asks for the claim of an instance, until it is answered.
+    pub(crate) fn ask_claim(&self, instance: InstanceId) {
+        self.waiting().claims.insert(instance);
+        self.changed.notify_one();
+    }
+
+    /// The claim is answered, or not wanted any more.
+    pub(crate) fn drop_claim(&self, instance: InstanceId) {
+        self.waiting().claims.remove(&instance);
+    }
+
+    /// Queues a report. It replaces an earlier one of the same instance, which says less.
+    pub(crate) fn report(&self, report: InstanceReport) {
+        let mut waiting = self.waiting();
+        waiting.last += 1;
+        let number = waiting.last;
+        if let Some(earlier) = waiting.report_of.insert(report.instance, number) {
+            waiting.reports.remove(&earlier);
+        }
+        waiting.reports.insert(number, report);
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Forgets what waits for an instance that is not this node's any more.
+    pub(crate) fn forget(&self, instance: InstanceId) {
+        let mut waiting = self.waiting();
+        waiting.claims.remove(&instance);
+        if let Some(number) = waiting.report_of.remove(&instance) {
+            waiting.reports.remove(&number);
+        }
+    }
+
+    /// The claims to send next; they stay until they are answered.
+    pub(crate) fn claims(&self) -> Vec<InstanceId> {
+        self.waiting().claims.iter().take(BATCH).copied().collect()
+    }
+
+    /// The reports to send next, oldest first; they stay until [`Outbox::committed`].
+    pub(crate) fn reports(&self) -> ReportBatch {
+        let waiting = self.waiting();
+        let (numbers, reports) = waiting.reports.iter().take(BATCH).map(|(number, report)| (*number, report.clone())).unzip();
+        ReportBatch { reports, numbers }
+    }
+
+    /// These reports are committed: they go, but for those a newer one has replaced meanwhile. Says what was told.
+    pub(crate) fn committed(&self, batch: ReportBatch) -> Vec<(InstanceId, InstanceState)> {
+        let mut waiting = self.waiting();
+        for (number, report) in batch.numbers.iter().zip(&batch.reports) {
+            if waiting.reports.remove(number).is_some() {
+                waiting.report_of.remove(&report.instance);
+            }
+        }
+        batch.reports.iter().map(|report| (report.instance, report.state)).collect()
+    }
+
+    /// Returns when something was put in since the last time.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn report(n: u128, state: InstanceState) -> InstanceReport {
+        let instance = InstanceId(Uuid::from_u128(n));
+        InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit: None }
+    }
+
+    #[test]
+    fn reports_leave_in_order_and_only_once_committed() {
+        let outbox = Outbox::default();
+        for n in [3, 1, 2] {
+            outbox.report(report(n, InstanceState::Running));
+        }
+        let batch = outbox.reports();
+        let order: Vec<_> = batch.reports.iter().map(|report| report.instance.0.as_u128()).collect();
+        assert_eq!(order, [3, 1, 2]);
+        assert_eq!(outbox.reports().reports.len(), 3, "sent is not committed");
+        outbox.committed(batch);
+        assert_eq!(outbox.reports().reports, []);
+    }
+
+    #[test]
+    fn a_newer_report_survives_the_commit_of_an_older_one() {
+        let outbox = Outbox::default();
+        outbox.report(report(1, InstanceState::Running));
+        let batch = outbox.reports();
+        outbox.report(report(1, InstanceState::Exited));
+        outbox.committed(batch);
+        assert_eq!(outbox.reports().reports, [report(1, InstanceState::Exited)]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Messages of the session as our own types.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ring_proto::Wire as _;
+use ring_proto::agent::v1 as wire;
+use ring_proto::state::v1::Goal as WireGoal;
+use ring_types::{DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision};
+
+use crate::desired::Assignment;
+use crate::instances::Assigned;
+use crate::mailbox::{ClaimAnswer, short};
+
+/// What is to be done. An assignment that cannot be read is logged and left as it was; it still counts as named.
+///
+/// # Errors
+/// When not even the names can be read: then nothing may be concluded from what is missing.
+pub(super) fn assigned(message: wire::Assignments) -> Result<Assigned, String> {
+    let revision = Revision(message.revision);
+    let (mut named, mut assignments) = (BTreeSet::new(), Vec::new());
+    for one in message.assignments {
+        let instance = instance(&one.instance_id)?;
+        named.insert(instance);
+        match assignment(instance, revision, one) {
+            Ok(assignment) => assignments.push(assignment),
+            Err(why) => tracing::error!(instance = short(instance), why, "an assignment cannot be read"),
+        }
+    }
+    let removed = message.removed.iter().map(|id| instance(id)).collect::<Result<_, _>>()?;
+    Ok(Assigned { revision, complete: message.complete, named, assignments, removed })
+}
+
+/// An instance id.
+pub(super) fn instance(text: &str) -> Result<InstanceId, String> {
+    text.parse().map_err(|_| format!("'{text}' is not an instance id"))
+}
+
+fn assignment(instance: InstanceId, revision: Revision, message: wire::Assignment) -> Result<Assignment, String> {
+    let goal = WireGoal::try_from(message.goal).map_err(|e| e.to_string())?;
+    let state = u16::try_from(message.state).ok().and_then(InstanceState::from_number);
+    let spec = message.spec.ok_or("it has no specification")?;
+    Ok(Assignment {
+        instance,
+        deployment: message.deployment_id.parse().map_err(|_| "its deployment has no id")?,
+        generation: Generation(message.generation),
+        revision,
+        spec: Arc::new(DeploymentSpec::from_wire(spec).map_err(|e| e.to_string())?),
+        goal: Goal::try_from(goal).map_err(|e| e.to_string())?,
+        state: state.ok_or_else(|| format!("state {} is not known to this release", message.state))?,
+    })
+}
+
+/// The answer to a claim.
+pub(super) fn claim_answer(result: wire::ClaimResult) -> ClaimAnswer {
+    if !result.granted {
+        ClaimAnswer::Refused
+    } else if result.config_error.is_empty() {
+        ClaimAnswer::Granted(result.secret_environment)
+    } else {
+        ClaimAnswer::Unusable(result.config_error)
+    }
+}

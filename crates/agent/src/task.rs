@@ -1,0 +1,388 @@
+//! The task of one instance: asks [`next`], does that one step, and again. Whatever it waits for, it waits for alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use ring_state::InstanceReport;
+use ring_types::{EnvValue, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp};
+
+use crate::context::{Context, now, pause};
+use crate::desired::Desired;
+use crate::ledger::LedgerError;
+use crate::mailbox::{ClaimAnswer, Mailbox, News, short};
+use crate::next::{Claim, Durability, Facts, Step, Volatile, next};
+use crate::record::{Phase, Record};
+
+/// A preparation that takes longer than this is told to the cluster, so that people see what is going on.
+const SLOW_PREPARE: Duration = Duration::from_secs(2);
+/// Preparing is given up after so many errors in a row that the runtime does not explain.
+const PREPARE_TRIES: u32 = 5;
+
+/// The task of one instance.
+pub(crate) struct InstanceTask {
+    context: Arc<Context>,
+    instance: InstanceId,
+    mailbox: Arc<Mailbox>,
+    desired: Desired,
+    record: Option<Record>,
+    observed: Option<Observed>,
+    volatile: Volatile,
+    /// Values of secrets by variable, from the grant of the claim to the start.
+    secrets: BTreeMap<String, String>,
+    /// The step that fails, and how often in a row.
+    failing: Option<(&'static str, u32)>,
+}
+
+/// A step that has to be tried again.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+impl InstanceTask {
+    /// A task that begins with what the ledger has.
+    pub(crate) fn new(context: Arc<Context>, instance: InstanceId, mailbox: Arc<Mailbox>, record: Option<Record>) -> Self {
+        Self {
+            context,
+            instance,
+            mailbox,
+            desired: Desired::Unknown,
+            record,
+            observed: None,
+            volatile: Volatile::default(),
+            secrets: BTreeMap::new(),
+            failing: None,
+        }
+    }
+
+    /// Runs until nothing is left of the instance and its record is deleted. `finish` says whether nothing came up meanwhile.
+    pub(crate) async fn run(mut self, finish: impl Fn() -> bool) {
+        loop {
+            if let Some(news) = self.mailbox.take() {
+                self.absorb(news);
+            }
+            let step = self.next();
+            let name = name_of(&step);
+            let result = match step {
+                Step::Wait => {
+                    self.wait(None).await;
+                    continue;
+                }
+                Step::WaitUntil(at) => {
+                    self.wait(Some(at)).await;
+                    continue;
+                }
+                Step::Forget => match self.forget().await {
+                    Ok(()) if finish() => return,
+                    result => result,
+                },
+                step => self.perform(step).await,
+            };
+            match result {
+                Ok(()) if self.failing.is_some_and(|(failing, _)| failing == name) => self.failing = None,
+                Ok(()) => {}
+                Err(problem) => self.retry_later(name, &problem).await,
+            }
+        }
+    }
+
+    fn next(&self) -> Step {
+        next(&Facts {
+            node: self.context.node,
+            instance: self.instance,
+            host_boot: &self.context.host_boot,
+            desired: &self.desired,
+            record: self.record.as_ref(),
+            observed: self.observed.as_ref(),
+            volatile: &self.volatile,
+            now: now(),
+        })
+    }
+
+    fn absorb(&mut self, news: News) {
+        if let Some(desired) = news.desired {
+            self.desired = desired;
+            self.remember_runtime();
+        }
+        match news.claim {
+            Some(ClaimAnswer::Granted(secrets)) => {
+                self.secrets = secrets;
+                self.volatile.claim = Claim::Granted;
+            }
+            Some(ClaimAnswer::Unusable(message)) => self.volatile.claim = Claim::Unusable(message),
+            Some(ClaimAnswer::Refused) => self.volatile.claim = Claim::Refused(later(self.context.timing.refused_pause)),
+            None => {}
+        }
+        match (&self.volatile.claim, news.session) {
+            (Claim::Refused(_), Some(_)) | (Claim::Granted | Claim::Unusable(_), Some(true)) => self.volatile.claim = Claim::None,
+            _ => {}
+        }
+        self.volatile.acknowledged = self.volatile.acknowledged.max(news.acknowledged);
+        if news.look {
+            self.observed = None;
+        }
+    }
+
+    fn remember_runtime(&self) {
+        if let Some(kind) = self.kind() {
+            self.mailbox.set_runtime(kind);
+        }
+    }
+
+    fn kind(&self) -> Option<RuntimeKind> {
+        let assigned = match &self.desired {
+            Desired::Assigned(assignment) => Some(assignment.spec.runtime),
+            Desired::Unknown | Desired::Gone => None,
+        };
+        self.record.as_ref().map(|record| record.runtime).or(assigned).or_else(|| self.mailbox.runtime())
+    }
+
+    fn runtime(&self) -> Result<Arc<dyn Runtime>, RuntimeError> {
+        let found = self.kind().and_then(|kind| self.context.runtime(kind));
+        found.ok_or_else(|| {
+            let kind = self.kind().map_or("no", RuntimeKind::as_str);
+            RuntimeError::new(RuntimeErrorKind::Unavailable, format!("this node is not set up for {kind} runtime"))
+        })
+    }
+
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let longest = self.context.timing.sweep;
+        let sleep = until.map_or(longest, |at| at.since(now()).duration().min(longest));
+        tokio::select! {
+            news = self.mailbox.next() => self.absorb(news),
+            () = tokio::time::sleep(sleep) => self.observed = None,
+        }
+    }
+
+    async fn perform(&mut self, step: Step) -> Result<(), Problem> {
+        match step {
+            Step::Inspect => self.observed = Some(self.inspect().await?),
+            Step::AskClaim => {
+                self.context.outbox.ask_claim(self.instance);
+                self.volatile.claim = Claim::Asked;
+            }
+            Step::Write(record, durability) => self.write(*record, durability).await?,
+            Step::Prepare => self.prepare().await?,
+            Step::Start => self.start().await?,
+            Step::Stop(grace) => {
+                tracing::info!(instance = short(self.instance), %grace, "stopping");
+                self.observed = None;
+                self.runtime()?.stop(self.instance, grace).await?;
+            }
+            Step::Remove => {
+                self.observed = None;
+                self.runtime()?.remove(self.instance).await?;
+            }
+            Step::Report(report) => self.report(*report),
+            Step::Wait | Step::WaitUntil(_) | Step::Forget => {}
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self) -> Result<Observed, RuntimeError> {
+        match self.runtime()?.inspect(self.instance).await {
+            Err(error) if error.kind == RuntimeErrorKind::NotFound => Ok(Observed::Absent),
+            other => other,
+        }
+    }
+
+    async fn write(&mut self, record: Record, durability: Durability) -> Result<(), LedgerError> {
+        self.context.ledger.write(self.instance, record.clone(), durability).await?;
+        let before = self.record.as_ref().map(|record| record.phase);
+        if before != Some(record.phase) {
+            self.tell(&record);
+        }
+        if record.phase > Phase::Claimed {
+            self.secrets.clear();
+        }
+        if record.phase >= Phase::Exited {
+            self.context.outbox.drop_claim(self.instance);
+        }
+        self.record = Some(record);
+        self.remember_runtime();
+        Ok(())
+    }
+
+    fn tell(&self, record: &Record) {
+        let instance = short(self.instance);
+        match (record.phase, &record.exit) {
+            (Phase::Claimed, _) => tracing::info!(instance, "claimed"),
+            (Phase::Started, _) => tracing::info!(instance, address = record.address, "runs"),
+            (Phase::Exited, Some(exit)) => tracing::info!(instance, outcome = ?exit.outcome, "ended"),
+            (Phase::Removed, _) => tracing::info!(instance, "removed"),
+            (phase, _) => tracing::debug!(instance, ?phase, "recorded"),
+        }
+    }
+
+    fn report(&mut self, report: InstanceReport) {
+        self.volatile.offered = self.volatile.offered.max(Some(report.state));
+        self.context.outbox.report(report);
+    }
+
+    /// Prepares, as long as it is wanted: news that make another step the right one cancel it.
+    async fn prepare(&mut self) -> Result<(), Problem> {
+        let Some(workload) = self.workload() else { return Ok(()) };
+        let Ok(runtime) = self.runtime() else {
+            let message = format!("this node is not set up for {} runtime", workload.spec.runtime);
+            self.volatile.failure = Some((StartFailure::Create, message));
+            return Ok(());
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        let mut preparing = runtime.prepare(&workload);
+        let mut slow = Box::pin(tokio::time::sleep(SLOW_PREPARE));
+        let mut told = false;
+        let result = loop {
+            tokio::select! {
+                result = &mut preparing => break result,
+                () = &mut slow, if !told => {
+                    told = true;
+                    self.report_preparing();
+                }
+                news = mailbox.next() => {
+                    self.absorb(news);
+                    if !self.still_preparing().await {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        drop(preparing);
+        self.observed = None;
+        self.prepared(result)
+    }
+
+    fn prepared(&mut self, result: Result<ring_runtime::Prepared, RuntimeError>) -> Result<(), Problem> {
+        match result {
+            Ok(prepared) => self.volatile.prepared = Some(prepared),
+            Err(RuntimeError { kind: RuntimeErrorKind::Start(cause), message }) => {
+                self.volatile.failure = Some((cause, message));
+            }
+            Err(error) => {
+                let tries = self.failing.map_or(0, |(_, times)| times) + 1;
+                if error.kind != RuntimeErrorKind::Other || tries < PREPARE_TRIES {
+                    return Err(error.into());
+                }
+                self.volatile.failure = Some((StartFailure::Other, error.message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn still_preparing(&mut self) -> bool {
+        loop {
+            match self.next() {
+                Step::Prepare => return true,
+                Step::Write(record, Durability::Lazy) => {
+                    if self.write(*record, Durability::Lazy).await.is_err() {
+                        // It is written when preparing is over.
+                        return true;
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    fn report_preparing(&mut self) {
+        if self.volatile.offered.is_none() {
+            let state = InstanceState::Preparing;
+            let (instance, none) = (self.instance, None::<String>);
+            self.report(InstanceReport {
+                instance,
+                state,
+                address: none.clone(),
+                image_digest: none,
+                started_at: None,
+                exit: None,
+            });
+        }
+    }
+
+    fn workload(&self) -> Option<Workload> {
+        let Desired::Assigned(assignment) = &self.desired else { return None };
+        let plain = assignment.spec.environment.iter().filter_map(|(name, value)| match value {
+            EnvValue::Plain(text) => Some((name.clone(), text.clone())),
+            EnvValue::Secret(_) => None,
+        });
+        let mut environment: BTreeMap<_, _> = plain.collect();
+        environment.extend(self.secrets.clone());
+        Some(Workload {
+            instance: self.instance,
+            deployment: assignment.deployment,
+            generation: assignment.generation,
+            spec: Arc::clone(&assignment.spec),
+            environment,
+        })
+    }
+
+    async fn start(&mut self) -> Result<(), Problem> {
+        self.observed = None;
+        match self.runtime()?.start(self.instance).await {
+            Err(RuntimeError { kind: RuntimeErrorKind::Start(cause), message }) => {
+                self.volatile.failure = Some((cause, message));
+            }
+            // Looking at it again says what became of it.
+            Err(RuntimeError { kind: RuntimeErrorKind::NotFound, .. }) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn forget(&mut self) -> Result<(), Problem> {
+        self.context.outbox.forget(self.instance);
+        if self.record.is_some() {
+            self.context.ledger.forget(self.instance).await?;
+            self.record = None;
+            tracing::info!(instance = short(self.instance), "forgotten");
+        }
+        Ok(())
+    }
+
+    /// Waits before the same step is tried again; a change of what is wanted, or a runtime that came back, ends the wait.
+    async fn retry_later(&mut self, step: &'static str, problem: &Problem) {
+        let times = match self.failing {
+            Some((failing, times)) if failing == step => times + 1,
+            _ => 1,
+        };
+        self.failing = Some((step, times));
+        let delay = pause(times, self.context.timing.retry);
+        let (instance, delay_ms) = (short(self.instance), delay.as_millis() as u64);
+        if times == 1 {
+            tracing::warn!(instance, step, %problem, "failed, is tried again");
+        } else {
+            tracing::debug!(instance, step, times, delay_ms, %problem, "failed again");
+        }
+        let deadline = tokio::time::Instant::now() + delay;
+        while let Ok(news) = tokio::time::timeout_at(deadline, self.mailbox.next()).await {
+            let worth_it = news.desired.is_some() || news.recovered;
+            self.absorb(news);
+            if worth_it {
+                return;
+            }
+        }
+    }
+}
+
+fn later(pause: Duration) -> Timestamp {
+    Timestamp(now().0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn name_of(step: &Step) -> &'static str {
+    match step {
+        Step::Wait | Step::WaitUntil(_) => "wait",
+        Step::Inspect => "inspect",
+        Step::AskClaim => "claim",
+        Step::Write(..) => "write the ledger",
+        Step::Prepare => "prepare",
+        Step::Start => "start",
+        Step::Stop(_) => "stop",
+        Step::Remove => "remove",
+        Step::Report(_) => "report",
+        Step::Forget => "forget",
+    }
+}
