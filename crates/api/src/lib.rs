@@ -3,6 +3,8 @@
 //! One definition for both ends: the command line reads a manifest with the same code as the server, and every reply has a
 //! type here. This crate knows neither the replicated state nor how the server works.
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod manifest;
 pub mod model;
 pub mod problem;

@@ -46,7 +46,7 @@ pub(super) fn read(reader: &mut Reader, label: &str, node: &Node) -> Option<Depl
     let fields = reader.fields(node, &at, FIELDS)?;
     let name = self::name(reader, &fields, "name");
     let namespace = self::name(reader, &fields, "namespace");
-    let mut entry = body(reader, label, &fields, &name, &namespace)?;
+    let mut entry = body(reader, label, &fields, name.as_ref(), namespace.as_ref())?;
     rules(reader, &mut entry, &at, node);
     let (name, namespace) = (name?, namespace?);
     (reader.violations.len() == before).then(|| {
@@ -72,13 +72,13 @@ fn body(
     reader: &mut Reader,
     label: &str,
     fields: &Fields<'_>,
-    name: &Option<Name>,
-    namespace: &Option<Name>,
+    name: Option<&Name>,
+    namespace: Option<&Name>,
 ) -> Option<DeploymentEntry> {
     let stand_in = Name::new("unnamed").ok()?;
     let kind = parse(reader, fields, "kind").unwrap_or(Kind::Worker);
     let runtime = parse(reader, fields, "runtime").unwrap_or(RuntimeKind::Docker);
-    let (name, namespace) = (name.as_ref().unwrap_or(&stand_in), namespace.as_ref().unwrap_or(&stand_in));
+    let (name, namespace) = (name.unwrap_or(&stand_in), namespace.unwrap_or(&stand_in));
     let mut spec = DeploymentSpec::new(namespace.clone(), name.clone(), kind, runtime, "");
     let mut entry =
         DeploymentEntry { label: label.to_owned(), spec: spec.clone(), registry_password: None, warnings: Vec::new() };
@@ -208,12 +208,9 @@ fn network(reader: &mut Reader, node: &Node, at: &At) -> Option<NetworkMode> {
 
 fn autoscale(reader: &mut Reader, node: &Node, at: &At) -> Option<Autoscale> {
     let fields = reader.fields(node, at, &["min", "max", "target_cpu"])?;
-    let mut field = |name: &str| match fields.get(name) {
-        Some((node, at)) => reader.integer(node, &at, U32),
-        None => {
-            reader.fail(&fields.at.field(name), fields.line, "required", format_args!("{name} is required"));
-            None
-        }
+    let mut field = |name: &str| {
+        let (node, at) = parts::required(reader, &fields, name)?;
+        reader.integer(node, &at, U32)
     };
     let (min, max, target_cpu) = (field("min"), field("max"), field("target_cpu"));
     Some(Autoscale { min: min?, max: max?, target_cpu: target_cpu? })

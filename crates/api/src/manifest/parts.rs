@@ -14,7 +14,8 @@ use super::tree::{Node, Value};
 const PORT: u64 = u16::MAX as u64;
 const U32: u64 = u32::MAX as u64;
 
-fn required<'a>(reader: &mut Reader, fields: &Fields<'a>, name: &str) -> Option<(&'a Node, At)> {
+/// A field that has to be there.
+pub(super) fn required<'a>(reader: &mut Reader, fields: &Fields<'a>, name: &str) -> Option<(&'a Node, At)> {
     let found = fields.get(name);
     if found.is_none() {
         reader.fail(&fields.at.field(name), fields.line, "required", format_args!("{name} is required"));
