@@ -37,7 +37,7 @@ impl Default for Patience {
             connect: Duration::from_secs(2),
             attempt: Duration::from_secs(15),
             unreachable: Duration::from_secs(3),
-            unavailable: Duration::from_secs(20),
+            unavailable: Duration::from_secs(10),
             idle: Duration::from_secs(45),
         }
     }

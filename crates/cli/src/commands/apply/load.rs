@@ -1,0 +1,96 @@
+//! From a manifest's file to what is sent.
+
+use std::io::Read;
+use std::path::Path;
+
+use ring_api::manifest::{Manifest, ManifestError, Node, Variables, interpolate, interpolate_text, take_in_files};
+
+use crate::error::CliError;
+
+/// A manifest that is valid as far as this side can tell.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) manifest: Manifest,
+    /// What is sent.
+    pub(super) json: serde_json::Value,
+    pub(super) warnings: Vec<String>,
+}
+
+pub(super) fn load(file: &Path, env_file: Option<&Path>, strict: bool) -> Result<Loaded, CliError> {
+    let stdin = file.as_os_str() == "-";
+    let (shown, text) = if stdin {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::Input("standard input", error))?;
+        ("standard input".to_owned(), text)
+    } else {
+        (file.display().to_string(), read(file)?)
+    };
+    let folder = if stdin { Path::new(".") } else { file.parent().unwrap_or(Path::new(".")) };
+    from_text(&shown, &text, folder, &variables(env_file)?, strict)
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
+}
+
+fn variables(env_file: Option<&Path>) -> Result<Variables, CliError> {
+    let environment = Variables::from_environment();
+    let Some(path) = env_file else { return Ok(environment) };
+    let file = Variables::from_env_file(&read(path)?)
+        .map_err(|error| CliError::Config { path: path.to_owned(), message: error.to_string() })?;
+    Ok(file.overridden_by(environment))
+}
+
+fn from_text(
+    file: &str,
+    text: &str,
+    folder: &Path,
+    variables: &Variables,
+    strict: bool,
+) -> Result<Loaded, CliError> {
+    let failed = |error| match error {
+        ManifestError::Syntax { message } => CliError::Syntax { file: file.to_owned(), message },
+        ManifestError::Invalid(violations) => CliError::Invalid { file: file.to_owned(), violations },
+    };
+    let mut tree = Node::from_yaml(text).map_err(failed)?;
+    let mut found = interpolate(&mut tree, variables, strict);
+    let files = take_in_files(&mut tree, |path, replace| {
+        let text = std::fs::read_to_string(folder.join(path)).map_err(|error| format!("cannot read '{path}': {error}"))?;
+        if !replace {
+            return Ok(text);
+        }
+        let (text, unset) = interpolate_text(&text, variables);
+        if strict && !unset.is_empty() {
+            return Err(format!("'{path}' has variables without a value: {}", unset.join(", ")));
+        }
+        Ok(text)
+    });
+    found.violations.extend(files.err().unwrap_or_default());
+    match Manifest::from_tree(&tree) {
+        Ok(manifest) if found.violations.is_empty() => {
+            Ok(Loaded { manifest, json: tree.to_json(), warnings: found.warnings })
+        }
+        // A variable without a value makes names invalid, too: one mistake is told once.
+        Err(ManifestError::Invalid(more)) => {
+            let known = |path: &String| found.violations.iter().any(|v| v.property_path == *path);
+            let more: Vec<_> = more.into_iter().filter(|violation| !known(&violation.property_path)).collect();
+            found.violations.extend(more);
+            Err(failed(ManifestError::Invalid(found.violations)))
+        }
+        Ok(_) => Err(failed(ManifestError::Invalid(found.violations))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The manifest as it is sent, for people; a registry password is not shown.
+pub(super) fn shown(json: &serde_json::Value) -> Result<String, CliError> {
+    let mut json = json.clone();
+    let deployments = json.get_mut("deployments").and_then(serde_json::Value::as_object_mut);
+    for deployment in deployments.into_iter().flat_map(|map| map.values_mut()) {
+        if let Some(password) = deployment.get_mut("config").and_then(|config| config.get_mut("password")) {
+            *password = "(not shown)".into();
+        }
+    }
+    let text = serde_yaml::to_string(&json).map_err(|error| CliError::Format("YAML", error.to_string()))?;
+    Ok(text.trim_end().to_owned())
+}

@@ -1,0 +1,183 @@
+//! `ring cluster`
+
+use clap::{Args, Subcommand};
+use ring_api::client::Client;
+use ring_api::model::{ClusterStatus, CreateJoinToken, JoinRole, Member};
+use ring_types::{MemberId, Span};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::format::{Format, OutputArgs};
+use crate::node::{ClusterInit, ClusterJoin, JoinAs};
+use crate::output::{ListView, ObjectView, Reply, View};
+use crate::resolve::pick;
+use crate::time::{shown, span};
+
+/// `ring cluster`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Make a cluster on this host, the first control node, and start
+    Init(ClusterInit),
+    /// Make this host a part of a cluster, and start
+    Join(ClusterJoin),
+    /// Tokens that admit hosts
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Show whether the cluster works, who leads, and how far everybody is
+    Status(OutputArgs),
+    /// List control nodes
+    Members(OutputArgs),
+    /// Give a control node a vote
+    Promote(MemberArg),
+    /// Take a control node out of the cluster
+    Remove(MemberArg),
+    /// Take the control node that answers out of the cluster
+    Leave,
+    /// Let another control node lead
+    TransferLeader(Transfer),
+}
+
+/// `ring cluster token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token; it is printed once, alone on standard output
+    Create(Create),
+    /// List tokens, without their secrets
+    List(OutputArgs),
+    /// Take a token away
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberArg {
+    /// Its id or name
+    member: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// Id or name of the one to lead; the most up-to-date other one when left out
+    #[arg(long)]
+    to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// What it admits
+    #[arg(long, value_enum, default_value_t)]
+    role: JoinAs,
+    /// How long it is good
+    #[arg(short, long, value_name = "DURATION", default_value = "1d", value_parser = span)]
+    expires: Span,
+    /// How many hosts it admits; any number until it expires when left out
+    #[arg(long)]
+    uses: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// Its id, or a unique prefix of it
+    id: String,
+}
+
+pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Reply, CliError> {
+    let client = context.client()?;
+    match command {
+        ClusterCommand::Init(_) | ClusterCommand::Join(_) => Err(CliError::Usage("this command runs a node".to_owned())),
+        ClusterCommand::Token(command) => token(&client, command).await,
+        ClusterCommand::Status(output) => Ok(Reply::view(StatusView(client.cluster().await?), output.format)),
+        ClusterCommand::Members(output) => Ok(Reply::view(ListView(client.members().await?), output.format)),
+        ClusterCommand::Promote(args) => {
+            let member = find(&client, &args.member).await?;
+            client.promote(member.id).await?;
+            Ok(Reply::line(format!("member {} ({}) promoted", member.id, member.name)))
+        }
+        ClusterCommand::Remove(args) => {
+            let member = find(&client, &args.member).await?;
+            remove(&client, member.id, &member.name).await
+        }
+        ClusterCommand::Leave => {
+            let status = client.cluster().await?;
+            let name = status.members.iter().find(|m| m.id == status.member).map(|m| m.name.clone()).unwrap_or_default();
+            remove(&client, status.member, &name).await
+        }
+        ClusterCommand::TransferLeader(args) => {
+            let to = match args.to {
+                Some(wanted) => Some(find(&client, &wanted).await?.id),
+                None => None,
+            };
+            client.transfer_leader(to).await?;
+            Ok(Reply::default().note("leadership is being transferred; see: ring cluster status"))
+        }
+    }
+}
+
+async fn find(client: &Client, wanted: &str) -> Result<Member, CliError> {
+    let members = client.members().await?;
+    pick(&members, wanted).cloned()
+}
+
+async fn remove(client: &Client, id: MemberId, name: &str) -> Result<Reply, CliError> {
+    client.remove_member(id).await?;
+    Ok(Reply::line(format!("member {id} ({name}) removed")))
+}
+
+async fn token(client: &Client, command: TokenCommand) -> Result<Reply, CliError> {
+    match command {
+        TokenCommand::Create(args) => {
+            let role = match args.role {
+                JoinAs::Agent => JoinRole::Agent,
+                JoinAs::Control => JoinRole::Control,
+            };
+            let wanted = CreateJoinToken { role, expires_in: Some(args.expires), uses: args.uses };
+            let made = client.create_join_token(&wanted).await?.object;
+            let until = made.expires_at.map(|time| format!(", good until {}", shown(time))).unwrap_or_default();
+            let reply = Reply::line(made.token.unwrap_or_default())
+                .note(format!("join token created (id {}, role {}{until}); it is not shown again", made.id, made.role));
+            Ok(match made.join_command {
+                Some(command) => reply.note(format!("on the new host: {command}")),
+                None => reply,
+            })
+        }
+        TokenCommand::List(output) => Ok(Reply::view(ListView(client.join_tokens().await?), output.format)),
+        TokenCommand::Revoke(args) => {
+            let tokens = client.join_tokens().await?;
+            let token = pick(&tokens, &args.id)?;
+            client.revoke_join_token(token.id).await?;
+            Ok(Reply::line(format!("join token {} revoked", token.id)))
+        }
+    }
+}
+
+/// How the state of the cluster is shown.
+#[cfg(test)]
+pub(crate) fn status_view(status: ClusterStatus) -> impl View {
+    StatusView(status)
+}
+
+/// The state of the cluster: facts, then the table of members.
+struct StatusView(ClusterStatus);
+
+impl View for StatusView {
+    fn render(&self, format: Format, colour: bool) -> Result<String, CliError> {
+        let status = &self.0;
+        if matches!(format, Format::Json | Format::Yaml) {
+            return ObjectView(status).render(format, colour);
+        }
+        let name = |id: MemberId| status.members.iter().find(|m| m.id == id).map_or("?", |m| m.name.as_str());
+        let leader = status.leader.map_or_else(|| "none".to_owned(), |id| format!("{} ({id})", name(id)));
+        let facts = [
+            ("cluster", status.id.to_string()),
+            ("quorum", if status.quorum { "yes".to_owned() } else { "NO: writes are refused".to_owned() }),
+            ("leader", leader),
+            ("answered by", format!("{} ({})", name(status.member), status.member)),
+            ("nodes", format!("{} of {} ready", status.nodes.ready, status.nodes.total)),
+            ("revision", status.revision.to_string()),
+            ("state digest", status.state_digest.clone()),
+        ];
+        let mut lines: Vec<_> = facts.iter().map(|(what, value)| format!("{what:<12}  {value}")).collect();
+        lines.push(String::new());
+        lines.push(ListView(status.members.clone()).render(format, colour)?);
+        Ok(lines.join("\n"))
+    }
+}

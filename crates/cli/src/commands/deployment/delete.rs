@@ -1,0 +1,42 @@
+//! `ring deployment delete`
+
+use clap::Args;
+use ring_api::client::Client;
+
+use super::find;
+use crate::error::CliError;
+use crate::output::{Reply, data};
+use crate::resolve::Named;
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Ids, unique prefixes of ids, or NAMESPACE/NAME
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Deletes each; one that fails does not keep the others.
+pub(crate) async fn run(client: &Client, args: Delete) -> Result<Reply, CliError> {
+    let total = args.ids.len();
+    let mut failures = Vec::new();
+    for wanted in &args.ids {
+        match delete(client, wanted).await {
+            Ok(name) => data(&format!("deployment {name} deleted"))?,
+            Err(error) => failures.push(error),
+        }
+    }
+    match failures.pop() {
+        None => Ok(Reply::default()),
+        Some(only) if total == 1 => Err(only),
+        Some(last) => {
+            failures.push(last);
+            Err(CliError::Partly { total, failures })
+        }
+    }
+}
+
+async fn delete(client: &Client, wanted: &str) -> Result<String, CliError> {
+    let deployment = find(client, wanted).await?;
+    client.delete_deployment(deployment.id).await?;
+    Ok(deployment.full_name())
+}

@@ -1,0 +1,47 @@
+//! One file a command. A command returns data and messages; it prints nothing itself, save what comes as a stream.
+
+pub(crate) mod apply;
+pub(crate) mod cluster;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod deployment;
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod login;
+pub(crate) mod namespace;
+pub(crate) mod node;
+pub(crate) mod secret;
+pub(crate) mod token;
+pub(crate) mod user;
+#[cfg(test)]
+pub(crate) mod samples;
+mod wait;
+
+use crate::args::{Command, Globals};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Reply;
+
+/// Runs a command of the client.
+pub(crate) async fn run(globals: Globals, command: Command) -> Result<Reply, CliError> {
+    let context = Context::load(globals)?;
+    match command {
+        Command::Init(args) => init::run(&context, &args).await,
+        Command::Doctor(args) => doctor::run(&context, &args).await,
+        Command::Cluster(command) => cluster::run(&context, command).await,
+        Command::Node(command) => node::run(&context, command).await,
+        Command::Login(args) => login::login(&context, args).await,
+        Command::Logout(_) => login::logout(&context).await,
+        Command::Context(args) => context::run(&context, args),
+        Command::Apply(args) => apply::run(&context, args).await,
+        Command::Deployment(command) => deployment::run(&context, command).await,
+        Command::Secret(command) => secret::run(&context, command).await,
+        Command::Config(command) => config::run(&context, command).await,
+        Command::Namespace(command) => namespace::run(&context, command).await,
+        Command::User(command) => user::run(&context, command).await,
+        Command::Token(command) => token::run(&context, command).await,
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Server(_) | Command::Agent(_) => Err(CliError::Usage("this command runs a node".to_owned())),
+    }
+}

@@ -1,0 +1,58 @@
+//! `ring namespace`
+
+use clap::{Args, Subcommand};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::format::OutputArgs;
+use crate::output::{ListView, Reply};
+
+/// `ring namespace`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NamespaceCommand {
+    /// Make a namespace
+    Create(Name),
+    /// List namespaces
+    List(OutputArgs),
+    /// Delete an empty namespace
+    Delete(Name),
+    /// Delete the deployments of a namespace that are over: every status but pending, creating and running
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Its name
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The namespace
+    namespace: String,
+    /// Every deployment, live ones too
+    #[arg(short, long)]
+    all: bool,
+}
+
+pub(crate) async fn run(context: &Context, command: NamespaceCommand) -> Result<Reply, CliError> {
+    let client = context.client()?;
+    match command {
+        NamespaceCommand::Create(args) => {
+            let made = client.create_namespace(&args.name).await?.object;
+            Ok(Reply::line(format!("namespace {} created", made.name)))
+        }
+        NamespaceCommand::List(output) => Ok(Reply::view(ListView(client.namespaces().await?), output.format)),
+        NamespaceCommand::Delete(args) => {
+            client.delete_namespace(&args.name).await?;
+            Ok(Reply::line(format!("namespace {} deleted", args.name)))
+        }
+        NamespaceCommand::Prune(args) => {
+            let pruned = client.prune(&args.namespace, args.all).await?;
+            let lines: Vec<_> = pruned.deleted.iter().map(|id| format!("deployment {id} deleted")).collect();
+            let count = lines.len();
+            let plural = if count == 1 { "" } else { "s" };
+            Ok(Reply::lines(lines).note(format!("{count} deployment{plural} pruned from {}", args.namespace)))
+        }
+    }
+}

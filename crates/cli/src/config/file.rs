@@ -1,0 +1,233 @@
+//! `config.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ring_types::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+
+/// The configuration file. What is left out has its default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigFile {
+    /// Clusters this user knows.
+    pub contexts: BTreeMap<String, ContextSection>,
+    /// The node on this host.
+    pub server: ServerSection,
+    /// Keys of older files, which mean nothing any more.
+    #[serde(flatten, skip_serializing)]
+    unknown: BTreeMap<String, toml::Value>,
+}
+
+/// `[contexts.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContextSection {
+    /// It is the one in use.
+    pub current: bool,
+    /// Control nodes, comma separated.
+    pub host: String,
+    /// How they are spoken to.
+    pub api: ApiSection,
+    #[serde(flatten, skip_serializing)]
+    unknown: BTreeMap<String, toml::Value>,
+}
+
+/// `api` of a context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ApiSection {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Port of the REST interface.
+    pub port: u16,
+}
+
+impl Default for ApiSection {
+    fn default() -> Self {
+        Self { scheme: "http".to_owned(), port: ring_api::API_PORT }
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerSection {
+    /// How often everything is looked at even when nothing happened.
+    pub scheduler: SchedulerSection,
+    /// What runs instances.
+    pub runtime: RuntimeSection,
+    /// The dashboard.
+    pub dashboard: DashboardSection,
+    /// Where traces, metrics and logs go.
+    pub telemetry: TelemetrySection,
+}
+
+/// `[server.scheduler]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SchedulerSection {
+    /// From one full look to the next.
+    #[serde(deserialize_with = "span")]
+    pub interval: Option<Span>,
+}
+
+/// `[server.runtime]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeSection {
+    /// Docker.
+    pub docker: DockerSection,
+    /// Podman.
+    pub podman: DockerSection,
+    /// Cloud Hypervisor.
+    pub cloud_hypervisor: CloudHypervisorSection,
+}
+
+/// `[server.runtime.docker]` and `[server.runtime.podman]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DockerSection {
+    /// Use it; when left out, it is used where it is found.
+    pub enabled: Option<bool>,
+    /// Address of the daemon, such as `unix:///var/run/docker.sock`.
+    pub host: Option<String>,
+}
+
+/// `[server.runtime.cloud_hypervisor]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloudHypervisorSection {
+    /// Use it.
+    pub enabled: Option<bool>,
+    /// The program.
+    pub binary_path: Option<PathBuf>,
+    /// Firmware to boot disk images with.
+    pub firmware_path: Option<PathBuf>,
+    /// Kernel to boot directly.
+    pub kernel_path: Option<PathBuf>,
+    /// Where its sockets are made.
+    pub socket_dir: Option<PathBuf>,
+    /// `true`, `false` or `log`.
+    pub seccomp: Option<toml::Value>,
+}
+
+/// `[server.dashboard]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DashboardSection {
+    /// Serve it.
+    pub enabled: bool,
+    /// Where.
+    pub listen_address: Option<String>,
+}
+
+/// `[server.telemetry]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TelemetrySection {
+    /// Traces.
+    pub traces: TelemetrySignal,
+    /// Metrics.
+    pub metrics: TelemetrySignal,
+    /// Logs.
+    pub logs: TelemetrySignal,
+}
+
+/// One signal of telemetry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TelemetrySignal {
+    /// Send it.
+    pub enabled: bool,
+    /// Where to.
+    pub endpoint: Option<String>,
+}
+
+/// A duration with its unit, or a number of seconds, as older files have it.
+fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => Ok(Some(Span::seconds(seconds))),
+        Written::Text(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+impl ConfigFile {
+    /// Reads the file; one that is not there is empty.
+    pub(crate) fn load(path: &Path) -> Result<Self, CliError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(CliError::Read { path: path.to_owned(), source }),
+        };
+        Self::parse(&text).map_err(|message| CliError::Config { path: path.to_owned(), message })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())
+    }
+
+    /// Keys that mean nothing here.
+    pub fn unknown_keys(&self) -> Vec<String> {
+        let top = self.unknown.keys().cloned();
+        let contexts = self.contexts.iter().flat_map(|(name, c)| c.unknown.keys().map(move |k| format!("contexts.{name}.{k}")));
+        top.chain(contexts).collect()
+    }
+
+    /// The context of this name, else the current one, else the only one.
+    pub(crate) fn context(&self, name: Option<&str>) -> Option<(&str, &ContextSection)> {
+        let found = match name {
+            Some(name) => self.contexts.get_key_value(name),
+            None => self.contexts.iter().find(|(_, c)| c.current).or_else(|| self.contexts.iter().next()),
+        };
+        found.map(|(name, context)| (name.as_str(), context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_file_is_read_and_its_strange_keys_are_named() {
+        let text = r#"
+[contexts.default]
+current = true
+host = "127.0.0.1"
+api.scheme = "http"
+api.port = 3030
+user.salt = "x"
+
+[server.scheduler]
+interval = 10
+
+[server.runtime.docker]
+enabled = true
+host = "unix:///var/run/docker.sock"
+
+[misc]
+a = 1
+"#;
+        let file = ConfigFile::parse(text).unwrap();
+        assert_eq!(file.context(None).unwrap().1.host, "127.0.0.1");
+        assert_eq!(file.server.scheduler.interval, Some(Span::seconds(10)));
+        assert_eq!(file.server.runtime.docker.enabled, Some(true));
+        assert_eq!(file.unknown_keys(), ["misc", "contexts.default.user"]);
+    }
+
+    #[test]
+    fn the_current_context_is_the_one_marked() {
+        let file = ConfigFile::parse("[contexts.a]\nhost='x'\n[contexts.b]\nhost='y'\ncurrent=true\n").unwrap();
+        assert_eq!(file.context(None).unwrap().0, "b");
+        assert_eq!(file.context(Some("a")).unwrap().0, "a");
+        assert!(file.context(Some("c")).is_none());
+    }
+}

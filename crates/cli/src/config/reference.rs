@@ -1,0 +1,115 @@
+//! The reference of `config.toml`.
+
+/// A key of the configuration file.
+struct Key {
+    name: &'static str,
+    /// How it is written.
+    kind: &'static str,
+    default: &'static str,
+    what: &'static str,
+    /// A value of it, in TOML, for the test that it is read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the test reads it"))]
+    example: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    what: &'static str,
+    example: &'static str,
+) -> Key {
+    Key { name, kind, default, what, example }
+}
+
+const KEYS: &[Key] = &[
+    key("contexts.NAME.current", "boolean", "false", "this context is the one in use", "true"),
+    key("contexts.NAME.host", "string", "127.0.0.1", "control nodes, comma separated; `RING_HOST` wins", "\"10.0.0.1,10.0.0.2\""),
+    key("contexts.NAME.api.scheme", "string", "http", "`http` or `https`", "\"https\""),
+    key("contexts.NAME.api.port", "integer", "3030", "port where `host` names none", "4040"),
+    key(
+        "server.scheduler.interval",
+        "duration, or seconds",
+        "chosen by the server",
+        "how often everything is looked at, even when nothing happened",
+        "\"10s\"",
+    ),
+    key("server.runtime.docker.enabled", "boolean", "where it is found", "use Docker", "true"),
+    key("server.runtime.docker.host", "string", "unix:///var/run/docker.sock", "address of the Docker daemon", "\"unix:///x.sock\""),
+    key("server.runtime.podman.enabled", "boolean", "where it is found", "use Podman", "true"),
+    key("server.runtime.podman.host", "string", "Podman's own", "address of the Podman service", "\"unix:///x.sock\""),
+    key("server.runtime.cloud_hypervisor.enabled", "boolean", "where it is found", "use Cloud Hypervisor", "true"),
+    key("server.runtime.cloud_hypervisor.binary_path", "path", "from `PATH`", "the program", "\"/x\""),
+    key("server.runtime.cloud_hypervisor.firmware_path", "path", "", "firmware that boots disk images", "\"/x\""),
+    key("server.runtime.cloud_hypervisor.kernel_path", "path", "", "kernel that is booted directly", "\"/x\""),
+    key("server.runtime.cloud_hypervisor.socket_dir", "path", "in the data directory", "where its sockets are made", "\"/x\""),
+    key("server.runtime.cloud_hypervisor.seccomp", "`true`, `false` or `log`", "true", "filter of its system calls", "\"log\""),
+    key("server.dashboard.enabled", "boolean", "false", "serve the dashboard", "true"),
+    key("server.dashboard.listen_address", "string", "", "where the dashboard is served", "\"127.0.0.1:3032\""),
+    key("server.telemetry.traces.enabled", "boolean", "false", "send traces", "true"),
+    key("server.telemetry.traces.endpoint", "string", "", "where traces go (OTLP)", "\"http://x\""),
+    key("server.telemetry.metrics.enabled", "boolean", "false", "send metrics", "true"),
+    key("server.telemetry.metrics.endpoint", "string", "", "where metrics go (OTLP)", "\"http://x\""),
+    key("server.telemetry.logs.enabled", "boolean", "false", "send logs", "true"),
+    key("server.telemetry.logs.endpoint", "string", "", "where logs go (OTLP)", "\"http://x\""),
+];
+
+/// The reference of the configuration file, in Markdown.
+pub fn configuration_reference() -> String {
+    let rows = KEYS.iter().map(|key| {
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        format!("| `{}` | {} | {default} | {} |", key.name, key.kind, key.what)
+    });
+    let table = rows.collect::<Vec<_>>().join("\n");
+    format!(
+        "# Configuration file\n\n\
+         Made from the program itself (`RING_UPDATE_DOCS=1 cargo test -p ring-cli --test reference`); do not edit.\n\n\
+         `config.toml` in the configuration directory, in TOML. `ring init` writes one. Every key may be left out; a key that\n\
+         means nothing (older files carry `user.salt`) is named by `ring doctor` and otherwise left alone.\n\n\
+         | key | value | default | what |\n|---|---|---|---|\n{table}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::ConfigFile;
+
+    #[test]
+    fn every_key_of_the_reference_is_read() {
+        for key in KEYS {
+            let text = format!("{} = {}", key.name, key.example);
+            let file: ConfigFile = toml::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let base: ConfigFile = toml::from_str(if key.name.starts_with("contexts") { "[contexts.NAME]" } else { "" }).unwrap();
+            assert_ne!(file, base, "{text} changes nothing");
+            assert!(file.unknown_keys().is_empty(), "{text} means nothing");
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_read_is_in_the_reference() {
+        let file: ConfigFile = toml::from_str("[contexts.NAME]").unwrap();
+        let mut found = BTreeSet::new();
+        collect("", &serde_json::to_value(file).unwrap(), &mut found);
+        let known: BTreeSet<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        assert_eq!(found, known);
+    }
+
+    fn collect(path: &str, value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    collect(&path, value, found);
+                }
+            }
+            _ => {
+                found.insert(path.to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Every way a command can fail, and the one place where a failure becomes a message, details, a hint and an exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use ring_api::client::{ClientError, HostError};
+use ring_api::problem;
+use ring_types::Violation;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The API refused, or could not be reached.
+    #[error(transparent)]
+    Api(#[from] ClientError),
+    /// No object answers to what was typed.
+    #[error("{kind} '{wanted}' not found")]
+    NotFound {
+        /// Deployment, node and so on.
+        kind: &'static str,
+        /// What was typed.
+        wanted: String,
+    },
+    /// Several objects do.
+    #[error("'{wanted}' fits {} {kind}s", .matches.len())]
+    Ambiguous {
+        /// Deployment, node and so on.
+        kind: &'static str,
+        /// What was typed.
+        wanted: String,
+        /// Which.
+        matches: Vec<String>,
+    },
+    /// The manifest cannot be parsed.
+    #[error("{file}: {message}")]
+    Syntax {
+        /// Its file.
+        file: String,
+        /// What and where.
+        message: String,
+    },
+    /// The manifest breaks rules.
+    #[error("{file}: {}", count(.violations.len()))]
+    Invalid {
+        /// Its file.
+        file: String,
+        /// All of them.
+        violations: Vec<Violation>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of this program is not as it should be.
+    #[error("{}: {message}", .path.display())]
+    Config {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file that is not overwritten.
+    #[error("{} exists", .0.display())]
+    Exists(PathBuf),
+    /// The secret key cannot be made.
+    #[error(transparent)]
+    SecretKey(#[from] crate::config::SecretKeyError),
+    /// Neither the variable nor a home directory is set.
+    #[error("no place for ring's files: neither HOME nor {0} is set")]
+    NoHome(&'static str),
+    /// The list of control nodes is no such list.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The command line asks for something that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing to log in with.
+    #[error("not logged in at {0}")]
+    NotLoggedIn(String),
+    /// What was waited for came to a bad end.
+    #[error("{message}")]
+    Failed {
+        /// What happened to what.
+        message: String,
+        /// Its last log lines.
+        details: Vec<String>,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// `--timeout` ran out.
+    #[error("{0}")]
+    TimedOut(String),
+    /// Ctrl-C.
+    #[error("stopped waiting; the work goes on")]
+    Interrupted,
+    /// Some checks of the doctor failed.
+    #[error("{0} of this host's checks failed")]
+    Doctor(usize),
+    /// Part of what was asked for was done.
+    #[error("{} of {total} failed", .failures.len())]
+    Partly {
+        /// How many were asked for.
+        total: usize,
+        /// Those that failed.
+        failures: Vec<CliError>,
+    },
+    /// This build cannot do it.
+    #[error("this build of ring is the client alone: it cannot run '{0}'")]
+    ClientOnly(&'static str),
+    /// Reading from the terminal or standard input failed.
+    #[error("cannot read from {0}: {1}")]
+    Input(&'static str, io::Error),
+    /// Nobody reads standard output any more.
+    #[error("standard output is closed")]
+    OutputClosed,
+    /// Standard output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// An object cannot be written in the wanted format.
+    #[error("cannot write this as {0}: {1}")]
+    Format(&'static str, String),
+    /// The system gave this program no runtime.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+fn count(violations: usize) -> String {
+    if violations == 1 { "1 mistake".to_owned() } else { format!("{violations} mistakes") }
+}
+
+/// Exit codes, as the interface fixes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// General, validation, a failed job under `--wait`.
+    General = 1,
+    /// Authentication or permission.
+    Denied = 2,
+    /// The API cannot be reached.
+    Unreachable = 3,
+    /// No such object.
+    NotFound = 4,
+    /// In conflict with what is there.
+    Conflict = 5,
+    /// `--timeout` ran out.
+    TimedOut = 124,
+    /// Ctrl-C, as shells say it.
+    Interrupted = 130,
+}
+
+/// A failure, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) message: String,
+    pub(crate) details: Vec<String>,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: Exit,
+}
+
+impl CliError {
+    pub(crate) fn show(&self) -> Shown {
+        Shown { message: self.to_string(), details: self.details(), hint: self.hint(), exit: self.exit() }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Api(error) => api_exit(error),
+            Self::NotFound { .. } => Exit::NotFound,
+            Self::NotLoggedIn(_) => Exit::Denied,
+            Self::Exists(_) => Exit::Conflict,
+            Self::TimedOut(_) => Exit::TimedOut,
+            Self::Interrupted => Exit::Interrupted,
+            Self::OutputClosed => Exit::Ok,
+            Self::Partly { failures, .. } => failures.first().map_or(Exit::General, Self::exit),
+            _ => Exit::General,
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        match self {
+            Self::Invalid { violations, .. } => violations.iter().map(violation).collect(),
+            Self::Api(ClientError::Problem(problem)) => problem.violations.iter().map(violation).collect(),
+            Self::Ambiguous { matches, .. } => matches.clone(),
+            Self::Failed { details, .. } => details.clone(),
+            Self::Partly { failures, .. } => failures.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Api(error) => return api_hint(error),
+            Self::NotFound { kind: "deployment", .. } => "see what there is with: ring deployment list",
+            Self::NotFound { kind: "node", .. } => "see what there is with: ring node list",
+            Self::NotFound { kind: "context", .. } => "see what there is with: ring context configs",
+            Self::Ambiguous { .. } => "write more of the id",
+            Self::Exists(_) => "overwrite it with --force",
+            Self::NotLoggedIn(_) => "log in with: ring login, or set RING_TOKEN",
+            Self::Failed { hint, .. } => return hint.clone(),
+            Self::ClientOnly(_) => "use a build with the feature 'node' (it is on by default)",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn violation(violation: &Violation) -> String {
+    format!("{}: {}", violation.property_path, violation.message)
+}
+
+fn api_exit(error: &ClientError) -> Exit {
+    match (error, error.status()) {
+        (ClientError::Unreachable(_), _) | (_, Some(502..=504)) => Exit::Unreachable,
+        (_, Some(401 | 403)) => Exit::Denied,
+        (_, Some(404)) => Exit::NotFound,
+        (_, Some(409)) => Exit::Conflict,
+        _ => Exit::General,
+    }
+}
+
+fn api_hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Unreachable(_) => {
+            Some("is a control node running there? Set RING_HOST to the ones to ask, comma separated".to_owned())
+        }
+        ClientError::Problem(problem) if problem.hint.is_some() => problem.hint.clone(),
+        ClientError::Problem(problem) if problem.status == 401 => Some("log in with: ring login, or set RING_TOKEN".to_owned()),
+        ClientError::Problem(problem) if problem.code == problem::NO_QUORUM => {
+            Some("start the missing control nodes; reads with ?consistency=stale work meanwhile".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring_api::client::Failure;
+    use ring_api::problem::Problem;
+
+    use super::*;
+
+    fn of(problem: Problem) -> Shown {
+        CliError::from(ClientError::Problem(Box::new(problem))).show()
+    }
+
+    #[test]
+    fn no_quorum_names_who_is_missing() {
+        let missing = vec!["control-2".to_owned(), "control-3".to_owned()];
+        let shown = of(Problem::new(503, problem::NO_QUORUM, "there is no quorum").with_missing(missing));
+        assert_eq!(shown.message, "there is no quorum: not reachable: control-2, control-3");
+        assert_eq!(shown.exit, Exit::Unreachable);
+        assert!(shown.hint.is_some());
+    }
+
+    #[test]
+    fn the_servers_hint_is_shown() {
+        let shown = of(Problem::new(409, "x", "taken").with_hint("choose another"));
+        assert_eq!((shown.hint.as_deref(), shown.exit), (Some("choose another"), Exit::Conflict));
+    }
+
+    #[test]
+    fn unreachable_names_every_host_and_why() {
+        let failure = |host: &str| Failure { host: host.into(), reason: "Connection refused".into() };
+        let shown = CliError::from(ClientError::Unreachable(vec![failure("a"), failure("b")])).show();
+        assert_eq!(shown.message, "cannot reach the API at a (Connection refused), b (Connection refused)");
+    }
+
+    #[test]
+    fn partly_has_the_code_of_its_first_failure() {
+        let gone = || CliError::NotFound { kind: "deployment", wanted: "x".into() };
+        let shown = CliError::Partly { total: 3, failures: vec![gone(), gone()] }.show();
+        assert_eq!((shown.exit, shown.message.as_str(), shown.details.len()), (Exit::NotFound, "2 of 3 failed", 2));
+    }
+}

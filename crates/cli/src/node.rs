@@ -1,0 +1,170 @@
+//! The commands that make this host a node: what they are told. Running them is the business of the program.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::args::Globals;
+use crate::config::{ConfigFile, Paths};
+use crate::error::CliError;
+
+/// A command that makes this host a node.
+#[derive(Clone, Debug)]
+pub enum NodeCommand {
+    /// `ring server start`
+    ServerStart(ServerStart),
+    /// `ring agent start`
+    AgentStart(AgentStart),
+    /// `ring cluster init`
+    ClusterInit(ClusterInit),
+    /// `ring cluster join`
+    ClusterJoin(ClusterJoin),
+}
+
+impl NodeCommand {
+    /// How it is typed.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ServerStart(_) => "ring server start",
+            Self::AgentStart(_) => "ring agent start",
+            Self::ClusterInit(_) => "ring cluster init",
+            Self::ClusterJoin(_) => "ring cluster join",
+        }
+    }
+}
+
+/// What a node command finds on this host.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Configuration and data directories.
+    pub paths: Paths,
+    /// The configuration file; empty when there is none.
+    pub config: ConfigFile,
+}
+
+impl NodeSettings {
+    pub(crate) fn load(globals: &Globals, data_dir: Option<PathBuf>) -> Result<Self, CliError> {
+        let paths = Paths::resolve(globals.config.clone(), data_dir)?;
+        let config = ConfigFile::load(&paths.config_file)?;
+        Ok(Self { paths, config })
+    }
+}
+
+/// `ring server`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Start the control node; on a fresh host, a cluster of one with an agent in the same process
+    Start(ServerStart),
+}
+
+/// `ring agent`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Start the agent of a host that has joined
+    Start(AgentStart),
+}
+
+/// `ring server start`
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServerStart {
+    /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address and port of the REST interface [default: as before, else 0.0.0.0:3030]
+    #[arg(long, value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Address and port other nodes reach this one at [default: as before, else 127.0.0.1:3031]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
+    pub advertise: Option<SocketAddr>,
+    /// Run no work on this host
+    #[arg(long)]
+    pub no_agent: bool,
+}
+
+/// `ring agent start`
+#[derive(Clone, Debug, Default, Args)]
+pub struct AgentStart {
+    /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `ring cluster init`
+#[derive(Clone, Debug, Args)]
+pub struct ClusterInit {
+    /// Address other nodes reach this one at; port 3031 when left out
+    #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
+    pub advertise: SocketAddr,
+    /// Address and port of the REST interface [default: 0.0.0.0:3030]
+    #[arg(long, value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Name of this node [default: the host name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Label of this host, as the agent that runs on it reports it
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub labels: Vec<(String, String)>,
+    /// Run no work on this host
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What a joining host becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum JoinAs {
+    /// A host that runs work
+    #[default]
+    Agent,
+    /// A control node
+    Control,
+}
+
+/// `ring cluster join`
+#[derive(Clone, Debug, Args)]
+pub struct ClusterJoin {
+    /// Control nodes to ask, with their cluster port (3031 when left out)
+    #[arg(value_name = "ADDR", value_delimiter = ',', required = true)]
+    pub addresses: Vec<String>,
+    /// The token of `ring cluster token create`
+    #[arg(long, env = "RING_JOIN_TOKEN", hide_env_values = true)]
+    pub token: String,
+    /// What this host becomes
+    #[arg(long, value_enum, default_value_t)]
+    pub role: JoinAs,
+    /// Address other nodes reach this one at; port 3031 when left out [default: the address the cluster sees]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
+    pub advertise: Option<SocketAddr>,
+    /// Control nodes: address and port of the REST interface [default: 0.0.0.0:3030]
+    #[arg(long, value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Name of this node [default: the host name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Label of this host
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub labels: Vec<(String, String)>,
+    /// Control nodes: run no work on this host
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// An IP address with the cluster's port where none is written.
+fn cluster_address(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, ring_api::CLUSTER_PORT)));
+    with_port.map_err(|_| "an IP address, with or without a port, is wanted".to_owned())
+}
+
+/// `key=value`.
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}

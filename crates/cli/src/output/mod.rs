@@ -1,0 +1,14 @@
+//! The only place that prints. Data goes to standard output, talk to standard error.
+
+mod print;
+mod progress;
+mod reply;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use print::{data, failure_message, note};
+pub(crate) use print::{failure, usage, warning};
+pub(crate) use progress::Progress;
+pub(crate) use reply::{Reply, reply};
+pub(crate) use view::{Cell, ListView, ObjectView, Row, View};

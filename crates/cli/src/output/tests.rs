@@ -1,0 +1,84 @@
+//! Every output form of every object.
+
+use ring_api::manifest::Node as Tree;
+use ring_api::model::{ClusterStatus, Config, DeploymentEvent, JoinToken, Member, Namespace, Node, Secret, Token, User};
+use serde::de::DeserializeOwned;
+
+use super::{ListView, ObjectView, Row, View};
+use crate::commands::samples::{job, worker};
+use crate::format::Format;
+
+fn read<T: DeserializeOwned>(yaml: &str) -> T {
+    serde_json::from_value(Tree::from_yaml(yaml).unwrap().to_json()).unwrap()
+}
+
+fn table<T: Row>(items: Vec<T>, format: Format) -> String {
+    ListView(items).render(format, false).unwrap()
+}
+
+fn both<T: Row + DeserializeOwned>(yaml: &str) -> String {
+    format!("{}\n\n{}", table::<T>(read(yaml), Format::Table), table::<T>(read(yaml), Format::Wide))
+}
+
+const ID: &str = "1a2b0000-0000-7000-8000-000000000001";
+
+#[test]
+fn deployments() {
+    insta::assert_snapshot!(table(vec![job(), worker()], Format::Table));
+    insta::assert_snapshot!(table(vec![job(), worker()], Format::Wide));
+    insta::assert_snapshot!(table(vec![job()], Format::Json));
+    insta::assert_snapshot!(table(vec![job()], Format::Yaml));
+    insta::assert_snapshot!(ObjectView(job()).render(Format::Table, false).unwrap());
+}
+
+#[test]
+fn an_empty_list_has_its_header_and_is_an_empty_array() {
+    assert_eq!(table::<Namespace>(Vec::new(), Format::Table), "Name  Created  Deployments");
+    assert_eq!(table::<Namespace>(Vec::new(), Format::Json), "[]");
+}
+
+#[test]
+fn colour_is_only_for_those_who_want_it() {
+    assert!(!table(vec![job()], Format::Table).contains('\u{1b}'));
+    assert!(ListView(vec![job()]).render(Format::Table, true).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn nodes_and_members() {
+    let nodes = format!(
+        "[{{id: {ID}, name: host-1, status: ready, schedulable: true, labels: {{zone: z1}}, capacity: {{cpu: '4', memory: 8Gi}},
+           reserved: {{cpu: 500m, memory: 512Mi}}, instances: 2, hostname: h, platform: linux/x86_64, agent_version: 0.1.0,
+           address: 10.0.0.1, runtimes: [{{kind: process, version: '1', problem: null}},
+           {{kind: docker, version: '', problem: no socket}}]}}]"
+    );
+    insta::assert_snapshot!(both::<Node>(&nodes));
+    let members = "[{id: 1, name: control-1, address: '10.0.0.1:3031', api_address: '10.0.0.1:3030', role: voter, leader: true,
+                     reachable: true, last_log: 90, lag: 0},
+                    {id: 2, name: control-2, address: '10.0.0.2:3031', role: learner, leader: false}]";
+    insta::assert_snapshot!(both::<Member>(members));
+    let status = format!(
+        "{{id: {ID}, member: 2, leader: 1, members: {members}, quorum: true, nodes: {{total: 3, ready: 2}}, revision: 90,
+          state_digest: abc123}}"
+    );
+    let status: ClusterStatus = read(&status);
+    insta::assert_snapshot!(ObjectView(&status).render(Format::Yaml, false).unwrap());
+    insta::assert_snapshot!(crate::commands::cluster::status_view(status).render(Format::Table, false).unwrap());
+}
+
+#[test]
+fn small_objects() {
+    let time = "'2026-04-12T13:20:00Z'";
+    let of = |fields: &str| format!("[{{id: {ID}, created_at: {time}, {fields}}}]");
+    let tables = [
+        both::<Namespace>(&format!("[{{name: production, created_at: {time}, deployments: 3}}]")),
+        both::<Secret>(&of("namespace: production, name: database-url")),
+        both::<Config>(&of("namespace: production, name: nginx, data: {nginx.conf: x, mime.types: y}")),
+        both::<User>(&of("username: admin, role: admin")),
+        both::<Token>(&of("name: ci, user: admin, scopes: ['deployments:write'], namespaces: [production]")),
+        both::<JoinToken>(&of("role: agent, uses_left: 2")),
+        both::<DeploymentEvent>(&format!(
+            "[{{id: 3, deployment_id: {ID}, timestamp: {time}, level: warning, kind: exited, message: 'code 7', node: host-1}}]"
+        )),
+    ];
+    insta::assert_snapshot!(tables.join("\n\n"));
+}

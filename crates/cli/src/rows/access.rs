@@ -1,0 +1,71 @@
+//! Accounts and tokens.
+
+use ring_api::model::{Token, User};
+
+use crate::output::{Cell, Row};
+use crate::resolve::Named;
+use crate::time::shown_or_none;
+
+impl Row for User {
+    const COLUMNS: &'static [(&'static str, bool)] =
+        &[("Id", false), ("Created", false), ("Updated", false), ("Username", false), ("Role", false)];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            shown_or_none(self.created_at).into(),
+            shown_or_none(self.updated_at).into(),
+            self.username.as_str().into(),
+            self.role.as_str().into(),
+        ]
+    }
+}
+
+impl Named for User {
+    const KIND: &'static str = "user";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        self.username.clone()
+    }
+}
+
+impl Row for Token {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Id", false),
+        ("Name", false),
+        ("User", false),
+        ("Scopes", false),
+        ("Namespaces", false),
+        ("Created", false),
+        ("Expires", false),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let namespaces = if self.namespaces.is_empty() { "all".to_owned() } else { self.namespaces.join(",") };
+        vec![
+            self.id.to_string().into(),
+            self.name.as_str().into(),
+            self.user.as_str().into(),
+            self.scopes.join(",").into(),
+            namespaces.into(),
+            shown_or_none(self.created_at).into(),
+            self.expires_at.map_or_else(|| "never".to_owned(), crate::time::shown).into(),
+        ]
+    }
+}
+
+impl Named for Token {
+    const KIND: &'static str = "token";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        self.name.clone()
+    }
+}

@@ -1,0 +1,144 @@
+//! Nodes, members and join tokens.
+
+use ring_api::model::{JoinToken, Member, Node};
+use ring_types::NodeStatus;
+
+use crate::output::{Cell, Row};
+use crate::resolve::Named;
+use crate::time::shown_or_none;
+
+fn yes(value: bool) -> Cell {
+    Cell::status(if value { "yes" } else { "no" })
+}
+
+const fn status(status: NodeStatus) -> &'static str {
+    match status {
+        NodeStatus::Joining => "joining",
+        NodeStatus::Ready => "ready",
+        NodeStatus::Unreachable => "unreachable",
+        NodeStatus::Lost => "lost",
+    }
+}
+
+impl Row for Node {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Id", false),
+        ("Name", false),
+        ("Status", false),
+        ("Schedulable", false),
+        ("Runtimes", false),
+        ("Cpu", false),
+        ("Memory", false),
+        ("Instances", false),
+        ("Labels", true),
+        ("Address", true),
+        ("Platform", true),
+        ("Agent", true),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let usable = self.runtimes.iter().filter(|r| r.problem.is_none()).map(|r| r.kind.as_str());
+        let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        vec![
+            self.id.to_string().into(),
+            self.name.as_str().into(),
+            Cell::status(status(self.status)),
+            yes(self.schedulable),
+            usable.collect::<Vec<_>>().join(",").into(),
+            format!("{}/{}", self.reserved.cpu, self.capacity.cpu).into(),
+            format!("{}/{}", memory(self.reserved.memory.0), memory(self.capacity.memory.0)).into(),
+            self.instances.to_string().into(),
+            labels.collect::<Vec<_>>().join(",").into(),
+            self.address.as_str().into(),
+            self.platform.as_str().into(),
+            self.agent_version.as_str().into(),
+        ]
+    }
+}
+
+/// Bytes in the largest unit that keeps one decimal of meaning.
+fn memory(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    let unit = UNITS.iter().find(|(_, scale)| bytes >= *scale);
+    unit.map_or_else(|| bytes.to_string(), |(name, scale)| format!("{}.{}{name}", bytes / scale, bytes % scale * 10 / scale))
+}
+
+impl Named for Node {
+    const KIND: &'static str = "node";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Row for Member {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Id", false),
+        ("Name", false),
+        ("Address", false),
+        ("Api", false),
+        ("Role", false),
+        ("Leader", false),
+        ("Reachable", false),
+        ("Lag", false),
+        ("Last log", true),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+        vec![
+            self.id.to_string().into(),
+            self.name.as_str().into(),
+            self.address.as_str().into(),
+            self.api_address.as_str().into(),
+            Cell::status(self.role.as_str()),
+            yes(self.leader),
+            self.reachable.map_or_else(|| "unknown".into(), yes),
+            number(self.lag).into(),
+            number(self.last_log).into(),
+        ]
+    }
+}
+
+impl Named for Member {
+    const KIND: &'static str = "member";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Row for JoinToken {
+    const COLUMNS: &'static [(&'static str, bool)] =
+        &[("Id", false), ("Role", false), ("Expires", false), ("Uses left", false), ("Created", false)];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            self.role.as_str().into(),
+            shown_or_none(self.expires_at).into(),
+            self.uses_left.map_or_else(|| "unlimited".to_owned(), |uses| uses.to_string()).into(),
+            shown_or_none(self.created_at).into(),
+        ]
+    }
+}
+
+impl Named for JoinToken {
+    const KIND: &'static str = "join token";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        self.id.to_string()
+    }
+}

@@ -1,0 +1,93 @@
+//! Deployments and their events.
+
+use ring_api::model::{Deployment, DeploymentEvent};
+use ring_types::DeploymentStatus;
+
+use crate::output::{Cell, Row};
+use crate::resolve::Named;
+use crate::time::shown;
+
+impl Row for Deployment {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Id", false),
+        ("Created", false),
+        ("Updated", false),
+        ("Namespace", false),
+        ("Name", false),
+        ("Image", false),
+        ("Runtime", false),
+        ("Kind", false),
+        ("Replicas", false),
+        ("Restarts", true),
+        ("Node(s)", true),
+        ("Status", false),
+        ("Message", true),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            shown(self.created_at).into(),
+            shown(self.updated_at).into(),
+            self.namespace.as_str().into(),
+            self.name.as_str().into(),
+            self.image.as_str().into(),
+            self.runtime.as_str().into(),
+            self.kind.as_str().into(),
+            format!("{}/{}", self.replicas, self.desired_replicas).into(),
+            self.restart_count.to_string().into(),
+            self.nodes().join(",").into(),
+            Cell::status(self.status.as_str()),
+            remarks(self).into(),
+        ]
+    }
+}
+
+/// Why it is as it is, and what else is worth knowing.
+fn remarks(deployment: &Deployment) -> String {
+    let reason = deployment.message.as_deref().or(deployment.reason.as_deref());
+    let conditions = deployment.conditions.iter().map(|condition| condition.as_str());
+    reason.into_iter().chain(conditions).collect::<Vec<_>>().join("; ")
+}
+
+impl Named for Deployment {
+    const KIND: &'static str = "deployment";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    fn short_name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn preferred(&self) -> bool {
+        self.status != DeploymentStatus::Deleted
+    }
+}
+
+impl Row for DeploymentEvent {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Time", false),
+        ("Level", false),
+        ("Kind", false),
+        ("Node", false),
+        ("Instance", true),
+        ("Message", false),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            shown(self.timestamp).into(),
+            self.level.as_str().into(),
+            self.kind.as_str().into(),
+            self.node.as_deref().unwrap_or_default().into(),
+            self.instance.map(|id| id.to_string()).unwrap_or_default().into(),
+            self.message.as_str().into(),
+        ]
+    }
+}
