@@ -3,14 +3,39 @@
 //!
 //! What is acknowledged is on the disks of a quorum. A storage error ends the store ([`Store::failed`]): it does not linger.
 
+mod attempt;
+mod codec;
 mod config;
+mod disk;
 mod error;
+mod failpoint;
+mod failure;
+mod flush;
+mod identity;
+mod lock;
+mod log;
+mod machine;
+mod members;
+mod network;
+mod peers;
+mod propose;
+mod read;
+mod replica;
+mod service;
+mod snapshot;
 mod status;
 mod store;
+#[cfg(test)]
+mod suite;
+mod tail;
+mod types;
+mod view;
 mod watch;
 
 pub use config::{Compaction, ConnectError, PeerConnector, StoreConfig, Timing};
 pub use error::{MemberError, MissingMember, ProposeError, ReadError, StoreError};
+pub use failpoint::FAILPOINTS;
+pub use service::{PeerMember, RaftEndpoint};
 pub use status::{Identity, Leadership, PeerStatus, StoreStatus};
 pub use store::{Committed, Store};
 pub use watch::{CHANGES_KEPT, Change, Changes, Update, Watch};

@@ -3,9 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ring_proto::raft::v1::raft_service_server::RaftServiceServer;
 use ring_state::{Command, Reply, State};
 use ring_types::{MemberId, RequestId, Revision};
+use tokio::sync::watch;
 
+use crate::identity::{self, DataDir};
+use crate::members::MemberChange;
+use crate::peers::MESSAGE_LIMIT;
+use crate::replica::Replica;
+use crate::service::RaftEndpoint;
+use crate::types::Peer;
 use crate::{
     Identity, Leadership, MemberError, PeerConnector, ProposeError, ReadError, StoreConfig, StoreError, StoreStatus, Watch,
 };
@@ -21,81 +29,145 @@ pub struct Committed {
 
 /// A member's store. A handle: copies are the same store.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    replica: Arc<Replica>,
+}
 
 impl Store {
-    /// Makes a cluster of one member and writes its first entry.
+    /// Makes a cluster of one member and writes its first entry. What an earlier attempt left unfinished is begun again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`] when the directory has a cluster already, and whatever keeps a store from starting.
     pub async fn create(config: StoreConfig, connector: Arc<dyn PeerConnector>, bootstrap: Command) -> Result<Self, StoreError> {
-        unimplemented!("{config:?} {bootstrap:?} {}", Arc::strong_count(&connector))
+        let dir = DataDir::take(&config.data_dir)?;
+        dir.begin(config.cluster, config.member)?;
+        let root = config.data_dir.clone();
+        let replica = Replica::start(dir, config, connector).await?;
+        let made = async {
+            replica.initialise().await?;
+            let first = replica.propose(RequestId::NONE, bootstrap).await;
+            match first.map_err(|e| StoreError::Bootstrap { cause: e.to_string() })?.reply {
+                Reply::Refused(refusal) => Err(StoreError::Bootstrap { cause: refusal.to_string() }),
+                _ => DataDir::finish(&root),
+            }
+        };
+        match made.await {
+            Ok(()) => Ok(Self { replica }),
+            Err(error) => {
+                replica.stop().await;
+                Err(error)
+            }
+        }
     }
 
     /// Opens a store again, or, with an empty directory, as a member that waits to be added to its cluster.
+    ///
+    /// # Errors
+    /// When the directory is in use, another member's, of another format, or damaged.
     pub async fn open(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Self, StoreError> {
-        unimplemented!("{config:?} {}", Arc::strong_count(&connector))
+        let dir = DataDir::take(&config.data_dir)?;
+        dir.claim(config.cluster, config.member)?;
+        let replica = Replica::start(dir, config, connector).await?;
+        replica.elect_alone().await?;
+        Ok(Self { replica })
     }
 
-    /// Whose data is in a directory; None when there is none.
+    /// Whose data is in a directory; None when there is none, or a cluster that was never finished.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
     pub fn exists(data_dir: &Path) -> Result<Option<Identity>, StoreError> {
-        unimplemented!("{data_dir:?}")
+        identity::identity(data_dir)
     }
 
-    /// Has a command committed and applied, through whichever member leads.
+    /// Has a command committed and applied, through whichever member leads, waiting through an election when there is one.
+    /// When it returns, this member's own state has it too, unless this member is far behind.
+    ///
+    /// A request id other than [`RequestId::NONE`] makes it safe to ask again: the same id is applied once.
+    ///
+    /// # Errors
+    /// [`ProposeError::NoQuorum`] when it had no effect, [`ProposeError::Unknown`] when nobody knows.
     pub async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
-        unimplemented!("{request:?} {command:?}")
+        self.replica.propose(request, command).await
     }
 
     /// This member's state; it may be behind the cluster.
     pub fn local(&self) -> State {
-        unimplemented!()
+        self.replica.view.state()
     }
 
     /// The state with everything that was acknowledged before this call.
+    ///
+    /// # Errors
+    /// [`ReadError::NoQuorum`] when nobody can say what is current.
     pub async fn read(&self) -> Result<State, ReadError> {
-        unimplemented!()
+        self.replica.read().await
     }
 
     /// This member's state and everything after it.
     pub fn watch(&self) -> Watch {
-        unimplemented!()
+        self.replica.view.watch()
     }
 
     /// Who leads, and every change of that.
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<Leadership> {
-        unimplemented!()
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.replica.leadership.clone()
     }
 
     /// What it says about itself.
     pub fn status(&self) -> StoreStatus {
-        unimplemented!()
+        self.replica.status()
     }
 
-    /// Adds a member that receives the log but does not vote. Returns when the change is committed.
+    /// Adds a member that receives the log but does not vote. Returns when the change is committed; the member may be started
+    /// before or after.
+    ///
+    /// # Errors
+    /// [`MemberError`].
     pub async fn add_learner(&self, id: MemberId, name: &str, address: &str) -> Result<(), MemberError> {
-        unimplemented!("{id} {name} {address}")
+        let peer = Peer { name: name.to_owned(), address: address.to_owned() };
+        self.replica.change_members(MemberChange::AddLearner(id, peer)).await
     }
 
     /// Gives a learner that has caught up its vote.
+    ///
+    /// # Errors
+    /// [`MemberError::Behind`] when it has not.
     pub async fn promote(&self, id: MemberId) -> Result<(), MemberError> {
-        unimplemented!("{id}")
+        self.replica.change_members(MemberChange::Promote(id)).await
     }
 
-    /// Takes a member out, voter or learner.
+    /// Takes a member out, voter or learner. It is not told: whoever runs it stops it.
+    ///
+    /// # Errors
+    /// [`MemberError::Invalid`] for the last voter.
     pub async fn remove(&self, id: MemberId) -> Result<(), MemberError> {
-        unimplemented!("{id}")
+        self.replica.change_members(MemberChange::Remove(id)).await
     }
 
     /// Hands the lead to another voter. Returns when it leads.
+    ///
+    /// # Errors
+    /// [`MemberError`].
     pub async fn transfer_leader(&self, to: MemberId) -> Result<(), MemberError> {
-        unimplemented!("{to}")
+        self.replica.change_members(MemberChange::Transfer(to)).await
+    }
+
+    /// The service other members call; mounted by the server on its cluster port. Sockets it accepts need `TCP_NODELAY`, or
+    /// each entry waits for the other side's delayed acknowledgement.
+    pub fn raft_service(&self) -> RaftServiceServer<RaftEndpoint> {
+        RaftServiceServer::new(RaftEndpoint::new(Arc::clone(&self.replica)))
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
     /// Resolves when storage or replication failed: the process has to exit with that message.
     pub async fn failed(&self) -> StoreError {
-        unimplemented!()
+        self.replica.failure.wait().await
     }
 
     /// Stops replication and closes the data directory.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.replica.stop().await;
     }
 }

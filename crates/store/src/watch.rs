@@ -5,6 +5,9 @@ use std::sync::Arc;
 use ring_state::{RowKey, State};
 use ring_types::Revision;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::view::View;
 
 /// Changes a watcher may be behind before it gets the state as a whole instead.
 pub const CHANGES_KEPT: usize = 1024;
@@ -32,6 +35,16 @@ pub enum Update {
     },
 }
 
+impl Update {
+    /// The state this update leads to.
+    pub const fn state(&self) -> &State {
+        match self {
+            Self::Change(change) => &change.state,
+            Self::Lagged { state } => state,
+        }
+    }
+}
+
 /// The state at one moment, and everything after it.
 #[derive(Debug)]
 pub struct Watch {
@@ -44,13 +57,81 @@ pub struct Watch {
 /// The changes after some moment.
 #[derive(Debug)]
 pub struct Changes {
-    pub(crate) receiver: broadcast::Receiver<Update>,
+    pub(crate) receiver: Option<broadcast::Receiver<Update>>,
     pub(crate) seen: Revision,
+    pub(crate) view: Arc<View>,
 }
 
 impl Changes {
-    /// The next change; None when the store was shut down.
+    /// The next change; None when the store was shut down. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Option<Update> {
-        unimplemented!("{:?} {}", self.receiver, self.seen)
+        loop {
+            let update = match self.receiver.as_mut()?.recv().await {
+                Ok(update) => update,
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(_)) => self.catch_up(),
+            };
+            let revision = update.state().revision();
+            if revision > self.seen {
+                self.seen = revision;
+                return Some(update);
+            }
+        }
+    }
+
+    /// Passes over everything that waits, to the state now.
+    fn catch_up(&mut self) -> Update {
+        let Watch { state, changes } = self.view.watch();
+        self.receiver = changes.receiver;
+        Update::Lagged { state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(revision: u64) -> State {
+        State::from_rows(Revision(revision), []).unwrap()
+    }
+
+    fn publish(view: &View, revision: u64) {
+        view.publish(&state(revision), revision, Arc::new([RowKey::Meta]));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_gets_each_change_once() {
+        let view = View::new(state(1), 1);
+        let mut watch = view.watch();
+        assert_eq!(watch.state.revision(), Revision(1));
+        publish(&view, 2);
+        publish(&view, 4);
+        for expected in [2, 4] {
+            let update = watch.changes.next().await.unwrap();
+            assert!(matches!(&update, Update::Change(c) if c.revision == Revision(expected)), "{update:?}");
+        }
+        view.close();
+        assert!(watch.changes.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_falls_behind_gets_the_state() {
+        let view = View::new(state(0), 0);
+        let mut watch = view.watch();
+        let last = CHANGES_KEPT as u64 + 10;
+        (1..=last).for_each(|revision| publish(&view, revision));
+        let update = watch.changes.next().await.unwrap();
+        assert!(matches!(&update, Update::Lagged { state } if state.revision() == Revision(last)));
+        publish(&view, last + 1);
+        let update = watch.changes.next().await.unwrap();
+        assert!(matches!(&update, Update::Change(c) if c.revision == Revision(last + 1)));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_given_as_a_whole() {
+        let view = View::new(state(1), 1);
+        let mut watch = view.watch();
+        view.replace(&state(9), 9);
+        assert!(matches!(watch.changes.next().await, Some(Update::Lagged { .. })));
     }
 }

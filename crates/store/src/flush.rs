@@ -1,0 +1,77 @@
+//! Group commit: one thread makes everything that was written durable, with one sync for all who wait.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use fail::fail_point;
+use openraft::storage::IOFlushed;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::StoreError;
+use crate::disk::Disk;
+use crate::types::Types;
+
+/// Writes that may wait for a sync; more have to wait before they are written.
+const QUEUE: usize = 4096;
+
+/// Somebody who waits until what was written before is durable.
+pub(crate) enum Waiting {
+    /// Entries of the log.
+    Append(IOFlushed<Types>),
+    /// A vote, or the end.
+    Sync(oneshot::Sender<io::Result<()>>),
+}
+
+impl Waiting {
+    fn complete(self, result: &io::Result<()>) {
+        let result = result.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
+        match self {
+            Self::Append(callback) => callback.io_completed(result),
+            // Who does not wait any more needs no answer.
+            Self::Sync(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+/// The queue to the flush thread. The thread ends, after a last sync, when every copy is gone.
+#[derive(Clone)]
+pub(crate) struct Flusher(mpsc::Sender<Waiting>);
+
+impl Flusher {
+    pub(crate) fn start(disk: Arc<Disk>) -> Result<Self, StoreError> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let path = disk.dir().root().to_owned();
+        let thread = thread::Builder::new().name("ring-flush".to_owned()).spawn(move || run(&disk, receiver));
+        match thread {
+            Ok(_) => Ok(Self(sender)),
+            Err(e) => Err(StoreError::Disk { action: "start the flush thread for", path, cause: e.to_string() }),
+        }
+    }
+
+    /// Has `waiting` completed after the next sync.
+    pub(crate) async fn enqueue(&self, waiting: Waiting) -> io::Result<()> {
+        self.0.send(waiting).await.map_err(|_| io::Error::other("the flush thread has ended"))
+    }
+
+    /// Waits until everything written before is durable.
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.enqueue(Waiting::Sync(sender)).await?;
+        receiver.await.map_err(|_| io::Error::other("the flush thread has ended"))?
+    }
+}
+
+fn run(disk: &Disk, mut queue: mpsc::Receiver<Waiting>) {
+    let mut round = Vec::new();
+    while queue.blocking_recv_many(&mut round, QUEUE) > 0 {
+        fail_point!("log-before-flush");
+        let result = disk.flush();
+        fail_point!("log-after-flush");
+        for waiting in round.drain(..) {
+            waiting.complete(&result);
+        }
+    }
+    // Applied rows are worth keeping too, though the log could give them again; a failure was reported by `flush`.
+    drop(disk.flush());
+}

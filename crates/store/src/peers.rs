@@ -1,0 +1,144 @@
+//! Channels to the other members. Each purpose has one of its own, so that a heartbeat never queues behind a snapshot.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use ring_proto::raft::v1 as wire;
+use ring_proto::raft::v1::raft_service_client::RaftServiceClient;
+use ring_types::{ClusterId, MemberId};
+use tokio::time::timeout;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+use crate::lock::Mutex;
+use crate::types::Metrics;
+use crate::{ConnectError, MissingMember, PeerConnector};
+
+/// Largest message either side takes: an entry at its limit and what goes with it.
+pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
+/// How long a member has to answer when it is only asked whether it is there.
+const PING: Duration = Duration::from_millis(700);
+
+const CLUSTER: &str = "ring-cluster";
+const FROM: &str = "ring-from";
+const TO: &str = "ring-to";
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Entries.
+    Append,
+    /// Heartbeats, votes, transfers.
+    Control,
+    /// Snapshots.
+    Snapshot,
+    /// What is forwarded to the leader.
+    Forward,
+}
+
+pub(crate) type Client = RaftServiceClient<Channel>;
+
+/// The other members, as this one reaches them.
+pub(crate) struct Peers {
+    me: MemberId,
+    cluster: ClusterId,
+    connector: Arc<dyn PeerConnector>,
+    channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
+}
+
+impl Peers {
+    pub(crate) fn new(me: MemberId, cluster: ClusterId, connector: Arc<dyn PeerConnector>) -> Arc<Self> {
+        Arc::new(Self { me, cluster, connector, channels: Mutex::default() })
+    }
+
+    pub(crate) async fn client(&self, to: u64, address: &str, lane: Lane) -> Result<Client, ConnectError> {
+        let known = self.channels.lock().get(&(to, lane)).filter(|(at, _)| at == address).map(|(_, channel)| channel.clone());
+        let channel = match known {
+            Some(channel) => channel,
+            None => {
+                let channel = self.connector.connect(MemberId(to), address).await?;
+                self.channels.lock().insert((to, lane), (address.to_owned(), channel.clone()));
+                channel
+            }
+        };
+        Ok(Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+    }
+
+    /// Dials anew next time: the member may be elsewhere, or its certificate another one.
+    pub(crate) fn forget(&self, to: u64, lane: Lane) {
+        self.channels.lock().remove(&(to, lane));
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.channels.lock().clear();
+    }
+
+    /// A message with the addresses on its envelope.
+    pub(crate) fn address<T>(&self, to: u64, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let mut put = |name: &'static str, value: String| {
+            if let Ok(value) = value.parse() {
+                request.metadata_mut().insert(name, value);
+            }
+        };
+        put(CLUSTER, self.cluster.to_string());
+        put(FROM, self.me.to_string());
+        put(TO, to.to_string());
+        request
+    }
+
+    /// Reads the envelope of a message that came in: it has to be for this member, from one of its cluster.
+    pub(crate) fn accept(&self, envelope: &MetadataMap) -> Result<MemberId, Status> {
+        let get = |name: &str| envelope.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let refuse = |message: String| Err(Status::failed_precondition(message));
+        if get(CLUSTER) != self.cluster.to_string() {
+            return refuse(format!("this control node belongs to cluster {}, not to {}", self.cluster, get(CLUSTER)));
+        }
+        if get(TO) != self.me.to_string() {
+            return refuse(format!("this is control node {}, not {}", self.me, get(TO)));
+        }
+        let from = get(FROM).parse().map_err(|_| Status::invalid_argument("the caller does not say who it is"))?;
+        Ok(MemberId(from))
+    }
+
+    /// Voters that do not answer.
+    pub(crate) async fn missing(&self, metrics: &Metrics) -> Vec<MissingMember> {
+        let membership = &metrics.membership_config;
+        let others = membership.voter_ids().filter(|id| *id != self.me.0);
+        let probes = others.filter_map(|id| membership.get_node(&id).map(|peer| (id, peer.clone()))).map(async |(id, peer)| {
+            let silent = !matches!(timeout(PING, self.ping(id, &peer.address)).await, Ok(true));
+            silent.then_some(MissingMember { id: MemberId(id), name: peer.name, address: peer.address })
+        });
+        join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    async fn ping(&self, id: u64, address: &str) -> bool {
+        let Ok(mut client) = self.client(id, address, Lane::Control).await else { return false };
+        client.ping(self.address(id, wire::PingRequest {})).await.is_ok()
+    }
+}
+
+/// Whether a call that failed has certainly not reached the other side.
+pub(crate) fn never_arrived(status: &Status) -> bool {
+    if status.code() == Code::FailedPrecondition {
+        return true;
+    }
+    let mut source = Error::source(status);
+    while let Some(error) = source {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let refused = matches!(
+            kind,
+            Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
+        );
+        if refused || error.downcast_ref::<ConnectError>().is_some() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

@@ -1,0 +1,131 @@
+//! Commands on their way into the log.
+
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use openraft::errors::{ClientWriteError, RaftError};
+use ring_proto::Wire;
+use ring_proto::raft::v1 as wire;
+use ring_proto::raft::v1::refused::Reason;
+use ring_state::{Command, Entry, Reply};
+use ring_types::{RequestId, Revision, Timestamp};
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::attempt::{Failed, Leader, refused};
+use crate::peers::Client;
+use crate::replica::Replica;
+use crate::types::{Encoded, Peer};
+use crate::{Committed, ProposeError, StoreError};
+
+/// Largest entry.
+pub(crate) const ENTRY_LIMIT: usize = 8 << 20;
+/// A command is handed on this often at most.
+const HOPS: u32 = 2;
+
+type Tried = Result<Committed, Failed<ProposeError>>;
+
+impl Replica {
+    pub(crate) async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
+        let committed = self.persist(async |deadline| self.try_propose(request, &command, 0, deadline).await).await;
+        match committed {
+            Ok(result) => {
+                let committed = result?;
+                // Whoever proposed reads its own write here, wherever it was committed.
+                self.reach(committed.revision.0, Instant::now() + self.config.patience).await;
+                Ok(committed)
+            }
+            Err(up) if up.uncertain => Err(ProposeError::Unknown { missing: up.missing }),
+            Err(up) => Err(ProposeError::NoQuorum { missing: up.missing }),
+        }
+    }
+
+    async fn try_propose(&self, request: RequestId, command: &Command, hops: u32, deadline: Instant) -> Tried {
+        if let Some(error) = self.ended() {
+            return Err(Failed::Final(stopped(error)));
+        }
+        match self.leader() {
+            Leader::Me => self.write(request, command.clone(), deadline).await,
+            Leader::Other(id, peer) if hops < HOPS => {
+                let message = wire::ProposeRequest {
+                    request: Bytes::copy_from_slice(request.0.as_bytes()),
+                    command: command.encode().into(),
+                    hops: hops + 1,
+                };
+                self.forward((id, &peer), message, deadline).await
+            }
+            Leader::Other(..) | Leader::Unknown => Err(Failed::Again),
+        }
+    }
+
+    /// Writes an entry as the leader.
+    async fn write(&self, request: RequestId, command: Command, deadline: Instant) -> Tried {
+        let entry = Entry { at: self.stamp(), request, command }.encode();
+        if entry.len() > ENTRY_LIMIT {
+            return Err(Failed::Final(ProposeError::TooLarge { size: entry.len(), limit: ENTRY_LIMIT }));
+        }
+        let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
+        match written.map_err(|_| Failed::Uncertain)? {
+            Ok(response) => response.data.0.ok_or(Failed::Uncertain),
+            Err(RaftError::Fatal(fatal)) => Err(Failed::Final(stopped(self.fatal(&fatal)))),
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(Failed::Uncertain),
+            Err(RaftError::APIError(error)) => {
+                tracing::debug!(%error, "not written here");
+                Err(Failed::Again)
+            }
+        }
+    }
+
+    /// Now, but never before what was stamped or applied already.
+    fn stamp(&self) -> Timestamp {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let now = clock.max(self.view.state().clock().0);
+        Timestamp(self.stamped.fetch_max(now, Ordering::Relaxed).max(now))
+    }
+
+    async fn forward(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Tried {
+        let call = async |mut client: Client, request| client.propose(request).await;
+        let reply = self.call_leader(leader, message, deadline, call).await?;
+        match reply.result {
+            Some(wire::propose_reply::Result::Done(done)) => {
+                let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
+                Ok(Committed { revision: Revision(done.revision), reply })
+            }
+            Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
+                Reason::TooLarge => {
+                    Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT })
+                }
+                Reason::NotLeader => Failed::Again,
+                _ => Failed::Uncertain,
+            }),
+            None => Err(Failed::Uncertain),
+        }
+    }
+
+    /// A command that another member forwards: one try; trying again is the other's.
+    pub(crate) async fn propose_for(&self, message: wire::ProposeRequest) -> Result<wire::ProposeReply, Status> {
+        let invalid = |e: &dyn ToString| Status::invalid_argument(e.to_string());
+        let request = Uuid::from_slice(&message.request).map(RequestId).map_err(|e| invalid(&e))?;
+        let command = Command::decode(&message.command).map_err(|e| invalid(&e))?;
+        let deadline = Instant::now() + self.config.patience;
+        let result = match self.try_propose(request, &command, message.hops, deadline).await {
+            Ok(done) => wire::propose_reply::Result::Done(wire::Done { revision: done.revision.0, reply: done.reply.encode().into() }),
+            Err(failed) => wire::propose_reply::Result::Refused(match failed {
+                Failed::Again => refused(Reason::NotLeader, 0, ""),
+                Failed::Final(ProposeError::TooLarge { size, .. }) => refused(Reason::TooLarge, size as u64, ""),
+                Failed::Uncertain => refused(Reason::Uncertain, 0, ""),
+                Failed::Final(error) => refused(Reason::Stopped, 0, error),
+            }),
+        };
+        Ok(wire::ProposeReply { result: Some(result) })
+    }
+}
+
+fn stopped(error: StoreError) -> ProposeError {
+    match error {
+        StoreError::Shutdown => ProposeError::Shutdown,
+        error => ProposeError::Storage(error),
+    }
+}

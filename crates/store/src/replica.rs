@@ -1,0 +1,240 @@
+//! One member's running parts: starting them, watching over them, stopping them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::{Config, Instant as _, SnapshotPolicy};
+use ring_types::MemberId;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::disk::Disk;
+use crate::failure::Failure;
+use crate::flush::Flusher;
+use crate::identity::DataDir;
+use crate::log::LogStore;
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::peers::Peers;
+use crate::snapshot::Snapshots;
+use crate::types::{Metrics, Peer, Raft, Types, index_of, node_id};
+use crate::view::View;
+use crate::{Leadership, PeerConnector, PeerStatus, StoreConfig, StoreError, StoreStatus};
+
+/// How long stopping waits for the directory to be free.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// A member's running parts.
+pub(crate) struct Replica {
+    pub(crate) config: StoreConfig,
+    pub(crate) raft: Raft,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) view: Arc<View>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) failure: Failure,
+    /// The latest time this leader has stamped; two entries never go back.
+    pub(crate) stamped: AtomicI64,
+    closed: watch::Receiver<()>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// What is opened from the directory.
+struct Opened {
+    log: LogStore,
+    machine: Machine,
+    view: Arc<View>,
+    snapshots: Arc<Snapshots>,
+    closed: watch::Receiver<()>,
+}
+
+fn open(dir: DataDir, config: &StoreConfig, failure: &Failure) -> Result<Opened, StoreError> {
+    let snapshots = Snapshots::open(dir.snapshots(), config.cluster, failure.clone())?;
+    let disk = Disk::open(dir, failure.clone())?;
+    let (closed, loaded) = (disk.closed(), disk.load()?);
+    let flusher = Flusher::start(Arc::clone(&disk))?;
+    let log = LogStore::open(Arc::clone(&disk), flusher.clone())?;
+    let (machine, view) = Machine::new(disk, flusher, loaded, Arc::clone(&snapshots));
+    Ok(Opened { log, machine, view, snapshots, closed })
+}
+
+fn raft_config(config: &StoreConfig) -> Result<Arc<Config>, StoreError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let raft = Config {
+        cluster_name: config.cluster.to_string(),
+        heartbeat_interval: millis(config.timing.heartbeat),
+        election_timeout_min: millis(config.timing.election_min),
+        election_timeout_max: millis(config.timing.election_max),
+        enable_pre_vote: Some(true),
+        // A restarted leader is elected again: its rows on disk may be behind what it showed before.
+        enable_leader_restore: Some(false),
+        max_payload_entries: 1024,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.compaction.every),
+        max_in_snapshot_log_to_keep: config.compaction.keep,
+        purge_batch_size: 64,
+        replication_lag_threshold: config.compaction.every.saturating_mul(2),
+        ..Config::default()
+    };
+    raft.validate().map(Arc::new).map_err(|e| StoreError::Config { cause: e.to_string() })
+}
+
+impl Replica {
+    /// Opens the directory and starts replication.
+    pub(crate) async fn start(
+        dir: DataDir,
+        config: StoreConfig,
+        connector: Arc<dyn PeerConnector>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let raft_config = raft_config(&config)?;
+        let failure = Failure::new();
+        let (told, reports) = (config.clone(), failure.clone());
+        let opened = tokio::task::spawn_blocking(move || open(dir, &told, &reports)).await;
+        let opened = opened.map_err(|e| StoreError::Raft { cause: e.to_string() })??;
+        let peers = Peers::new(config.member, config.cluster, connector);
+        let me = node_id(config.member);
+        let network = Network { me, peers: Arc::clone(&peers), patience: config.timing.election_max };
+        let raft = Raft::new(me, raft_config, network, opened.log, opened.machine).await;
+        let raft = raft.map_err(|fatal| cause_of(&failure, &fatal))?;
+        let (news, leadership) = watch::channel(Leadership::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        tokio::spawn(observe(raft.clone(), me, news, failure.clone(), Arc::clone(&stopping)));
+        Ok(Arc::new(Self {
+            config,
+            raft,
+            peers,
+            view: opened.view,
+            snapshots: opened.snapshots,
+            leadership,
+            failure,
+            stamped: AtomicI64::new(0),
+            closed: opened.closed,
+            stopping,
+        }))
+    }
+
+    /// Makes this member a cluster of its own.
+    pub(crate) async fn initialise(&self) -> Result<(), StoreError> {
+        let me = Peer { name: self.config.name.clone(), address: self.config.address.clone() };
+        let members = BTreeMap::from([(node_id(self.config.member), me)]);
+        self.raft.initialize(members).await.map_err(|e| StoreError::Bootstrap { cause: e.to_string() })
+    }
+
+    /// A cluster of one needs no patience: there is nobody else to lead.
+    pub(crate) async fn elect_alone(&self) -> Result<(), StoreError> {
+        let voters: Vec<u64> = self.metrics().membership_config.voter_ids().collect();
+        if voters == [node_id(self.config.member)] {
+            self.raft.trigger().elect(false).await.map_err(|fatal| self.fatal(&fatal))?;
+        }
+        Ok(())
+    }
+
+    /// What openraft knows now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Why replication stopped.
+    pub(crate) fn fatal(&self, fatal: &Fatal<Types>) -> StoreError {
+        if self.stopping() && self.failure.get().is_none() { StoreError::Shutdown } else { cause_of(&self.failure, fatal) }
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn status(&self) -> StoreStatus {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        StoreStatus {
+            id: self.config.member,
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(MemberId),
+            voters: membership.voter_ids().map(MemberId).collect(),
+            learners: membership.learner_ids().map(MemberId).collect(),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            committed: index_of(metrics.cluster_committed.as_ref()),
+            applied: index_of(metrics.last_applied.as_ref()),
+            snapshot: index_of(metrics.snapshot.as_ref()),
+            peers: membership.nodes().map(|(id, peer)| peer_status(&metrics, *id, peer)).collect(),
+            quorum_ack_age: metrics.last_quorum_acked.map(|at| at.elapsed()),
+        }
+    }
+
+    /// Stops replication and waits until the directory is free.
+    pub(crate) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "replication did not stop by itself");
+        }
+        self.view.close();
+        self.peers.forget_all();
+        let mut closed = self.closed.clone();
+        // It ends with an error when the last one lets go of the database.
+        let freed = async { while closed.changed().await.is_ok() {} };
+        if timeout(CLOSING, freed).await.is_err() {
+            tracing::warn!(path = %self.config.data_dir.display(), "the data directory is still in use after stopping");
+        }
+    }
+}
+
+fn peer_status(metrics: &Metrics, id: u64, peer: &Peer) -> PeerStatus {
+    let me = id == metrics.id;
+    let matched = metrics.replication.as_ref().and_then(|peers| peers.get(&id)).and_then(|matched| matched.as_ref());
+    let acked = metrics.heartbeat.as_ref().and_then(|peers| peers.get(&id)).and_then(|acked| acked.as_ref());
+    PeerStatus {
+        id: MemberId(id),
+        name: peer.name.clone(),
+        address: peer.address.clone(),
+        voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
+        matched: if me { metrics.last_log_index } else { matched.map(|m| m.index) },
+        last_ack: if me { Some(Duration::ZERO) } else { acked.map(|at| at.elapsed()) },
+    }
+}
+
+fn cause_of(failure: &Failure, fatal: &Fatal<Types>) -> StoreError {
+    failure.get().unwrap_or_else(|| StoreError::Raft { cause: fatal.to_string() })
+}
+
+/// Follows openraft: who leads, and whether it still runs.
+async fn observe(
+    raft: Raft,
+    me: u64,
+    news: watch::Sender<Leadership>,
+    failure: Failure,
+    stopping: Arc<AtomicBool>,
+) {
+    let mut metrics = raft.metrics();
+    drop(raft);
+    loop {
+        let (now, running) = {
+            let seen = metrics.borrow_watched();
+            (leadership(&seen, me), seen.running_state.clone())
+        };
+        news.send_if_modified(|before| std::mem::replace(before, now) != now);
+        let stopped = match running {
+            Err(fatal) => Some(fatal),
+            Ok(()) => metrics.changed().await.is_err().then_some(Fatal::Stopped),
+        };
+        if let Some(fatal) = stopped {
+            let _ = news.send_replace(Leadership { leader: None, is_me: false, ..now });
+            if !stopping.load(Ordering::Relaxed) {
+                failure.report(cause_of(&failure, &fatal));
+            }
+            return;
+        }
+    }
+}
+
+/// A leader leads when an entry of its own term is applied: only then its state has everything its predecessors committed.
+fn leadership(metrics: &Metrics, me: u64) -> Leadership {
+    let applied = metrics.last_applied.as_ref().map(|id| id.leader_id.term);
+    Leadership {
+        leader: metrics.current_leader.map(MemberId),
+        term: metrics.current_term,
+        is_me: metrics.current_leader == Some(me) && applied == Some(metrics.current_term),
+    }
+}

@@ -1,0 +1,72 @@
+//! The applied state as the rest of the process sees it: a view to read, an index to wait for, changes to follow.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ring_state::{RowKey, State};
+use tokio::sync::{broadcast, watch};
+
+use crate::lock::Mutex;
+use crate::{CHANGES_KEPT, Change, Changes, Update, Watch};
+
+/// What the state machine publishes after each batch.
+#[derive(Debug)]
+pub(crate) struct View {
+    state: ArcSwap<State>,
+    applied: watch::Sender<u64>,
+    // None after the end: watchers are told by closing it.
+    changes: Mutex<Option<broadcast::Sender<Update>>>,
+}
+
+impl View {
+    pub(crate) fn new(state: State, applied: u64) -> Arc<Self> {
+        Arc::new(Self {
+            state: ArcSwap::from_pointee(state),
+            applied: watch::channel(applied).0,
+            changes: Mutex::new(Some(broadcast::channel(CHANGES_KEPT).0)),
+        })
+    }
+
+    /// The state after a batch, and the rows that changed.
+    pub(crate) fn publish(&self, state: &State, applied: u64, keys: Arc<[RowKey]>) {
+        let before = self.state.swap(Arc::new(state.clone()));
+        if before.revision() != state.revision() {
+            self.send(Update::Change(Change { revision: state.revision(), keys, state: state.clone() }));
+        }
+        self.applied.send_replace(applied);
+    }
+
+    /// A state that came as a whole.
+    pub(crate) fn replace(&self, state: &State, applied: u64) {
+        self.state.store(Arc::new(state.clone()));
+        self.send(Update::Lagged { state: state.clone() });
+        self.applied.send_replace(applied);
+    }
+
+    fn send(&self, update: Update) {
+        if let Some(changes) = &*self.changes.lock() {
+            // Nobody watching is no fault.
+            drop(changes.send(update));
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::clone(&self.state.load())
+    }
+
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// First the receiver, then the state: what happens in between is in both and passed over by [`Changes::next`].
+    pub(crate) fn watch(self: &Arc<Self>) -> Watch {
+        let receiver = self.changes.lock().as_ref().map(broadcast::Sender::subscribe);
+        let state = self.state();
+        Watch { changes: Changes { receiver, seen: state.revision(), view: Arc::clone(self) }, state }
+    }
+
+    /// No more changes.
+    pub(crate) fn close(&self) {
+        *self.changes.lock() = None;
+    }
+}
