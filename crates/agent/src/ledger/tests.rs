@@ -64,7 +64,7 @@ fn a_file_torn_at_any_byte_keeps_every_whole_batch() {
         let batches = ends.iter().filter(|end| **end <= length).count() - 1;
         assert_eq!(file.records().len(), batches, "torn at {length}");
         // And it goes on from there.
-        file.append(vec![(instance(99), Some(record(Phase::Claiming)))], true).unwrap();
+        file.append(vec![(instance(99), Some(record(Phase::Claiming)))], false).unwrap();
         drop(file);
         assert_eq!(LedgerFile::open(dir.path(), NODE).unwrap().records().len(), batches + 1);
     }

@@ -26,6 +26,17 @@ async fn a_claim_that_was_not_decided_is_asked_again_in_the_same_session() {
 }
 
 #[tokio::test]
+async fn claims_that_cannot_be_decided_are_not_asked_in_a_hurry() {
+    let host = Host::connected().await;
+    host.plane.state().faults.undecided_claims = u32::MAX;
+    host.plane.assign(1);
+    host.plane.wait("the first claim", |state| state.claims_asked > 0).await;
+    let beats = host.plane.state().heartbeats;
+    host.plane.wait("a quarter of a second by heartbeats", |state| state.heartbeats >= beats + 5).await;
+    assert!(host.plane.state().claims_asked <= 2, "{} claims", host.plane.state().claims_asked);
+}
+
+#[tokio::test]
 async fn a_lost_answer_to_a_report_costs_a_repetition_and_no_truth() {
     let host = Host::connected().await;
     let instance = host.plane.assign(1);

@@ -30,7 +30,7 @@ async fn an_end_that_nobody_could_be_told_is_told_after_a_restart() {
     host.plane.close();
     host.runtime.finish(instance, Outcome::Code(7));
     // The container itself may go once the ledger has its end.
-    host.records(instance, ring_agent::Phase::Exited).await;
+    host.records(instance, |record| record.phase == ring_agent::Phase::Exited).await;
     host.kill().await;
     host.runtime.vanish(instance);
     host.plane.open();

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ring_agent::{
-    Agent, AgentConfig, AgentError, AgentTiming, ConnectError, ControlConnector, Ledger, LedgerError, Phase, Record,
-};
+use ring_agent::{Agent, AgentConfig, AgentError, AgentTiming, ConnectError, ControlConnector, Ledger, LedgerError, Record};
 use ring_runtime::{FakeCall, FakeRuntime, Runtime};
 use ring_types::{DeploymentSpec, InstanceId, Kind, Name, NodeId, RuntimeKind};
 use tempfile::TempDir;
@@ -134,9 +132,9 @@ impl Host {
         self.poll("its record to go", || !self.ledger().contains_key(&instance)).await;
     }
 
-    /// Returns when the ledger has an instance in `phase`.
-    pub(crate) async fn records(&self, instance: InstanceId, phase: Phase) {
-        self.poll("a phase", || self.ledger().get(&instance).is_some_and(|record| record.phase == phase)).await;
+    /// Returns when the ledger has a record of an instance for which `wanted` holds.
+    pub(crate) async fn records(&self, instance: InstanceId, wanted: impl Fn(&Record) -> bool) {
+        self.poll("a record", || self.ledger().get(&instance).is_some_and(&wanted)).await;
     }
 
     /// Returns when a call for which `wanted` holds comes after the first `before` calls.

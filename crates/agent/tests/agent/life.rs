@@ -42,6 +42,7 @@ async fn a_hanging_preparation_delays_nobody_else() {
     assert_eq!(host.runtime.starts(slow), 0);
     // After a while the cluster is told that it is being prepared.
     host.plane.reaches(slow, InstanceState::Preparing).await;
+    host.records(slow, |record| record.reported == Some(InstanceState::Preparing)).await;
     host.runtime.release(slow);
     host.plane.reaches(slow, InstanceState::Running).await;
     let prepared = host.runtime.calls().iter().filter(|call| **call == FakeCall::Prepare(slow)).count();
