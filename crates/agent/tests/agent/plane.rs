@@ -85,9 +85,9 @@ impl Plane {
         let address = listener.local_addr().unwrap();
         let plane = Self { state: Arc::default(), changed: Arc::default(), spec: Arc::new(spec), address };
         plane.state().epoch = 1;
+        let incoming = TcpListenerStream::new(listener).inspect(|stream| stream.as_ref().unwrap().set_nodelay(true).unwrap());
         let service = AgentServiceServer::new(plane.clone());
-        let served =
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let served = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
         tokio::spawn(served);
         plane
     }
