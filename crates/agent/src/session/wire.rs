@@ -61,3 +61,54 @@ pub(super) fn claim_answer(result: wire::ClaimResult) -> ClaimAnswer {
         ClaimAnswer::Unusable(result.config_error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::next::cases::assignment as sample;
+
+    fn message() -> wire::Assignment {
+        let sample = sample(InstanceState::Running, Goal::Run);
+        wire::Assignment {
+            instance_id: sample.instance.to_string(),
+            generation: sample.generation.0,
+            deployment_id: sample.deployment.to_string(),
+            spec: Some(sample.spec.to_wire()),
+            goal: WireGoal::Run as i32,
+            state: u32::from(InstanceState::Running.number()),
+            slot: 0,
+            attempt: 1,
+        }
+    }
+
+    fn complete(assignments: Vec<wire::Assignment>) -> wire::Assignments {
+        wire::Assignments { revision: 10, complete: true, assignments, removed: Vec::new() }
+    }
+
+    #[test]
+    fn an_assignment_is_read_as_it_was_meant() {
+        let read = assigned(complete(vec![message()])).unwrap();
+        assert_eq!(read.assignments, [sample(InstanceState::Running, Goal::Run)]);
+        assert!(read.complete);
+    }
+
+    #[test]
+    fn what_cannot_be_read_still_counts_as_named() {
+        for broken in [
+            wire::Assignment { spec: None, ..message() },
+            wire::Assignment { goal: 99, ..message() },
+            wire::Assignment { state: 450, ..message() },
+            wire::Assignment { deployment_id: String::new(), ..message() },
+        ] {
+            let read = assigned(complete(vec![broken])).unwrap();
+            assert_eq!((read.assignments.len(), read.named.len()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn without_readable_names_nothing_is_concluded() {
+        let nameless = wire::Assignment { instance_id: "?".into(), ..message() };
+        assert!(assigned(complete(vec![nameless])).is_err());
+        assert!(assigned(wire::Assignments { removed: vec!["?".into()], ..complete(Vec::new()) }).is_err());
+    }
+}
