@@ -57,10 +57,10 @@ impl Replica {
     }
 
     /// Tries until it is done or time is up. `attempt` is told when that is.
-    pub(crate) async fn persist<T, E>(
-        &self,
-        mut attempt: impl AsyncFnMut(Instant) -> Result<T, Failed<E>>,
-    ) -> Result<Result<T, E>, TimeUp> {
+    pub(crate) async fn persist<T, E, F>(&self, mut attempt: impl FnMut(Instant) -> F) -> Result<Result<T, E>, TimeUp>
+    where
+        F: Future<Output = Result<T, Failed<E>>>,
+    {
         let deadline = Instant::now() + self.config.patience;
         let (mut pause, mut uncertain) = (FIRST_PAUSE, false);
         let mut leadership = self.leadership.clone();
@@ -88,13 +88,16 @@ impl Replica {
     }
 
     /// One call to the member that leads.
-    pub(crate) async fn call_leader<T, R, E>(
+    pub(crate) async fn call_leader<T, R, E, F>(
         &self,
         (id, peer): (u64, &Peer),
         message: T,
         deadline: Instant,
-        call: impl AsyncFnOnce(Client, tonic::Request<T>) -> Result<tonic::Response<R>, tonic::Status>,
-    ) -> Result<R, Failed<E>> {
+        call: impl FnOnce(Client, tonic::Request<T>) -> F,
+    ) -> Result<R, Failed<E>>
+    where
+        F: Future<Output = Result<tonic::Response<R>, tonic::Status>>,
+    {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut request = self.peers.address(id, message);
         request.set_timeout(left);

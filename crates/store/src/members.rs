@@ -34,7 +34,7 @@ type Written<T> = Result<T, RaftError<Types, ClientWriteError<Types>>>;
 
 impl Replica {
     pub(crate) async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
-        let changed = self.persist(async |deadline| self.try_change(&change, deadline).await).await;
+        let changed = self.persist(|deadline| self.try_change(&change, deadline)).await;
         changed.unwrap_or_else(|up| {
             Err(if up.uncertain { MemberError::Unknown } else { MemberError::NoQuorum { missing: up.missing } })
         })
@@ -51,7 +51,7 @@ impl Replica {
             },
             Leader::Unknown => Err(Failed::Again),
             Leader::Other(id, peer) => {
-                let call = async |mut client: Client, request| client.change_members(request).await;
+                let call = |mut client: Client, request| async move { client.change_members(request).await };
                 let reply = self.call_leader((id, &peer), to_wire(change), deadline, call).await?;
                 reply.refused.map_or(Ok(()), |refused| Err(from_refused(change, &refused)))
             }

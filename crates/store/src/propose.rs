@@ -29,7 +29,7 @@ type Tried = Result<Committed, Failed<ProposeError>>;
 
 impl Replica {
     pub(crate) async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
-        let committed = self.persist(async |deadline| self.try_propose(request, &command, 0, deadline).await).await;
+        let committed = self.persist(|deadline| self.try_propose(request, &command, 0, deadline)).await;
         match committed {
             Ok(result) => {
                 let committed = result?;
@@ -86,7 +86,7 @@ impl Replica {
     }
 
     async fn forward(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Tried {
-        let call = async |mut client: Client, request| client.propose(request).await;
+        let call = |mut client: Client, request| async move { client.propose(request).await };
         let reply = self.call_leader(leader, message, deadline, call).await?;
         match reply.result {
             Some(wire::propose_reply::Result::Done(done)) => {

@@ -15,7 +15,7 @@ use crate::{ReadError, StoreError};
 
 impl Replica {
     pub(crate) async fn read(&self) -> Result<State, ReadError> {
-        let read = self.persist(async |deadline| {
+        let read = self.persist(|deadline| async move {
             let index = self.read_index(deadline).await?;
             if self.reach(index, deadline).await { Ok(self.view.state()) } else { Err(Failed::Again) }
         });
@@ -39,7 +39,7 @@ impl Replica {
             Leader::Me => self.own_read_index(deadline).await,
             Leader::Unknown => Err(Failed::Again),
             Leader::Other(id, peer) => {
-                let call = async |mut client: Client, request| client.read_index(request).await;
+                let call = |mut client: Client, request| async move { client.read_index(request).await };
                 let reply = self.call_leader((id, &peer), wire::ReadIndexRequest {}, deadline, call).await?;
                 match reply.result {
                     Some(wire::read_index_reply::Result::Index(index)) => Ok(index),
