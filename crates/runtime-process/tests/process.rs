@@ -322,3 +322,10 @@ async fn starting_takes_milliseconds() {
     println!("prepare and start: median {median:?}, of that prepare {prepared:?}");
     assert!(median.as_millis() < 500, "{median:?}");
 }
+
+#[tokio::test]
+async fn it_does_what_every_driver_does() {
+    let temp = tempfile::tempdir().unwrap();
+    let runtime = open(temp.path()).await;
+    ring_runtime::conformance::check(&runtime, &workload).await;
+}

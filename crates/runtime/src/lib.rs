@@ -3,6 +3,8 @@
 //! Every verb is idempotent, so crash recovery is calling it again. A driver finds its instances again by marks it leaves
 //! on them (labels, record files), never by memory.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod fake;
 mod logs;
