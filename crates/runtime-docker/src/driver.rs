@@ -1,0 +1,277 @@
+//! The verbs of the Docker driver.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions,
+};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use ring_runtime::{Found, Hint, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use ring_types::{InstanceId, NetworkMode, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::{Client, status, told};
+use crate::config::DockerConfig;
+use crate::start::{Starts, absent};
+use crate::state::{Moment, observed};
+use crate::{create, events, image, logs, marks, network};
+
+/// Containers looked at at the same time.
+const AT_ONCE: usize = 16;
+
+/// An engine stops a container within this long after its grace.
+const AFTER_GRACE: Duration = Duration::from_secs(30);
+
+/// Making and removing a container moves files.
+const FILES: Duration = Duration::from_mins(2);
+
+/// The Docker or Podman of a host.
+pub struct DockerRuntime {
+    containers: Arc<Containers>,
+    starts: Arc<Starts>,
+}
+
+/// The containers of ours on an engine.
+pub(crate) struct Containers {
+    pub(crate) client: Arc<Client>,
+    config: DockerConfig,
+    /// Which container an instance has, as last seen; the engine's word counts.
+    ids: Mutex<HashMap<InstanceId, String>>,
+}
+
+impl fmt::Debug for DockerRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerRuntime").field("config", &self.containers.config).finish_non_exhaustive()
+    }
+}
+
+impl DockerRuntime {
+    /// A driver for an engine, which need not be there yet.
+    pub fn new(config: DockerConfig) -> Self {
+        let client = Arc::new(Client::new(config.clone()));
+        Self { containers: Arc::new(Containers { client, config, ids: Mutex::default() }), starts: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl Runtime for DockerRuntime {
+    fn kind(&self) -> RuntimeKind {
+        self.containers.config.engine.kind()
+    }
+
+    async fn probe(&self) -> RuntimeReport {
+        let asking = async {
+            let docker = self.containers.client.connect().await?;
+            docker.version().await.map_err(|error| self.containers.client.unavailable(&error))
+        };
+        let (version, problem) = match timeout(Duration::from_secs(5), asking).await {
+            Ok(Ok(version)) => (version.version.unwrap_or_default(), None),
+            Ok(Err(error)) => (String::new(), Some(error.message)),
+            Err(_) => (String::new(), Some(format!("{} does not answer within 5 seconds", self.kind()))),
+        };
+        RuntimeReport { kind: self.kind(), version, problem }
+    }
+
+    async fn prepare(&self, workload: &Workload) -> Result<Prepared, RuntimeError> {
+        let containers = &self.containers;
+        let body = create::container(workload, containers.config.node)?;
+        if let Some(there) = containers.inspect(workload.instance).await? {
+            return Ok(Prepared { image_digest: there.image });
+        }
+        let client = &containers.client;
+        let image_digest = image::ensure(client, &workload.spec.image, &workload.spec.config).await?;
+        if workload.spec.network == NetworkMode::Bridge {
+            network::ensure(client, &marks::network_name(&workload.spec.namespace)).await?;
+        }
+        let options = CreateContainerOptions { name: Some(marks::container_name(workload)), ..CreateContainerOptions::default() };
+        let asked = client.ask_within(FILES, |docker| async move { docker.create_container(Some(options), body).await });
+        match asked.await? {
+            Ok(made) => containers.remember(workload.instance, made.id),
+            Err(error) if status(&error) == Some(409) => containers.adopt(workload, &error).await?,
+            Err(error) => {
+                let kind = RuntimeErrorKind::Start(create::cause(&told(&error)));
+                return Err(client.error(kind, "the engine did not make the container", &error));
+            }
+        }
+        Ok(Prepared { image_digest })
+    }
+
+    async fn start(&self, instance: InstanceId) -> Result<(), RuntimeError> {
+        self.starts.start(&self.containers, instance).await
+    }
+
+    async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError> {
+        let found = self.containers.inspect(instance).await?;
+        Ok(found.map_or(Observed::Absent, |container| observed(&container, self.containers.moment())))
+    }
+
+    async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
+        let listed = self.containers.list(marks::ours(self.containers.config.node)).await?;
+        let looked = stream::iter(listed).map(|summary| self.containers.look(summary)).buffer_unordered(AT_ONCE);
+        let mut found: Vec<Found> = looked.try_filter_map(|found| async move { Ok(found) }).try_collect().await?;
+        found.sort_unstable_by_key(|found| found.instance);
+        Ok(found)
+    }
+
+    async fn stop(&self, instance: InstanceId, grace: Span) -> Result<(), RuntimeError> {
+        let Some(id) = self.containers.id(instance).await? else { return Ok(()) };
+        let seconds = i32::try_from(grace.0.div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptions { t: Some(seconds), signal: None };
+        let patience = Duration::from_secs(seconds.unsigned_abs().into()) + AFTER_GRACE;
+        let client = &self.containers.client;
+        let asked = client.ask_within(patience, |docker| async move { docker.stop_container(&id, Some(options)).await });
+        match asked.await? {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
+            Err(error) => Err(client.error(RuntimeErrorKind::Other, &format!("instance {instance} was not stopped"), &error)),
+        }
+    }
+
+    async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {
+        let deadline = Instant::now() + FILES;
+        while let Some(id) = self.containers.id(instance).await? {
+            let options = RemoveContainerOptions { v: true, force: false, link: false };
+            let client = &self.containers.client;
+            let asked = client.ask_within(FILES, |docker| async move { docker.remove_container(&id, Some(options)).await });
+            match asked.await? {
+                Ok(()) => {}
+                Err(error) if status(&error) == Some(404) => {}
+                // Somebody else is at it; it is gone when they are finished.
+                Err(error) if told(&error).contains("already in progress") && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => {
+                    return Err(client.error(RuntimeErrorKind::Other, &format!("instance {instance} was not removed"), &error));
+                }
+            }
+            self.containers.forget(instance);
+        }
+        Ok(())
+    }
+
+    fn hints(&self) -> BoxStream<'static, Hint> {
+        events::hints(Arc::clone(&self.containers.client), self.containers.config.node)
+    }
+
+    async fn logs(
+        &self,
+        instance: InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError> {
+        if request.follow {
+            return logs::follow(Arc::clone(&self.containers), instance, request).await;
+        }
+        let output = self.containers.output(instance, logs::options(request)).await?;
+        let containers = Arc::clone(&self.containers);
+        let lines = output.map(move |output| match output {
+            Ok(output) => Ok(logs::message(output, containers.moment().now).line),
+            Err(error) => Err(containers.failed(&format!("the log of instance {instance}"), &error)),
+        });
+        let wanted = move |line: &LogLine| futures::future::ready(logs::wanted(line, request));
+        Ok(lines.try_filter(wanted).boxed())
+    }
+}
+
+impl Containers {
+    /// The container of an instance; None when it has none.
+    pub(crate) async fn inspect(&self, instance: InstanceId) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+        // What is remembered may be gone: then the engine is asked once more by label.
+        for _ in 0..2 {
+            let Some(id) = self.id(instance).await? else { return Ok(None) };
+            match self.client.ask(|docker| async move { docker.inspect_container(&id, None).await }).await? {
+                Ok(container) => return Ok(Some(container)),
+                Err(error) if status(&error) == Some(404) => self.forget(instance),
+                Err(error) => return Err(self.failed(&format!("instance {instance}"), &error)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn id(&self, instance: InstanceId) -> Result<Option<String>, RuntimeError> {
+        let known = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = self.list(marks::one(instance)).await?.into_iter().find_map(|container| container.id);
+        if let Some(id) = &found {
+            self.remember(instance, id.clone());
+        }
+        Ok(found)
+    }
+
+    async fn list(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+        let listed = self.client.ask(|docker| async move { docker.list_containers(Some(options)).await }).await?;
+        listed.map_err(|error| self.failed("the containers of this host", &error))
+    }
+
+    /// A container that was listed; None when it is gone by now or was not made by ring.
+    async fn look(&self, summary: ContainerSummary) -> Result<Option<Found>, RuntimeError> {
+        let labels = summary.labels.unwrap_or_default();
+        let (Some(instance), Some(deployment)) = (marks::instance(&labels), marks::deployment(&labels)) else { return Ok(None) };
+        if let Some(id) = summary.id {
+            self.remember(instance, id);
+        }
+        let runtime = self.config.engine.kind();
+        let found = self.inspect(instance).await?;
+        Ok(found.map(|c| Found { instance, deployment, runtime, observed: observed(&c, self.moment()) }))
+    }
+
+    /// The name is taken. By the container of this very instance, when an earlier answer was lost: then that is it.
+    async fn adopt(&self, workload: &Workload, conflict: &Error) -> Result<(), RuntimeError> {
+        let name = marks::container_name(workload);
+        let asked = self.client.ask(|docker| async move { docker.inspect_container(&name, None).await }).await?;
+        let there = asked.map_err(|error| self.failed("the container of that name", &error))?;
+        let labels = there.config.and_then(|config| config.labels).unwrap_or_default();
+        match (marks::instance(&labels), there.id) {
+            (Some(instance), Some(id)) if instance == workload.instance => {
+                self.remember(instance, id);
+                Ok(())
+            }
+            _ => Err(self.client.error(RuntimeErrorKind::Start(StartFailure::Create), "the container's name is taken", conflict)),
+        }
+    }
+
+    fn remember(&self, instance: InstanceId, id: String) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, id);
+    }
+
+    fn forget(&self, instance: InstanceId) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
+    }
+
+    /// The engine's own stream of the output.
+    pub(crate) async fn output(
+        &self,
+        instance: InstanceId,
+        options: LogsOptions,
+    ) -> Result<BoxStream<'static, Result<LogOutput, Error>>, RuntimeError> {
+        let id = self.id(instance).await?.ok_or_else(|| absent(instance))?;
+        Ok(self.client.docker().await?.logs(&id, Some(options)).boxed())
+    }
+
+    pub(crate) fn failed(&self, what: &str, error: &Error) -> RuntimeError {
+        self.client.error(RuntimeErrorKind::Other, what, error)
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        Moment { now, boot: self.config.is_local().then(boot).flatten() }
+    }
+}
+
+/// When this host was started.
+fn boot() -> Option<Timestamp> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let seconds: i64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(Timestamp(seconds * 1000))
+}

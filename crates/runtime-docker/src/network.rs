@@ -1,0 +1,74 @@
+//! The network of a namespace, made when it is first needed.
+
+use std::collections::HashMap;
+
+use bollard::errors::Error;
+use bollard::models::{Network, NetworkCreateRequest};
+use bollard::query_parameters::ListNetworksOptions;
+use ring_runtime::{RuntimeError, RuntimeErrorKind};
+use ring_types::StartFailure;
+
+use crate::client::{Client, status};
+
+/// Makes sure that there is exactly one network of this name. Older engines make a second one when asked twice at the same time;
+/// then the one made first stays, which everybody who asked agrees on.
+pub(crate) async fn ensure(client: &Client, name: &str) -> Result<(), RuntimeError> {
+    if !of_name(client, name).await?.is_empty() {
+        return Ok(());
+    }
+    let request = NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some("bridge".to_owned()),
+        labels: Some(HashMap::from([("ring_network".to_owned(), "true".to_owned())])),
+        ..NetworkCreateRequest::default()
+    };
+    let made = match client.ask(|docker| async move { docker.create_network(request).await }).await? {
+        Ok(made) => made.id,
+        // Somebody else was faster.
+        Err(error) if status(&error) == Some(409) => return Ok(()),
+        Err(error) => return Err(failed(client, name, &error)),
+    };
+    let all = of_name(client, name).await?;
+    if first(&all).is_some_and(|first| first != made) {
+        // It is empty: nobody uses one that is not the first. Gone already is as good.
+        let _ = client.ask(|docker| async move { docker.remove_network(&made).await }).await?;
+    }
+    Ok(())
+}
+
+/// The filter of an engine finds parts of names too.
+async fn of_name(client: &Client, name: &str) -> Result<Vec<Network>, RuntimeError> {
+    let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+    let options = ListNetworksOptions { filters: Some(filters) };
+    let listed = client.ask(|docker| async move { docker.list_networks(Some(options)).await }).await?;
+    let mut networks = listed.map_err(|error| failed(client, name, &error))?;
+    networks.retain(|network| network.name.as_deref() == Some(name));
+    Ok(networks)
+}
+
+fn first(networks: &[Network]) -> Option<String> {
+    let oldest = networks.iter().min_by_key(|network| (network.created.clone(), network.id.clone()))?;
+    oldest.id.clone()
+}
+
+fn failed(client: &Client, name: &str, error: &Error) -> RuntimeError {
+    client.error(RuntimeErrorKind::Start(StartFailure::Network), &format!("network '{name}'"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_agrees_on_the_network_made_first() {
+        let network = |id: &str, created: &str| Network {
+            id: Some(id.to_owned()),
+            created: Some(created.to_owned()),
+            ..Network::default()
+        };
+        let all =
+            [network("a", "2026-01-02T00:00:00Z"), network("c", "2026-01-01T00:00:00Z"), network("b", "2026-01-01T00:00:00Z")];
+        assert_eq!(first(&all).as_deref(), Some("b"));
+        assert_eq!(first(&[]), None);
+    }
+}
