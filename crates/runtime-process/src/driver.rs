@@ -1,12 +1,12 @@
 //! The verbs of the process runtime.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -21,6 +21,7 @@ use crate::cgroup::Cgroups;
 use crate::layout::{InstanceDir, REMOVING};
 use crate::observe::{State, observe};
 use crate::record::{self, Record};
+use crate::vault::Vault;
 use crate::{logs, prepare};
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
@@ -48,8 +49,7 @@ pub(crate) struct Shared {
     pub(crate) config: ProcessConfig,
     pub(crate) cgroups: Cgroups,
     pub(crate) ended: CancellationToken,
-    /// Environments of instances that were prepared and not started yet: nowhere but in memory.
-    environments: Mutex<HashMap<InstanceId, BTreeMap<String, String>>>,
+    pub(crate) vault: Vault,
     /// Held by whoever starts or removes the instance.
     locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) watched: Mutex<BTreeSet<InstanceId>>,
@@ -71,7 +71,7 @@ impl ProcessRuntime {
             config,
             cgroups: Cgroups::detect(),
             ended: ended.clone(),
-            environments: Mutex::default(),
+            vault: Vault::open(),
             locks: Mutex::default(),
             watched: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -114,7 +114,7 @@ impl Runtime for ProcessRuntime {
             Ok(state)
         });
         if matches!(state.await.map_err(start_failure)?, State::Absent | State::Created) {
-            self.shared.environments().insert(workload.instance, workload.environment.clone());
+            self.shared.vault.keep(workload.instance, &workload.environment);
         }
         Ok(Prepared::default())
     }
@@ -187,10 +187,6 @@ impl Shared {
         InstanceDir::new(&self.config.root, instance)
     }
 
-    pub(crate) fn environments(&self) -> MutexGuard<'_, HashMap<InstanceId, BTreeMap<String, String>>> {
-        self.environments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds need not be kept.
@@ -233,7 +229,7 @@ impl Shared {
     /// The directory gets another name first, so that a removal that is cut off leaves nothing that looks like an instance.
     fn remove(&self, instance: InstanceId) -> io::Result<()> {
         let dir = self.dir(instance);
-        self.environments().remove(&instance);
+        self.vault.forget(instance);
         self.end_leftovers(&dir)?;
         let doomed = self.config.root.join(format!("{REMOVING}{instance}"));
         match fs::rename(dir.path(), &doomed) {

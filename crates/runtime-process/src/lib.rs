@@ -22,6 +22,7 @@ mod record;
 mod shim;
 mod start;
 mod stop;
+mod vault;
 mod watch;
 
 pub use driver::{ProcessConfig, ProcessRuntime};

@@ -40,7 +40,7 @@ impl Shared {
             (Err(_), State::Created) => return Err(unavailable(instance)),
             _ => {}
         }
-        self.environments().remove(&instance);
+        self.vault.forget(instance);
         self.changed(instance);
         self.settle(instance).await
     }
@@ -57,12 +57,11 @@ impl Shared {
     }
 
     async fn order(self: &Arc<Self>, instance: InstanceId) -> Result<Order, RuntimeError> {
-        let environment = self.environments().get(&instance).cloned().ok_or_else(|| {
-            // The environment is only ever in memory, so it is gone when the agent was started again in between.
-            let message = format!("the environment of instance {instance} is not known any more: prepare it again");
-            RuntimeError::new(RuntimeErrorKind::NotFound, message)
-        })?;
         let dir = self.dir(instance);
+        let environment = self.blocking(move |shared| Ok(shared.vault.get(instance))).await?.ok_or_else(|| {
+            let message = "its environment is gone: it is never on disk, and the host was restarted before the start";
+            RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message)
+        })?;
         let record = self.blocking(move |_| record::read(&dir.record())).await?;
         Ok(Order { record: record.ok_or_else(|| not_found(instance))?, environment })
     }

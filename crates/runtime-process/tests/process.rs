@@ -130,17 +130,17 @@ async fn two_supervisors_of_one_instance_execute_once() {
 }
 
 #[tokio::test]
-async fn without_its_environment_an_instance_asks_to_be_prepared_again() {
+async fn what_one_agent_prepared_the_next_can_start() {
     let temp = tempfile::tempdir().unwrap();
     let first = open(temp.path()).await;
-    let job = shell("exit 3");
+    let mut job = shell("echo $GREETING");
+    job.environment.insert("GREETING".to_owned(), "hello".to_owned());
     first.prepare(&job).await.unwrap();
     drop(first);
     let second = open(temp.path()).await;
     assert_eq!(second.inspect(job.instance).await.unwrap(), Observed::Created);
-    assert_eq!(second.start(job.instance).await.unwrap_err().kind, RuntimeErrorKind::NotFound);
-    launch(&second, &job).await;
-    assert_eq!(outcome(&second, job.instance).await, Outcome::Code(3));
+    second.start(job.instance).await.unwrap();
+    assert_eq!(texts(&second, job.instance, FOLLOW).await, ["hello"]);
 }
 
 #[tokio::test]

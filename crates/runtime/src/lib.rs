@@ -44,8 +44,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts a prepared instance, once: an instance that has been started before is left as it is, running or ended.
     /// Returns when its process has been seen alive or has ended.
     ///
-    /// [`RuntimeErrorKind::NotFound`] says for certain that it has not run and is not prepared, or not any more: a driver that
-    /// keeps the environment in memory only has lost it when the agent was started again. Preparing it again makes it startable.
+    /// It starts what an earlier run of the agent prepared too. [`RuntimeErrorKind::NotFound`] and [`RuntimeErrorKind::Start`]
+    /// say for certain that it has not run.
     async fn start(&self, instance: InstanceId) -> Result<(), RuntimeError>;
 
     /// What is known of an instance now.
