@@ -66,10 +66,17 @@ impl Shared {
         }
     }
 
-    /// Kills what an instance without a supervisor may have left, so that nothing outlives its removal.
+    /// Kills what an instance without a supervisor may have left and waits until it is gone, so that nothing outlives its
+    /// removal.
     pub(crate) fn end_leftovers(&self, dir: &InstanceDir) -> io::Result<()> {
-        if let Some(starting) = record::read::<Starting>(&dir.starting())?.filter(|starting| starting.boot == proc::boot_id()) {
+        let Some(starting) = record::read::<Starting>(&dir.starting())?.filter(|starting| starting.boot == proc::boot_id())
+        else {
+            return Ok(());
+        };
+        let begun = std::time::Instant::now();
+        while !proc::session_of(starting.shim).is_empty() && begun.elapsed() < AFTER_KILL {
             self.send(dir, &starting, None, Signal::KILL);
+            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }

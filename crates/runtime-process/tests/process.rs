@@ -3,10 +3,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use common::{hinted, id, kill, launch, lines, open, outcome, printed, record, shell, texts, workload};
+use futures::StreamExt;
 use ring_runtime::{LogRequest, LogSource, Observed, Runtime, RuntimeErrorKind};
 use ring_types::{Cpu, Memory, Outcome, Span, StartFailure, UnknownExit};
 
@@ -143,18 +145,29 @@ async fn what_one_agent_prepared_the_next_can_start() {
     assert_eq!(texts(&second, job.instance, FOLLOW).await, ["hello"]);
 }
 
+/// Ended, and only waits for the init of this host to collect it.
+fn zombie(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
+
 #[tokio::test]
 async fn a_killed_supervisor_leaves_a_running_workload_and_then_an_unknown_end() {
     let temp = tempfile::tempdir().unwrap();
     let runtime = open(temp.path()).await;
-    let job = shell("sleep 1000");
+    let job = shell("sleep 1000 & echo $!; wait");
     launch(&runtime, &job).await;
+    let mut lines = runtime.logs(job.instance, FOLLOW).await.unwrap();
+    let left = lines.next().await.unwrap().unwrap().line;
+    let left = std::str::from_utf8(&left).unwrap();
     let mut hints = runtime.hints();
     kill(&record(temp.path(), job.instance, "starting")["shim"]["pid"]);
     hinted(&mut hints, job.instance).await;
     assert!(matches!(runtime.inspect(job.instance).await.unwrap(), Observed::Running { .. }));
     kill(&record(temp.path(), job.instance, "started")["process"]["pid"]);
     assert_eq!(outcome(&runtime, job.instance).await, Outcome::Unknown(UnknownExit::InstanceVanished));
+    // With nobody there to end what it left behind, that is done when the instance is removed.
+    runtime.remove(job.instance).await.unwrap();
+    assert!(!Path::new("/proc").join(left).exists() || zombie(left), "a child of it outlived its removal");
 }
 
 #[tokio::test]
@@ -199,7 +212,7 @@ async fn nothing_outlives_the_workloads_own_process() {
     launch(&runtime, &job).await;
     assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(5));
     let pid = texts(&runtime, job.instance, FOLLOW).await[0].clone();
-    assert!(!std::path::Path::new("/proc").join(pid).exists());
+    assert!(!Path::new("/proc").join(pid).exists());
 }
 
 #[tokio::test]
