@@ -46,7 +46,7 @@ impl Shared {
     }
 
     /// Waits until the supervisor has written down that it executed the workload, or that it could not.
-    async fn settle(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
+    pub(crate) async fn settle(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
         let settled = async {
             while matches!(self.observe(instance).await?, State::Starting(_)) {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -24,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 impl Shared {
     /// SIGTERM, grace, SIGKILL.
     pub(crate) async fn stop(self: &Arc<Self>, instance: InstanceId, grace: Span) -> Result<(), RuntimeError> {
+        // A start that is under way is over in milliseconds; a signal in the middle of it would reach nobody.
+        self.settle(instance).await?;
         if !self.signal(instance, Signal::TERM).await? || self.gone_within(instance, grace.duration()).await? {
             return Ok(());
         }
@@ -39,7 +41,7 @@ impl Shared {
         let dir = self.dir(instance);
         self.blocking(move |shared| match observe(&dir)? {
             State::Absent | State::Created | State::Exited(_) => Ok(false),
-            // The supervisor is in the middle of it: there is nothing to signal yet. It is signalled at the next look.
+            // Its supervisor has not said what it executed: there is nothing to signal.
             State::Starting(_) => Ok(true),
             State::Running(starting, started) => {
                 shared.send(&dir, &starting, started.as_ref(), signal);
