@@ -1,0 +1,140 @@
+//! What this host shows and whom it believes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ring_types::ClusterId;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::default_provider;
+use rustls::server::NoServerSessionStorage;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::CertificateDer;
+
+use crate::pki::{Expect, HostFiles, HostKey, Identity, PeerVerifier, PkiError, Validity, client_verifier};
+
+const ALPN: &[u8] = b"h2";
+
+/// The certificate of this host and everything derived from it. Shared by all its connections.
+#[derive(Debug)]
+pub struct HostTls {
+    cluster: ClusterId,
+    key: HostKey,
+    provider: Arc<CryptoProvider>,
+    current: ArcSwap<Material>,
+}
+
+#[derive(Debug)]
+struct Material {
+    certificate: CertificateDer<'static>,
+    authority: CertificateDer<'static>,
+    server: Arc<ServerConfig>,
+}
+
+impl HostTls {
+    /// Reads the files of a host that has joined.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn load(files: &HostFiles) -> Result<Self, PkiError> {
+        let (own, authority) = files.certificates()?;
+        Self::new(files.key()?, &own, &authority)
+    }
+
+    /// From a key, its certificate and the authority's, both PEM.
+    ///
+    /// # Errors
+    /// When they do not fit together.
+    pub fn new(key: HostKey, own: &str, authority: &str) -> Result<Self, PkiError> {
+        let provider = Arc::new(default_provider());
+        let material = Material::new(&key, own, authority, &provider)?;
+        let cluster = Identity::of(&material.certificate)?.cluster;
+        Ok(Self { cluster, key, provider, current: ArcSwap::from_pointee(material) })
+    }
+
+    /// Shows another certificate of the same key from now on.
+    ///
+    /// # Errors
+    /// When it does not fit the key.
+    pub fn replace(&self, own: &str, authority: &str) -> Result<(), PkiError> {
+        self.current.store(Arc::new(Material::new(&self.key, own, authority, &self.provider)?));
+        Ok(())
+    }
+
+    /// Who this host is.
+    ///
+    /// # Errors
+    /// When its own certificate names nobody.
+    pub fn identity(&self) -> Result<Identity, PkiError> {
+        Identity::of(&self.current.load().certificate)
+    }
+
+    /// From when to when its certificate is good.
+    ///
+    /// # Errors
+    /// When its own certificate cannot be read.
+    pub fn validity(&self) -> Result<Validity, PkiError> {
+        Identity::validity(&self.current.load().certificate)
+    }
+
+    /// A request for a new certificate of the same key.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn request(&self) -> Result<String, PkiError> {
+        self.key.request()
+    }
+
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        self.current.load().server.clone()
+    }
+
+    pub(crate) fn client(&self, expect: Expect) -> Result<ClientConfig, PkiError> {
+        let material = self.current.load();
+        let verifier = PeerVerifier::new(self.cluster, &material.authority, expect, &self.provider)?;
+        let builder = client_builder(self.provider.clone(), Arc::new(verifier))?;
+        let chain = vec![material.certificate.clone(), material.authority.clone()];
+        let config = builder.with_client_auth_cert(chain, self.key.der()).map_err(PkiError::Tls)?;
+        Ok(finish(config))
+    }
+}
+
+impl Material {
+    fn new(key: &HostKey, own: &str, authority: &str, provider: &Arc<CryptoProvider>) -> Result<Self, PkiError> {
+        let certificate = crate::pki::certificate_from_pem(own)?;
+        let authority = crate::pki::certificate_from_pem(authority)?;
+        let verifier = client_verifier(&authority, provider.clone())?;
+        let chain = vec![certificate.clone(), authority.clone()];
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(PkiError::Tls)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key.der())
+            .map_err(PkiError::Tls)?;
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // Connections live long and every one of them is to be checked anew.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Ok(Self { certificate, authority, server: Arc::new(server) })
+    }
+}
+
+type ClientBuilder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+pub(super) fn client_builder(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientBuilder, PkiError> {
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(PkiError::Tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier))
+}
+
+pub(super) fn finish(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_sni = false;
+    config.resumption = rustls::client::Resumption::disabled();
+    config
+}

@@ -1,0 +1,13 @@
+//! Connections between hosts: mutual TLS from the first byte. What this host shows can be replaced while it runs; new
+//! connections use the new certificate, old ones stay.
+
+mod accept;
+mod dial;
+mod explain;
+mod host;
+mod renew;
+
+pub use accept::{Peer, PeerStream, accept};
+pub use dial::{DialError, Dialer, dial_pinned};
+pub use host::HostTls;
+pub use renew::{Renewal, renew_forever};
