@@ -1,0 +1,19 @@
+//! What control nodes and joining hosts ask each other, and who may ask it.
+
+mod control;
+mod enrol;
+mod guard;
+mod join;
+mod membership;
+mod peers;
+mod pulse;
+
+pub use control::ControlApi;
+pub(crate) use control::error_of;
+pub use enrol::{Admission, EnrolError};
+pub use guard::Guard;
+pub use join::JoinApi;
+pub use membership::ClusterApi;
+pub use peers::Peers;
+pub(crate) use enrol::{control_addresses, members};
+pub use pulse::{ContactSink, Pulse};
