@@ -1,0 +1,23 @@
+//! Values of secrets: sealed before they are proposed, opened only for the agent that runs what names them.
+
+use ring_state::State;
+use ring_types::{Name, SecretId};
+
+use crate::pki::{SealError, SecretKey};
+
+fn context(id: SecretId) -> String {
+    format!("ring/secret/{id}")
+}
+
+/// Seals a value for the secret `id`.
+pub(crate) fn seal(key: &SecretKey, id: SecretId, value: &str) -> Result<Vec<u8>, SealError> {
+    key.seal(&context(id), value.as_bytes())
+}
+
+/// The value of a secret by name, or why it cannot be had.
+pub(crate) fn open(key: &SecretKey, state: &State, namespace: &Name, name: &str) -> Result<String, String> {
+    let missing = || format!("secret '{name}' not found in namespace '{namespace}'");
+    let found = Name::new(name).ok().and_then(|name| state.secret_named(namespace, &name)).ok_or_else(missing)?;
+    let clear = key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}': {e}"))?;
+    String::from_utf8(clear.to_vec()).map_err(|_| format!("secret '{name}' is not text"))
+}

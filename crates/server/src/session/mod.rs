@@ -1,0 +1,13 @@
+//! The sessions of agents: each agent keeps one, with any control node. Assignments go down, claims and reports come up.
+
+mod assignments;
+mod claims;
+mod conversation;
+mod hub;
+mod logs;
+mod service;
+
+pub(crate) use claims::state_at;
+pub use hub::Hub;
+pub use logs::{LogError, LogRequest, LogStream, Logs};
+pub use service::{AgentApi, SessionContext};
