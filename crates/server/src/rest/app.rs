@@ -1,0 +1,76 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+
+use ring_store::Store;
+use ring_types::{ClusterId, MemberId, NodeId};
+use tokio_util::sync::CancellationToken;
+
+use super::auth::{LoginLimit, Passwords};
+use crate::pki::SecretKey;
+use crate::services::{Admission, Pulse};
+use crate::session::{Hub, Logs};
+
+/// What an API is made of.
+pub struct AppParts {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// The control node that answers.
+    pub member: MemberId,
+    /// Its name.
+    pub name: String,
+    /// The node on the same host, when it runs work.
+    pub node: Option<NodeId>,
+    /// Commits and state.
+    pub store: Store,
+    /// Seals secrets and makes tokens.
+    pub secret: SecretKey,
+    /// Makes join tokens.
+    pub admission: Admission,
+    /// Contact with the leader.
+    pub pulse: Pulse,
+    /// Agents here.
+    pub hub: Hub,
+    /// Output of instances.
+    pub logs: Logs,
+    /// The control node stops: streams end.
+    pub stop: CancellationToken,
+}
+
+pub(super) struct Inner {
+    pub(super) parts: AppParts,
+    pub(super) passwords: Passwords,
+    pub(super) logins: LoginLimit,
+}
+
+/// The API of one control node. Copies are the same.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+impl App {
+    /// An API of these parts.
+    pub fn new(parts: AppParts) -> Self {
+        let inner = Inner { parts, passwords: Passwords::default(), logins: LoginLimit::default() };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.inner.parts
+    }
+}
+
+impl App {
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
+    }
+
+    pub(super) fn logins(&self) -> &LoginLimit {
+        &self.inner.logins
+    }
+}

@@ -1,0 +1,56 @@
+//! The gate every request passes.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::table::{Need, need};
+use super::{Caller, hash_of};
+use crate::clock;
+use crate::rest::App;
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::View;
+
+/// Lets a request through when its route is in the table and its caller may.
+pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let needed = request.extensions().get::<MatchedPath>().and_then(|path| need(request.method(), path.as_str()));
+    let view = match needed {
+        None => return ApiError::new(405, "route.closed", "this path has no such method").into_response(),
+        Some(Need::Nothing) => return next.run(request).await,
+        Some(needed) => match admit(&app, needed, &mut request).await {
+            Ok(view) => view,
+            Err(error) => return error.into_response(),
+        },
+    };
+    let reading = request.method() == Method::GET;
+    let mut response = next.run(request).await;
+    if reading {
+        view.label(response.headers_mut());
+    }
+    response
+}
+
+async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
+    let hash = hash_of(bearer(request.headers())?);
+    let mut view = View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?;
+    let mut caller = Caller::of(&view.state, &hash, clock::now());
+    if caller.is_none() && request.method() != Method::GET {
+        // The token may be newer than this node's copy.
+        view = View::current(app).await?;
+        caller = Caller::of(&view.state, &hash, clock::now());
+    }
+    let caller = caller.ok_or_else(|| ApiError::unauthenticated("the token is not known, or has expired"))?;
+    if let Need::May(verb, resource) = needed {
+        caller.require(verb, resource)?;
+    }
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(view.clone());
+    Ok(view)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let missing = || ApiError::unauthenticated("this needs a token");
+    let text = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| missing())?;
+    text.strip_prefix("Bearer ").map(str::trim).ok_or_else(missing)
+}

@@ -1,0 +1,18 @@
+//! Who a caller is and what it may do.
+
+mod caller;
+mod check;
+mod limit;
+mod password;
+mod table;
+mod token;
+
+pub(super) use caller::Caller;
+pub(super) use check::check;
+pub(super) use limit::LoginLimit;
+pub(super) use password::Passwords;
+pub(crate) use password::hash_password;
+pub(super) use table::{Resource, Verb, scopes};
+#[cfg(test)]
+pub(super) use table::{Need, ROUTES};
+pub(super) use token::{SESSION_LIFE, hash_of, pat, session};

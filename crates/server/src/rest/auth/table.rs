@@ -1,0 +1,127 @@
+//! What each route needs. A route that is not here is closed.
+
+use axum::http::Method;
+
+/// A kind of object, as scopes name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rest) enum Resource {
+    Deployments,
+    Secrets,
+    Configs,
+    Namespaces,
+    Users,
+    Tokens,
+    Nodes,
+    Cluster,
+}
+
+impl Resource {
+    /// The word for it in scopes.
+    pub(in crate::rest) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployments => "deployments",
+            Self::Secrets => "secrets",
+            Self::Configs => "configs",
+            Self::Namespaces => "namespaces",
+            Self::Users => "users",
+            Self::Tokens => "tokens",
+            Self::Nodes => "nodes",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// It lives in a namespace: a token bound to namespaces may act on it there.
+    pub(in crate::rest) const fn in_namespace(self) -> bool {
+        matches!(self, Self::Deployments | Self::Secrets | Self::Configs | Self::Namespaces)
+    }
+}
+
+/// Looking or changing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rest) enum Verb {
+    Read,
+    Write,
+}
+
+/// What a route needs of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rest) enum Need {
+    /// Nothing: it is open to everybody.
+    Nothing,
+    /// An account.
+    Account,
+    /// This permission.
+    May(Verb, Resource),
+}
+
+use Need::{Account, May, Nothing};
+use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users};
+use Verb::{Read, Write};
+
+/// Method, path and need of every route.
+pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
+    (Method::GET, "/healthz", Nothing),
+    (Method::GET, "/readyz", Nothing),
+    (Method::GET, "/metrics", Nothing),
+    (Method::GET, "/openapi.json", Nothing),
+    (Method::POST, "/login", Nothing),
+    (Method::POST, "/logout", Account),
+    (Method::GET, "/deployments", May(Read, Deployments)),
+    (Method::POST, "/deployments", May(Write, Deployments)),
+    (Method::GET, "/deployments/{id}", May(Read, Deployments)),
+    (Method::DELETE, "/deployments/{id}", May(Write, Deployments)),
+    (Method::GET, "/deployments/{id}/logs", May(Read, Deployments)),
+    (Method::GET, "/deployments/{id}/events", May(Read, Deployments)),
+    (Method::GET, "/deployments/{id}/instances", May(Read, Deployments)),
+    (Method::GET, "/secrets", May(Read, Secrets)),
+    (Method::POST, "/secrets", May(Write, Secrets)),
+    (Method::GET, "/secrets/{id}", May(Read, Secrets)),
+    (Method::DELETE, "/secrets/{id}", May(Write, Secrets)),
+    (Method::GET, "/configs", May(Read, Configs)),
+    (Method::POST, "/configs", May(Write, Configs)),
+    (Method::GET, "/configs/{id}", May(Read, Configs)),
+    (Method::PUT, "/configs/{id}", May(Write, Configs)),
+    (Method::DELETE, "/configs/{id}", May(Write, Configs)),
+    (Method::GET, "/namespaces", May(Read, Namespaces)),
+    (Method::POST, "/namespaces", May(Write, Namespaces)),
+    (Method::GET, "/namespaces/{name}", May(Read, Namespaces)),
+    (Method::DELETE, "/namespaces/{name}", May(Write, Namespaces)),
+    (Method::POST, "/namespaces/{name}/prune", May(Write, Deployments)),
+    (Method::GET, "/users", May(Read, Users)),
+    (Method::POST, "/users", May(Write, Users)),
+    (Method::GET, "/users/me", Account),
+    (Method::GET, "/users/{id}", May(Read, Users)),
+    (Method::PUT, "/users/{id}", May(Write, Users)),
+    (Method::DELETE, "/users/{id}", May(Write, Users)),
+    (Method::GET, "/tokens", May(Read, Tokens)),
+    (Method::POST, "/tokens", May(Write, Tokens)),
+    (Method::DELETE, "/tokens/{id}", May(Write, Tokens)),
+    (Method::GET, "/node/get", May(Read, Nodes)),
+    (Method::GET, "/nodes", May(Read, Nodes)),
+    (Method::GET, "/nodes/{id}", May(Read, Nodes)),
+    (Method::PATCH, "/nodes/{id}", May(Write, Nodes)),
+    (Method::DELETE, "/nodes/{id}", May(Write, Nodes)),
+    (Method::GET, "/cluster", May(Read, Cluster)),
+    (Method::GET, "/cluster/members", May(Read, Cluster)),
+    (Method::POST, "/cluster/members/{id}/promote", May(Write, Cluster)),
+    (Method::DELETE, "/cluster/members/{id}", May(Write, Cluster)),
+    (Method::POST, "/cluster/transfer-leader", May(Write, Cluster)),
+    (Method::GET, "/cluster/tokens", May(Read, Cluster)),
+    (Method::POST, "/cluster/tokens", May(Write, Cluster)),
+    (Method::DELETE, "/cluster/tokens/{id}", May(Write, Cluster)),
+];
+
+/// What a route needs; None for one that is not in the table.
+pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    ROUTES.iter().find(|(m, p, _)| m == method && *p == path).map(|(_, _, need)| *need)
+}
+
+/// Every scope a token can have.
+pub(in crate::rest) fn scopes() -> Vec<String> {
+    let resources =
+        ["deployments", "secrets", "configs", "volumes", "namespaces", "users", "webhooks", "nodes", "cluster"].into_iter();
+    let mut scopes: Vec<_> = resources.flat_map(|r| [format!("{r}:read"), format!("{r}:write")]).collect();
+    scopes.push("admin".to_owned());
+    scopes
+}

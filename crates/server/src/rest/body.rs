@@ -1,0 +1,70 @@
+//! Request bodies and replies.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Path, Request};
+use axum::http::request::Parts;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, Result};
+
+/// A JSON body; an empty one is the default, where there is one.
+pub(super) struct Body<T>(pub(super) T);
+
+/// The bytes of a body, at most 4 MiB.
+pub(super) struct Raw(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status().as_u16() == 413 {
+                let detail = format!("the request has more than {} bytes", ring_api::MAX_BODY);
+                return ApiError::new(413, "request.too_large", detail);
+            }
+            ApiError::bad_request("request.body", rejection.body_text())
+        })?;
+        Ok(Self(bytes))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let Raw(bytes) = Raw::from_request(request, state).await?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|e| ApiError::bad_request("request.body", format!("the body is not as expected: {e}")))
+    }
+}
+
+/// The `{id}` of a path, read as one of our ids.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<T, S> FromRequestParts<S> for Id<T>
+where
+    T: std::str::FromStr,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|e| ApiError::bad_request("request.path", e.body_text()))?;
+        let unknown = || ApiError::new(404, "object.not_found", format!("'{text}' is not an id"));
+        text.parse().map(Self).map_err(|_| unknown())
+    }
+}
+
+/// A JSON reply.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}

@@ -1,0 +1,18 @@
+//! The REST API. Handlers parse, the table of [`auth`] decides who may, and one request is one command is one log entry.
+
+mod app;
+mod auth;
+mod body;
+mod error;
+mod openapi;
+mod prometheus;
+mod read;
+mod router;
+mod routes;
+mod view;
+mod write;
+
+pub use app::{App, AppParts};
+pub(crate) use auth::hash_password;
+pub(crate) use routes::join_tokens::{join_command, record as join_token_record};
+pub use router::router;

@@ -1,0 +1,67 @@
+//! The description of the API, generated from its handlers and types.
+
+use ring_api::{model, problem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::routes::{apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
+    paths(
+        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
+        secrets::list, secrets::put, secrets::one, secrets::remove,
+        configs::list, configs::create, configs::one, configs::replace, configs::remove,
+        namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune,
+        login::login, login::logout,
+        users::list, users::create, users::me, users::one, users::update, users::remove,
+        tokens::list, tokens::create, tokens::revoke,
+        nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
+        cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
+        join_tokens::list, join_tokens::create, join_tokens::revoke,
+        meta::healthz, meta::readyz, meta::metrics, meta::openapi,
+    ),
+    components(schemas(
+        problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
+        model::Secret, model::Config, model::Namespace, model::User, model::Token, model::Node, model::Member,
+        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done,
+    )),
+    modifiers(&Bearer),
+    security(("bearer" = []))
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_with(Default::default).add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The description.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::auth::ROUTES;
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let document = serde_json::to_value(document()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let mut described: Vec<_> = paths
+            .iter()
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |m| format!("{} {path}", m.to_uppercase())))
+            .collect();
+        let mut routes: Vec<_> = ROUTES.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+        described.sort();
+        routes.sort();
+        assert_eq!(described, routes);
+    }
+}

@@ -1,0 +1,113 @@
+//! Routes, and what surrounds every handler.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use futures::FutureExt;
+
+use super::App;
+use super::auth::check;
+use super::error::ApiError;
+use super::routes::{apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users};
+
+/// Longest time to the head of a reply; what streams goes on.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The API as a service.
+pub fn router(app: App) -> Router {
+    let routes = Router::new()
+        .merge(deployment_routes())
+        .merge(object_routes())
+        .merge(access_routes())
+        .merge(cluster_routes())
+        .route("/healthz", get(meta::healthz))
+        .route("/readyz", get(meta::readyz))
+        .route("/metrics", get(meta::metrics))
+        .route("/openapi.json", get(meta::openapi));
+    routes
+        .method_not_allowed_fallback(no_such_method)
+        .route_layer(from_fn_with_state(app.clone(), check))
+        .fallback(no_such_route)
+        .layer(DefaultBodyLimit::max(ring_api::MAX_BODY))
+        .layer(from_fn(bounded))
+        .layer(from_fn_with_state(app.clone(), signed))
+        .with_state(app)
+}
+
+fn deployment_routes() -> Router<App> {
+    Router::new()
+        .route("/deployments", get(deployments::list).post(apply::apply))
+        .route("/deployments/{id}", get(deployments::one).delete(deployments::remove))
+        .route("/deployments/{id}/instances", get(deployments::instances))
+        .route("/deployments/{id}/logs", get(logs::logs))
+        .route("/deployments/{id}/events", get(events::events))
+}
+
+fn object_routes() -> Router<App> {
+    Router::new()
+        .route("/secrets", get(secrets::list).post(secrets::put))
+        .route("/secrets/{id}", get(secrets::one).delete(secrets::remove))
+        .route("/configs", get(configs::list).post(configs::create))
+        .route("/configs/{id}", get(configs::one).put(configs::replace).delete(configs::remove))
+        .route("/namespaces", get(namespaces::list).post(namespaces::create))
+        .route("/namespaces/{name}", get(namespaces::one).delete(namespaces::remove))
+        .route("/namespaces/{name}/prune", post(namespaces::prune))
+}
+
+fn access_routes() -> Router<App> {
+    Router::new()
+        .route("/login", post(login::login))
+        .route("/logout", post(login::logout))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/me", get(users::me))
+        .route("/users/{id}", get(users::one).put(users::update).delete(users::remove))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}", delete(tokens::revoke))
+}
+
+fn cluster_routes() -> Router<App> {
+    Router::new()
+        .route("/node/get", get(nodes::own))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{id}", get(nodes::one).patch(nodes::change).delete(nodes::remove))
+        .route("/cluster", get(cluster::status))
+        .route("/cluster/members", get(cluster::members))
+        .route("/cluster/members/{id}", delete(cluster::remove))
+        .route("/cluster/members/{id}/promote", post(cluster::promote))
+        .route("/cluster/transfer-leader", post(cluster::transfer))
+        .route("/cluster/tokens", get(join_tokens::list).post(join_tokens::create))
+        .route("/cluster/tokens/{id}", delete(join_tokens::revoke))
+}
+
+async fn no_such_route(request: Request) -> ApiError {
+    ApiError::new(404, "route.not_found", format!("there is no {}", request.uri().path()))
+}
+
+async fn no_such_method(request: Request) -> ApiError {
+    ApiError::new(405, "route.closed", format!("{} does not take {}", request.uri().path(), request.method()))
+}
+
+/// A handler has a time, and a fault in it is one failed request.
+async fn bounded(request: Request, next: Next) -> Response {
+    let guarded = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(HANDLER_TIMEOUT, guarded).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => ApiError::internal("a handler panicked").into_response(),
+        Err(_) => ApiError::new(504, "request.timeout", "no answer in time").into_response(),
+    }
+}
+
+/// Says which control node answered.
+async fn signed(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Ok(name) = HeaderValue::from_str(&app.name) {
+        response.headers_mut().insert(HeaderName::from_static(ring_api::SERVED_BY), name);
+    }
+    response
+}

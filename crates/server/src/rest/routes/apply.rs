@@ -1,0 +1,134 @@
+//! `POST /deployments`: a whole manifest, all of it or nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use ring_api::manifest::{Manifest, ManifestError};
+use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
+use ring_api::query;
+use ring_state::{ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
+use ring_types::{ConfigId, DeploymentId, Name};
+
+use super::support;
+use crate::ids;
+use crate::rest::App;
+use crate::rest::auth::{Caller, Resource, Verb};
+use crate::rest::body::{Json, Raw};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::{Query, View};
+use crate::rest::write::Request;
+
+#[utoipa::path(post, path = "/deployments", tag = "deployments", request_body = ApplyRequest,
+    params(("force" = Option<bool>, Query), ("idempotency-key" = Option<String>, Header)),
+    responses((status = 200, body = ApplyReply), (status = 422, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn apply(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    view: View,
+    request: Request,
+    Query(query): Query,
+    Raw(body): Raw,
+) -> Result<Json<ApplyReply>> {
+    let force = query::flag(&query, "force")?;
+    let manifest = read(&body, &view.state)?;
+    allowed(&caller, &manifest, &view.state)?;
+    surroundings(&app, request, &manifest, &view.state).await?;
+    let command = Command::Apply { deployments: deployments(request, &manifest), force };
+    let done = app.commit(request.0, command).await?;
+    let Reply::Deployments(outcomes) = done.reply else {
+        return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
+    };
+    Ok(Json(reply(&manifest, &outcomes, &view.state, done.revision.0)))
+}
+
+fn read(body: &[u8], state: &State) -> Result<Manifest> {
+    let manifest = Manifest::from_json(body).map_err(|error| match error {
+        ManifestError::Syntax { message } => ApiError::bad_request("manifest.syntax", message),
+        ManifestError::Invalid(violations) => ApiError::invalid(violations),
+    })?;
+    let mut violations = support::unsupported(&manifest);
+    violations.extend(support::ports_without_nodes(&manifest, state));
+    if violations.is_empty() { Ok(manifest) } else { Err(ApiError::invalid(violations)) }
+}
+
+/// Namespaces a manifest touches, each once.
+fn namespaces(manifest: &Manifest) -> BTreeSet<&Name> {
+    let deployments = manifest.deployments.iter().map(|d| &d.spec.namespace);
+    deployments.chain(manifest.configs.iter().map(|c| &c.namespace)).chain(manifest.namespaces.iter().map(|n| &n.name)).collect()
+}
+
+fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
+    let touched = namespaces(manifest);
+    touched.iter().try_for_each(|namespace| caller.require_namespace(namespace))?;
+    if touched.iter().any(|namespace| state.namespace(namespace).is_none()) {
+        caller.require(Verb::Write, Resource::Namespaces)?;
+    }
+    if !manifest.configs.is_empty() {
+        caller.require(Verb::Write, Resource::Configs)?;
+    }
+    Ok(())
+}
+
+/// Namespaces and configs come before the deployments that need them. Each is written as often as it is asked for, so that
+/// an apply that broke off is finished by repeating it.
+async fn surroundings(app: &App, request: Request, manifest: &Manifest, state: &State) -> Result<()> {
+    for entry in &manifest.namespaces {
+        if state.namespace(&entry.name).is_none() {
+            let part = request.part(&format!("namespace/{}", entry.name));
+            create_namespace(app, part, &entry.name).await?;
+        }
+    }
+    for entry in &manifest.configs {
+        let part = request.part(&format!("config/{}/{}", entry.namespace, entry.name));
+        let known = state.config_named(&entry.namespace, &entry.name).map(|c| c.id);
+        let command = Command::PutConfig {
+            id: known.unwrap_or_else(|| ConfigId(ids::derived(part, "config"))),
+            namespace: entry.namespace.clone(),
+            name: entry.name.clone(),
+            data: entry.data.clone(),
+            labels: entry.labels.clone(),
+            create: false,
+        };
+        app.commit(part, command).await?;
+    }
+    Ok(())
+}
+
+/// Somebody else may have made it meanwhile, which is as good.
+async fn create_namespace(app: &App, part: ring_types::RequestId, name: &Name) -> Result<()> {
+    let done = app.store.propose(part, Command::CreateNamespace { name: name.clone() }).await?;
+    match done.reply {
+        Reply::Refused(refusal) if refusal.code != ring_state::RefusalCode::Conflict => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+fn deployments(request: Request, manifest: &Manifest) -> Vec<ApplyDeployment> {
+    let one = |(i, entry): (usize, &ring_api::manifest::DeploymentEntry)| ApplyDeployment {
+        id: DeploymentId(request.part(&format!("deployment/{i}")).0),
+        spec: Arc::new(entry.spec.clone()),
+    };
+    manifest.deployments.iter().enumerate().map(one).collect()
+}
+
+fn reply(manifest: &Manifest, outcomes: &[DeploymentOutcome], state: &State, revision: u64) -> ApplyReply {
+    let applied = manifest.deployments.iter().zip(outcomes).map(|(entry, outcome)| Applied {
+        label: entry.label.clone(),
+        id: outcome.id,
+        namespace: entry.spec.namespace.to_string(),
+        name: entry.spec.name.to_string(),
+        outcome: word(outcome.outcome),
+        warnings: support::warnings(entry, state),
+    });
+    ApplyReply { deployments: applied.collect(), revision }
+}
+
+const fn word(outcome: Outcome) -> ApplyOutcome {
+    match outcome {
+        Outcome::Created => ApplyOutcome::Created,
+        Outcome::Scaled => ApplyOutcome::Updated,
+        Outcome::Replaced(_) => ApplyOutcome::Replaced,
+        Outcome::Unchanged => ApplyOutcome::Unchanged,
+    }
+}

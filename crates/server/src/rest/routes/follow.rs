@@ -1,0 +1,61 @@
+//! Streams that go on: server-sent events with an id each, so that a client whose control node dies goes on at another.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+/// Something on an idle stream, so that both ends see when the other is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What a source gives.
+pub(super) enum Item {
+    /// One object.
+    Event(Event),
+    /// There will be no more: the client need not come back.
+    End,
+    /// This server cannot go on; another may.
+    Stop,
+}
+
+impl Item {
+    /// One object as JSON.
+    pub(super) fn data(id: String, object: &impl Serialize) -> Self {
+        Event::default().id(id).json_data(object).map_or(Self::Stop, Self::Event)
+    }
+}
+
+/// Where objects come from.
+pub(super) trait Source: Send + 'static {
+    /// The next one.
+    fn next(&mut self) -> impl Future<Output = Item> + Send;
+}
+
+/// The id a client saw last.
+pub(super) fn last_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get("last-event-id").and_then(|id| id.to_str().ok())
+}
+
+/// Streams a source until its end, or the server's.
+pub(super) fn respond<S: Source>(source: S, stop: CancellationToken) -> Response {
+    let stream = futures::stream::unfold(Some(source), move |source| {
+        let stop = stop.clone();
+        async move {
+            let mut source = source?;
+            let item = tokio::select! {
+                item = source.next() => item,
+                () = stop.cancelled() => Item::Stop,
+            };
+            match item {
+                Item::Event(event) => Some((Ok::<_, Infallible>(event), Some(source))),
+                Item::End => Some((Ok(Event::default().event("end").data("")), None)),
+                Item::Stop => None,
+            }
+        }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}

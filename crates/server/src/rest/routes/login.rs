@@ -1,0 +1,69 @@
+//! Logging in and out.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, State as Shared};
+use ring_api::model::{Done, LoginReply, LoginRequest};
+use ring_state::{Account, ApiToken, Command, State};
+use ring_types::{Name, Revision, Timestamp, TokenId};
+
+use crate::rest::App;
+use crate::rest::auth::{Caller, SESSION_LIFE, hash_of, session};
+use crate::rest::body::{Body, Json};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::view;
+use crate::rest::write::Request;
+use crate::{clock, ids};
+
+#[utoipa::path(post, path = "/login", tag = "access", request_body = LoginRequest,
+    responses((status = 200, body = LoginReply), (status = 401, body = ring_api::problem::Problem),
+        (status = 429, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn login(
+    Shared(app): Shared<App>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Body(body): Body<LoginRequest>,
+) -> Result<Json<LoginReply>> {
+    let limit = app.logins();
+    limit.attempt(&body.username, from.ip()).map_err(|after| {
+        ApiError::too_many(format!("too many failed logins; try again in {after} seconds"), after)
+    })?;
+    let state = app.store.read().await?;
+    let user = find(&state, &body.username);
+    let hash = user.as_ref().map(|u| u.password_hash.clone());
+    let right = app.passwords().verify(hash, body.password).await?;
+    let Some(user) = user.filter(|_| right) else {
+        tracing::warn!(%from, "a login failed");
+        return Err(ApiError::new(401, "auth.login", "wrong username or password"));
+    };
+    limit.succeeded(&body.username, from.ip());
+    begin(&app, &user).await.map(Json)
+}
+
+fn find(state: &State, username: &str) -> Option<std::sync::Arc<Account>> {
+    Name::new(username).ok().and_then(|name| state.user_named(&name).cloned())
+}
+
+async fn begin(app: &App, user: &Account) -> Result<LoginReply> {
+    let clear = session();
+    let expires_at = Some(clock::now() + SESSION_LIFE);
+    let request = ids::fresh();
+    let token = ApiToken {
+        id: TokenId(ids::derived(request, "session")),
+        user: user.id,
+        name: String::new(),
+        hash: hash_of(&clear),
+        scopes: Vec::new(),
+        namespaces: Vec::new(),
+        created_at: Timestamp(0),
+        expires_at,
+        version: Revision(0),
+    };
+    app.commit(request, Command::CreateToken(token)).await?;
+    Ok(LoginReply { token: clear, expires_at, user: view::account(user) })
+}
+
+#[utoipa::path(post, path = "/logout", tag = "access", responses((status = 200, body = Done)))]
+pub(in crate::rest) async fn logout(Shared(app): Shared<App>, caller: Caller, request: Request) -> Result<Json<Done>> {
+    let done = app.commit(request.0, Command::RevokeTokens { ids: vec![caller.token.id] }).await?;
+    Ok(Json(Done { revision: done.revision.0 }))
+}

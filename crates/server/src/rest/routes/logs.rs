@@ -1,0 +1,129 @@
+//! The output of a deployment: of all its instances, wherever they run.
+
+mod cursor;
+mod feed;
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use ring_api::model;
+use ring_api::query::LogQuery;
+use ring_proto::agent::v1::LogLine;
+use ring_state::{Instance, State};
+use ring_types::{DeploymentId, InstanceState, Timestamp};
+
+use super::deployments::find;
+use super::follow;
+use crate::rest::App;
+use crate::rest::auth::Caller;
+use crate::rest::body::{Id, Json};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::{Query, View};
+use crate::session::{LogError, LogRequest};
+
+/// Lines of one reply, the newest; more come with `follow` or `since`.
+const MAX_LINES: usize = 20_000;
+/// Says which instances could not be asked.
+const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
+
+#[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
+    params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
+        ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),
+    responses((status = 200, body = Vec<model::LogLine>)))]
+pub(in crate::rest) async fn logs(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    view: View,
+    headers: HeaderMap,
+    Id(id): Id<DeploymentId>,
+    Query(query): Query,
+) -> Result<Response> {
+    let query = LogQuery::parse(&query)?;
+    find(&view.state, &caller, id)?;
+    if let Some(container) = &query.container
+        && !view.state.instances_of(id).any(|i| matches(i, container))
+    {
+        return Err(ApiError::not_found("instance", container));
+    }
+    if query.follow {
+        let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
+        return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), app.stop.clone()));
+    }
+    so_far(&app, &view.state, id, &query).await
+}
+
+/// Is it the instance a caller names, by its id or the beginning of it?
+fn matches(instance: &Instance, named: &str) -> bool {
+    !named.is_empty() && instance.id.to_string().starts_with(named)
+}
+
+fn request(instance: &Instance, query: &LogQuery) -> LogRequest {
+    LogRequest {
+        instance: instance.id,
+        tail: query.tail.map(u64::from),
+        since_ms: query.since.map(|since| since.0),
+        follow: false,
+    }
+}
+
+fn line(state: &State, instance: &Instance, line: &LogLine) -> model::LogLine {
+    model::LogLine {
+        instance: instance.id,
+        node: state.node(instance.node).map(|n| n.name.to_string()).unwrap_or_default(),
+        timestamp: Some(Timestamp(line.at_ms)),
+        stream: if line.stderr { model::LogStream::Stderr } else { model::LogStream::Stdout },
+        line: String::from_utf8_lossy(&line.line).into_owned(),
+    }
+}
+
+async fn so_far(app: &App, state: &State, id: DeploymentId, query: &LogQuery) -> Result<Response> {
+    let named = |i: &&std::sync::Arc<Instance>| query.container.as_deref().is_none_or(|c| matches(i, c));
+    let ran = |i: &&std::sync::Arc<Instance>| i.state >= InstanceState::Starting && i.state < InstanceState::Removed;
+    let instances: Vec<_> = state.instances_of(id).filter(named).filter(ran).cloned().collect();
+    let reads = instances.iter().map(|instance| read(app, state, instance, query));
+    let results = futures::future::join_all(reads).await;
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    for (instance, result) in instances.iter().zip(results) {
+        match result {
+            Ok(found) => lines.extend(found),
+            Err(error) => failed.push((instance, error)),
+        }
+    }
+    if let ([(instance, error), ..], true) = (failed.as_slice(), lines.is_empty()) {
+        let node = state.node(instance.node).map_or_else(|| instance.node.to_string(), |n| n.name.to_string());
+        return Err(ApiError::new(503, "logs.unreachable", format!("no output from node '{node}': {error}")));
+    }
+    lines.sort_by_key(|l| l.timestamp);
+    let surplus = lines.len().saturating_sub(MAX_LINES);
+    lines.drain(..surplus);
+    let mut response = Json(lines).into_response();
+    let missing: Vec<_> = failed.iter().map(|(instance, _)| instance.id.to_string()).collect();
+    if !missing.is_empty() && let Ok(value) = HeaderValue::from_str(&missing.join(",")) {
+        response.headers_mut().insert(INCOMPLETE, value);
+    }
+    Ok(response)
+}
+
+/// The lines of one instance, the newest of them.
+async fn read(
+    app: &App,
+    state: &State,
+    instance: &Instance,
+    query: &LogQuery,
+) -> std::result::Result<Vec<model::LogLine>, LogError> {
+    let mut wanted = request(instance, query);
+    wanted.tail = Some(wanted.tail.unwrap_or(MAX_LINES as u64).min(MAX_LINES as u64));
+    let mut stream = match app.logs.open(instance.node, wanted).await {
+        Err(LogError::NotFound) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut lines = Vec::new();
+    while let Some(next) = stream.next().await {
+        match next {
+            Ok(next) if lines.len() < MAX_LINES => lines.push(line(state, instance, &next)),
+            Ok(_) | Err(LogError::NotFound) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(lines)
+}

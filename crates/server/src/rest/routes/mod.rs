@@ -1,0 +1,18 @@
+//! One file a kind of object.
+
+pub(super) mod apply;
+pub(super) mod cluster;
+pub(super) mod configs;
+pub(super) mod deployments;
+pub(super) mod events;
+pub(super) mod follow;
+pub(super) mod join_tokens;
+pub(super) mod login;
+pub(super) mod logs;
+pub(super) mod meta;
+pub(super) mod namespaces;
+pub(super) mod nodes;
+pub(super) mod secrets;
+pub(super) mod support;
+pub(super) mod tokens;
+pub(super) mod users;

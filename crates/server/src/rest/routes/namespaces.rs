@@ -1,0 +1,72 @@
+//! Namespaces.
+
+use axum::extract::State as Shared;
+use ring_api::model::{self, Changed, CreateNamespace, Done, Prune, PruneReply};
+use ring_state::{Command, Reply};
+use ring_types::Name;
+
+use crate::rest::App;
+use crate::rest::auth::Caller;
+use crate::rest::body::{Body, Id, Json};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::View;
+use crate::rest::view;
+use crate::rest::write::{self, Request};
+
+#[utoipa::path(get, path = "/namespaces", tag = "namespaces", responses((status = 200, body = Vec<model::Namespace>)))]
+pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Namespace>> {
+    let seen = view.state.namespaces().filter(|n| caller.sees(&n.name));
+    Json(seen.map(|n| view::namespace(&view.state, n)).collect())
+}
+
+#[utoipa::path(get, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
+    responses((status = 200, body = model::Namespace)))]
+pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>) -> Result<Json<model::Namespace>> {
+    let found = view.state.namespace(&name).filter(|n| caller.sees(&n.name));
+    found.map(|n| Json(view::namespace(&view.state, n))).ok_or_else(|| ApiError::not_found("namespace", &name))
+}
+
+#[utoipa::path(post, path = "/namespaces", tag = "namespaces", request_body = CreateNamespace,
+    responses((status = 200, body = model::Namespace), (status = 409, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn create(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    request: Request,
+    Body(body): Body<CreateNamespace>,
+) -> Result<Json<Changed<model::Namespace>>> {
+    let name = write::name("name", &body.name)?;
+    caller.require_namespace(&name)?;
+    let (done, state) = app.commit_and_see(request.0, Command::CreateNamespace { name: name.clone() }).await?;
+    let made = state.namespace(&name).ok_or_else(|| ApiError::not_found("namespace", &name))?;
+    Ok(Json(Changed { object: view::namespace(&state, made), revision: done.revision.0 }))
+}
+
+#[utoipa::path(delete, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
+    responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn remove(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    request: Request,
+    Id(name): Id<Name>,
+) -> Result<Json<Done>> {
+    caller.require_namespace(&name)?;
+    let done = app.commit(request.0, Command::DeleteNamespace { name }).await?;
+    Ok(Json(Done { revision: done.revision.0 }))
+}
+
+#[utoipa::path(post, path = "/namespaces/{name}/prune", tag = "namespaces", params(("name" = String, Path)), request_body = Prune,
+    responses((status = 200, body = PruneReply)))]
+pub(in crate::rest) async fn prune(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    request: Request,
+    Id(namespace): Id<Name>,
+    Body(body): Body<Prune>,
+) -> Result<Json<PruneReply>> {
+    caller.require_namespace(&namespace)?;
+    let done = app.commit(request.0, Command::Prune { namespace, all: body.all }).await?;
+    match done.reply {
+        Reply::Deleted(deleted) => Ok(Json(PruneReply { deleted, revision: done.revision.0 })),
+        other => Err(ApiError::internal(format!("unexpected answer to a prune: {other:?}"))),
+    }
+}

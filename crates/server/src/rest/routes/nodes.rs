@@ -1,0 +1,63 @@
+//! Hosts that run work.
+
+use axum::extract::State as Shared;
+use ring_api::model::{self, Changed, Done, NodePatch};
+use ring_state::{Command, NodeUpdate};
+use ring_types::NodeId;
+
+use crate::rest::App;
+use crate::rest::body::{Body, Id, Json};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::View;
+use crate::rest::view;
+use crate::rest::write::Request;
+
+#[utoipa::path(get, path = "/nodes", tag = "nodes", responses((status = 200, body = Vec<model::Node>)))]
+pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::Node>> {
+    let mut nodes: Vec<_> = view.state.nodes().map(|n| view::node(&view.state, n)).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(nodes)
+}
+
+#[utoipa::path(get, path = "/node/get", tag = "nodes", responses((status = 200, body = model::Node)))]
+pub(in crate::rest) async fn own(Shared(app): Shared<App>, view: View) -> Result<Json<model::Node>> {
+    let node = app.node.and_then(|id| view.state.node(id));
+    let missing = || ApiError::new(404, "node.not_found", format!("control node '{}' runs no work", app.name));
+    node.map(|n| Json(view::node(&view.state, n))).ok_or_else(missing)
+}
+
+#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = model::Node)))]
+pub(in crate::rest) async fn one(view: View, Id(id): Id<NodeId>) -> Result<Json<model::Node>> {
+    view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found("node", id))
+}
+
+#[utoipa::path(patch, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodePatch,
+    responses((status = 200, body = model::Node)))]
+pub(in crate::rest) async fn change(
+    Shared(app): Shared<App>,
+    request: Request,
+    Id(node): Id<NodeId>,
+    Body(patch): Body<NodePatch>,
+) -> Result<Json<Changed<model::Node>>> {
+    // What is written depends on what is there.
+    let state = app.store.read().await?;
+    let known = state.node(node).ok_or_else(|| ApiError::not_found("node", node))?;
+    let mut labels = known.labels.clone();
+    for (key, value) in &patch.labels {
+        match value {
+            Some(value) => drop(labels.insert(key.clone(), value.clone())),
+            None => drop(labels.remove(key)),
+        }
+    }
+    let labels = (!patch.labels.is_empty()).then_some(labels);
+    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable });
+    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let node = state.node(node).ok_or_else(|| ApiError::not_found("node", node))?;
+    Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))
+}
+
+#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = Done)))]
+pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(node): Id<NodeId>) -> Result<Json<Done>> {
+    let done = app.commit(request.0, Command::RemoveNode { node }).await?;
+    Ok(Json(Done { revision: done.revision.0 }))
+}

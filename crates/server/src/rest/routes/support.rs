@@ -1,0 +1,95 @@
+//! What this release does not do yet is refused, with a code; it is never taken and then left undone.
+
+use std::collections::BTreeSet;
+
+use ring_api::manifest::{DeploymentEntry, Manifest};
+use ring_state::{Node, State};
+use ring_types::{DeploymentSpec, Kind, NodeStatus, RuntimeKind, Violation, VolumeDriver, VolumeKind};
+
+/// Fields of a manifest that cannot be honoured yet.
+pub(super) fn unsupported(manifest: &Manifest) -> Vec<Violation> {
+    manifest.deployments.iter().flat_map(entry).collect()
+}
+
+fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
+    let spec = &entry.spec;
+    let config = &spec.config;
+    let credentials =
+        entry.registry_password.is_some() || config.username.is_some() || config.use_host_auth || config.image_pull_secret.is_some();
+    let fields = [
+        ("autoscale", spec.autoscale.is_some()),
+        ("depends_on", !spec.depends_on.is_empty()),
+        ("timeout", spec.timeout.is_some()),
+        ("retries", spec.retries > 0),
+        ("runtime", spec.runtime == RuntimeKind::CloudHypervisor),
+        ("config.credentials", credentials),
+    ];
+    let mut found: Vec<_> =
+        fields.into_iter().filter(|(_, used)| *used).map(|(field, _)| violation(&entry.label, field, field)).collect();
+    for (i, volume) in spec.volumes.iter().enumerate() {
+        let mounts = matches!(volume.kind, VolumeKind::Config | VolumeKind::Secret);
+        if mounts {
+            found.push(violation(&entry.label, &format!("volumes[{i}].type"), "volumes.type"));
+        }
+        if volume.driver == VolumeDriver::Nfs {
+            found.push(violation(&entry.label, &format!("volumes[{i}].driver"), "volumes.driver"));
+        }
+    }
+    found
+}
+
+fn violation(label: &str, path: &str, code: &str) -> Violation {
+    let what = path.rsplit('.').next().unwrap_or(path);
+    let message = format!("{what} is not supported yet: this release would not honour it");
+    Violation::new(format!("deployments.{label}.{path}"), &format!("deployment.{code}.unsupported"), message)
+}
+
+/// Replicas that publish a port need a node each.
+pub(super) fn ports_without_nodes(manifest: &Manifest, state: &State) -> Vec<Violation> {
+    let crowded = |entry: &&DeploymentEntry| {
+        let spec = &entry.spec;
+        spec.kind == Kind::Worker && !spec.ports.is_empty() && spec.replicas > 1
+    };
+    manifest.deployments.iter().filter(crowded).filter_map(|entry| too_few(entry, state)).collect()
+}
+
+fn too_few(entry: &DeploymentEntry, state: &State) -> Option<Violation> {
+    let nodes = state.nodes().filter(|node| takes(node, &entry.spec)).count();
+    if nodes >= entry.spec.replicas as usize {
+        return None;
+    }
+    let message = format!("each replica publishes a port of its node; {} replicas need as many nodes, {nodes} can take it", entry.spec.replicas);
+    let path = format!("deployments.{}.replicas", entry.label);
+    Some(Violation::new(path, "deployment.ports.published.nodes", message))
+}
+
+fn takes(node: &Node, spec: &DeploymentSpec) -> bool {
+    let placement = &spec.placement;
+    let labels = node.all_labels();
+    node.status != NodeStatus::Lost
+        && node.schedulable
+        && node.info.runtimes.iter().any(|r| r.kind == spec.runtime)
+        && (placement.nodes.is_empty() || placement.nodes.iter().any(|n| n == node.name.as_str()))
+        && placement.constraints.iter().all(|c| c.allows(&labels))
+}
+
+/// What the writer of a deployment should know, though it is accepted.
+pub(super) fn warnings(entry: &DeploymentEntry, state: &State) -> Vec<String> {
+    let spec = &entry.spec;
+    let mut warnings = entry.warnings.clone();
+    if !spec.health_checks.is_empty() {
+        warnings.push("health_checks are recorded but not run yet by this release".to_owned());
+    }
+    let missing: BTreeSet<_> = spec
+        .secret_refs()
+        .into_iter()
+        .filter(|name| {
+            let name = ring_types::Name::new(name).ok();
+            name.and_then(|name| state.secret_named(&spec.namespace, &name)).is_none()
+        })
+        .collect();
+    for name in missing {
+        warnings.push(format!("secret '{name}' does not exist in namespace '{}' yet", spec.namespace));
+    }
+    warnings
+}

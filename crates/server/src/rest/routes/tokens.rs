@@ -1,0 +1,88 @@
+//! API tokens.
+
+use axum::extract::State as Shared;
+use ring_api::model::{self, Changed, CreateToken, Done};
+use ring_state::{ApiToken, Command, Role};
+use ring_types::{Revision, Timestamp, TokenId, Violation};
+
+use crate::rest::App;
+use crate::rest::auth::{Caller, hash_of, pat, scopes};
+use crate::rest::body::{Body, Id, Json};
+use crate::rest::error::{ApiError, Result};
+use crate::rest::read::View;
+use crate::rest::view;
+use crate::rest::write::{self, Request};
+use crate::{clock, ids};
+
+/// Own tokens; an admin sees those of all. Sessions are not tokens to people.
+#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Vec<model::Token>)))]
+pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Token>> {
+    let all = caller.user.role == Role::Admin;
+    let seen = view.state.tokens().filter(|t| !t.name.is_empty() && (all || t.user == caller.user.id));
+    let mut tokens: Vec<_> = seen.map(|t| view::token(&view.state, t)).collect();
+    tokens.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
+    Json(tokens)
+}
+
+#[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = CreateToken,
+    responses((status = 200, body = model::Token), (status = 422, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn create(
+    Shared(app): Shared<App>,
+    caller: Caller,
+    request: Request,
+    Body(body): Body<CreateToken>,
+) -> Result<Json<Changed<model::Token>>> {
+    known_scopes(&body.scopes)?;
+    let name = write::name("name", &body.name)?;
+    let namespaces: Result<Vec<_>> = body.namespaces.iter().map(|n| write::name("namespaces", n)).collect();
+    let clear = pat(&app.secret, request.0);
+    let id = TokenId(ids::derived(request.0, "token"));
+    let token = ApiToken {
+        id,
+        user: caller.user.id,
+        name: name.to_string(),
+        hash: hash_of(&clear),
+        scopes: body.scopes,
+        namespaces: namespaces?,
+        created_at: Timestamp(0),
+        expires_at: body.expires_in.map(|life| clock::now() + life),
+        version: Revision(0),
+    };
+    let (done, state) = app.commit_and_see(request.0, Command::CreateToken(token)).await?;
+    let made = state.token(id).ok_or_else(|| ApiError::not_found("token", id))?;
+    let object = model::Token { token: Some(clear), ..view::token(&state, made) };
+    Ok(Json(Changed { object, revision: done.revision.0 }))
+}
+
+/// A token without a scope could do everything; one says so with `admin`.
+fn known_scopes(wanted: &[String]) -> Result<()> {
+    let known = scopes();
+    let mut violations: Vec<_> = wanted
+        .iter()
+        .enumerate()
+        .filter(|(_, scope)| !known.contains(scope))
+        .map(|(i, scope)| {
+            let message = format!("'{scope}' is not one of {}", known.join(", "));
+            Violation::new(format!("scopes[{i}]"), "token.scopes.unknown", message)
+        })
+        .collect();
+    if wanted.is_empty() {
+        violations.push(Violation::new("scopes", "token.scopes.required", "a token needs at least one scope"));
+    }
+    if violations.is_empty() { Ok(()) } else { Err(ApiError::invalid(violations)) }
+}
+
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path)), responses((status = 200, body = Done)))]
+pub(in crate::rest) async fn revoke(
+    Shared(app): Shared<App>,
+    view: View,
+    request: Request,
+    Id(id): Id<TokenId>,
+) -> Result<Json<Done>> {
+    let repeated = view.state.past_request(request.0).is_some();
+    if !repeated && view.state.token(id).is_none() && app.store.read().await?.token(id).is_none() {
+        return Err(ApiError::not_found("token", id));
+    }
+    let done = app.commit(request.0, Command::RevokeTokens { ids: vec![id] }).await?;
+    Ok(Json(Done { revision: done.revision.0 }))
+}

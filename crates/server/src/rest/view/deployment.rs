@@ -1,0 +1,121 @@
+//! Deployments, their instances and events.
+
+use ring_api::model;
+use ring_state::{Deployment, Event, EventKind, EventLevel, Instance, State};
+use ring_types::{InstanceState, NodeId};
+
+fn node_name(state: &State, node: NodeId) -> Option<String> {
+    state.node(node).map(|n| n.name.to_string())
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn exit(state: &State, exit: &ring_types::ExitStatus) -> model::ExitStatus {
+    model::ExitStatus::new(exit, node_name(state, exit.node).or_else(|| Some(exit.node.to_string())))
+}
+
+pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> model::Deployment {
+    let instances = instances(state, deployment);
+    let running = instances.iter().filter(|i| i.status == InstanceState::Running).count();
+    let spec = &*deployment.spec;
+    model::Deployment {
+        id: deployment.id,
+        created_at: deployment.created_at,
+        updated_at: deployment.updated_at,
+        status: deployment.status,
+        reason: text(&deployment.reason),
+        message: text(&deployment.message),
+        conditions: deployment.conditions.clone(),
+        restart_count: deployment.restart_count,
+        namespace: spec.namespace.to_string(),
+        name: spec.name.to_string(),
+        kind: spec.kind,
+        runtime: spec.runtime,
+        image: spec.image.clone(),
+        image_digest: deployment.image_digest.clone(),
+        command: spec.command.clone(),
+        replicas: u32::try_from(running).unwrap_or(u32::MAX),
+        desired_replicas: spec.wanted(),
+        ports: spec.ports.clone(),
+        labels: spec.labels.clone(),
+        environment: spec.environment.clone(),
+        volumes: spec.volumes.clone(),
+        resources: spec.resources,
+        health_checks: spec.health_checks.clone(),
+        config: spec.config.clone(),
+        network: model::Network { mode: spec.network },
+        autoscale: spec.autoscale,
+        placement: spec.placement.clone(),
+        restart: spec.restart,
+        timeout: spec.timeout,
+        retries: spec.retries,
+        depends_on: spec.depends_on.clone(),
+        on_node_loss: Some(spec.on_node_loss),
+        stop_grace: Some(spec.stop_grace),
+        parent_id: deployment.parent,
+        exit_status: deployment.exit.as_ref().map(|e| exit(state, e)),
+        instances,
+        version: deployment.version.0,
+    }
+}
+
+/// The instances of a deployment, latest first.
+pub(in crate::rest) fn instances(state: &State, deployment: &Deployment) -> Vec<model::Instance> {
+    let mut found: Vec<_> = state.instances_of(deployment.id).collect();
+    found.sort_by_key(|i| (std::cmp::Reverse(i.created_at), i.slot, i.id));
+    found.into_iter().map(|i| instance(state, i)).collect()
+}
+
+pub(in crate::rest) fn instance(state: &State, instance: &Instance) -> model::Instance {
+    model::Instance {
+        id: instance.id,
+        node: node_name(state, instance.node),
+        node_id: Some(instance.node),
+        status: instance.state,
+        slot: instance.slot,
+        attempt: instance.attempt,
+        address: instance.address.as_deref().map(str::to_owned),
+        created_at: Some(instance.created_at),
+        started_at: instance.started_at,
+        exit_status: instance.exit.as_ref().map(|e| exit(state, e)),
+        message: None,
+    }
+}
+
+pub(in crate::rest) const fn level(level: EventLevel) -> model::EventLevel {
+    match level {
+        EventLevel::Info => model::EventLevel::Info,
+        EventLevel::Warning => model::EventLevel::Warning,
+        EventLevel::Error => model::EventLevel::Error,
+    }
+}
+
+const fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Created => "created",
+        EventKind::Scaled => "scaled",
+        EventKind::Deleting => "deleting",
+        EventKind::StatusChanged => "status_changed",
+        EventKind::InstanceAssigned => "instance_assigned",
+        EventKind::InstanceStarted => "instance_started",
+        EventKind::InstanceExited => "instance_exited",
+        EventKind::InstanceLost => "instance_lost",
+        EventKind::ExitCorrected => "exit_corrected",
+        EventKind::NotPlaced => "not_placed",
+    }
+}
+
+pub(in crate::rest) fn event(state: &State, event: &Event) -> model::DeploymentEvent {
+    model::DeploymentEvent {
+        id: event.id,
+        deployment_id: event.deployment,
+        timestamp: event.at,
+        level: level(event.level),
+        kind: kind(event.kind).to_owned(),
+        message: event.message.clone(),
+        instance: event.instance,
+        node: event.node.and_then(|node| node_name(state, node)),
+    }
+}

@@ -1,0 +1,66 @@
+//! Changes: one request, one command, one log entry.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use ring_api::IDEMPOTENCY_KEY;
+use ring_state::{Command, Reply};
+use ring_store::Committed;
+use ring_types::{Name, RequestId};
+
+use super::App;
+use super::auth::Caller;
+use super::error::{ApiError, Result};
+use crate::ids;
+
+/// Longest idempotency key, bytes.
+const MAX_KEY: usize = 255;
+
+/// Which request this is. With an `Idempotency-Key` the same key of the same caller on the same route is the same request.
+#[derive(Clone, Copy)]
+pub(super) struct Request(pub(super) RequestId);
+
+impl Request {
+    /// A second command of the same request.
+    pub(super) fn part(self, what: &str) -> RequestId {
+        RequestId(ids::derived(self.0, what))
+    }
+}
+
+impl FromRequestParts<App> for Request {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(ids::fresh())) };
+        if key.is_empty() || key.len() > MAX_KEY {
+            let detail = format!("Idempotency-Key must have 1 to {MAX_KEY} bytes");
+            return Err(ApiError::bad_request("request.idempotency_key", detail));
+        }
+        let user = parts.extensions.get::<Caller>().map(|caller| caller.user.id.0.into_bytes()).unwrap_or_default();
+        let route = format!("{} {}", parts.method, parts.uri);
+        Ok(Self(ids::request(&[b"api", &user, route.as_bytes(), key.as_bytes()])))
+    }
+}
+
+impl App {
+    /// Has a command committed; a refusal is an error.
+    pub(super) async fn commit(&self, request: RequestId, command: Command) -> Result<Committed> {
+        let done = self.store.propose(request, command).await?;
+        match done.reply {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(done),
+        }
+    }
+
+    /// The same, and the state as it is afterwards.
+    pub(super) async fn commit_and_see(&self, request: RequestId, command: Command) -> Result<(Committed, ring_state::State)> {
+        let done = self.commit(request, command).await?;
+        let state = crate::session::state_at(&self.store, done.revision).await;
+        let state = state.ok_or_else(|| ApiError::new(503, "server.stopping", "this control node is stopping"))?;
+        Ok((done, state))
+    }
+}
+
+/// A name of a body.
+pub(super) fn name(field: &str, text: &str) -> Result<Name> {
+    Name::new(text).map_err(|e| ApiError::violation(field, &format!("{field}.invalid"), format!("{field} {e}")))
+}
