@@ -1,1 +1,15 @@
-//! Control node.
+//! The server side of a control node: REST API, services for agents and other control nodes, roles, certificates, and the
+//! composition of all of it into a running node.
+
+mod clock;
+mod ids;
+pub mod node;
+pub mod pki;
+pub mod rest;
+mod secrets;
+pub mod services;
+pub mod session;
+pub mod tls;
+
+pub use ring_api::{API_PORT, CLUSTER_PORT};
+pub use ring_state::JoinRole;

@@ -1,0 +1,25 @@
+//! A host as a part of the cluster: how it becomes one, and how it runs.
+//!
+//! [`init`] makes a cluster, [`join`] enters one; both leave files in the data directory, and [`ControlNode::start`] or
+//! [`AgentHost::load`] go on from these alone.
+
+mod agent_host;
+mod error;
+mod host;
+mod init;
+mod join;
+mod promote;
+mod renewal;
+mod running;
+mod start;
+
+pub use agent_host::AgentHost;
+pub use error::NodeError;
+pub use host::{Settings, host_name};
+pub use init::{FirstWords, InitOptions, init};
+pub use join::{JoinOptions, join};
+pub use ring_controller::ControllerOptions;
+pub use ring_planner::LeaseOptions;
+pub use ring_store::Timing;
+pub use running::ControlNode;
+pub use start::{StartOptions, has_joined};

@@ -1,0 +1,58 @@
+//! From an admitted control node to a voter: it asks until it is one.
+
+use std::time::Duration;
+
+use ring_proto::cluster::v1::PromoteRequest;
+use ring_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use ring_state::MemberState;
+use ring_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::pki::{Expect, HostRecord, MemberRecord};
+use crate::tls::Dialer;
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Asks the other control nodes to be added and promoted, and to record its addresses, until that is so.
+pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord, stop: CancellationToken) {
+    let Some(member) = record.member.clone() else { return };
+    while !settled(&store, &member) {
+        let others = record.control_addresses.iter().filter(|address| **address != member.address);
+        for address in others {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                result = ask(&dialer, address, &member) => match result {
+                    Ok(()) => return,
+                    Err(why) => tracing::warn!("not a voter yet: {address}: {why}"),
+                },
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// The cluster knows it as a voter, at the addresses it has.
+pub(super) fn settled(store: &Store, member: &MemberRecord) -> bool {
+    let state = store.local();
+    state.member(member.id).is_some_and(|known| {
+        known.state != MemberState::Joining && known.address == member.address && known.api_address == member.api_address
+    })
+}
+
+async fn ask(dialer: &Dialer, address: &str, member: &MemberRecord) -> Result<(), String> {
+    let channel = dialer.dial(address, Expect::AnyMember).await.map_err(|e| e.to_string())?;
+    let request =
+        PromoteRequest { member_id: member.id.0, address: member.address.clone(), api_address: member.api_address.clone() };
+    let reply = ClusterServiceClient::new(channel).promote(request).await.map_err(|s| s.message().to_owned())?;
+    let mut progress = reply.into_inner();
+    while let Some(step) = progress.message().await.map_err(|s| s.message().to_owned())? {
+        tracing::info!("joining: {} ({} of {} entries)", step.stage, step.log_index, step.target_index);
+        if step.stage == "voter" {
+            return Ok(());
+        }
+    }
+    Err("the connection ended before it was promoted".to_owned())
+}

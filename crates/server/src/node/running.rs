@@ -1,0 +1,312 @@
+//! A control node as it runs: its parts, and what happens when one of them ends.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use ring_controller::{Contacts, Controllers};
+use ring_proto::agent::v1::agent_service_server::AgentServiceServer;
+use ring_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use ring_proto::cluster::v1::control_service_server::ControlServiceServer;
+use ring_proto::cluster::v1::join_service_server::JoinServiceServer;
+use ring_store::{PeerConnector, Store};
+use ring_types::{Epoch, MemberId, NodeId, Timestamp};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+use super::host::Settings;
+use super::promote;
+use super::renewal::Own;
+use super::{AgentHost, NodeError};
+use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
+use crate::rest::{App, AppParts, router};
+use crate::services::{Admission, ClusterApi, ContactSink, ControlApi, Guard, JoinApi, Peers, Pulse};
+use crate::session::{AgentApi, Hub, Logs, SessionContext};
+use crate::tls::{Dialer, HostTls, accept, renew_forever};
+
+/// Longest wait for requests under way when the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Longest wait for another member to take the lead when the node stops.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// Both ends of a connection see within this when the other is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Room for what is under way from one peer: a snapshot chunk, a batch of log entries.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+impl ContactSink for Contacts {
+    fn heard(&self, node: NodeId, epoch: Epoch, via: MemberId, at: Timestamp) {
+        Self::heard(self, node, epoch, via, at);
+    }
+}
+
+/// The ports of a control node, taken before anything else is done.
+pub(super) struct Ports {
+    cluster: TcpListener,
+    api: TcpListener,
+}
+
+impl Ports {
+    pub(super) async fn bind(cluster: SocketAddr, api: SocketAddr) -> Result<Self, NodeError> {
+        let bind = async |address| {
+            TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })
+        };
+        Ok(Self { cluster: bind(cluster).await?, api: bind(api).await? })
+    }
+}
+
+/// What a control node is put together from.
+pub(super) struct Wiring {
+    record: HostRecord,
+    files: HostFiles,
+    secret: SecretKey,
+    tls: Arc<HostTls>,
+    dialer: Dialer,
+    settings: Settings,
+}
+
+impl Wiring {
+    pub(super) fn new(record: HostRecord, files: HostFiles, secret: SecretKey, tls: HostTls, settings: Settings) -> Self {
+        let tls = Arc::new(tls);
+        Self { record, files, secret, dialer: Dialer::new(tls.clone()), tls, settings }
+    }
+
+    pub(super) fn connector(&self) -> Arc<dyn PeerConnector> {
+        Arc::new(self.dialer.clone())
+    }
+
+    pub(super) fn admission(&self, store: &Store) -> Admission {
+        Admission::new(store.clone(), self.secret.clone(), self.settings.certificate_lifetime)
+    }
+
+    /// Starts everything over an open store.
+    pub(super) async fn start(self, store: Store, ports: Ports) -> Result<ControlNode, NodeError> {
+        let member = self.record.member.clone().ok_or_else(|| NodeError::Answer("no member".to_owned()))?;
+        self.check_secret(&store)?;
+        let stop = CancellationToken::new();
+        let contacts = Contacts::new();
+        let peers = Peers::new(store.clone(), self.dialer.clone());
+        let pulse = Pulse::new(store.clone(), peers.clone(), Arc::new(contacts.clone()));
+        let parts = Parts { store: store.clone(), member: member.clone(), peers, pulse, hub: Hub::default(), stop: stop.clone() };
+        let mut tasks = JoinSet::new();
+        self.serve_cluster(&parts, ports.cluster, &mut tasks);
+        let api = ports.api.local_addr().map_err(|source| NodeError::Listen { address: member.api_listen, source })?;
+        self.serve_api(&parts, ports.api, &mut tasks);
+        self.keep_up(&parts, &mut tasks)?;
+        let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
+        tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
+        let agent = AgentHost::of(&self.record, self.files.data_dir(), self.dialer.clone(), self.agent_addresses(&member));
+        Ok(ControlNode { store, controllers, tasks, stop, agent, api, data_dir: self.files.data_dir().to_owned() })
+    }
+
+    /// A key of another cluster would only show when a secret is needed, or a host joins.
+    fn check_secret(&self, store: &Store) -> Result<(), NodeError> {
+        let state = store.local();
+        if state.meta().is_none() {
+            return Ok(());
+        }
+        match self.admission(store).authority(&state) {
+            Err(crate::services::EnrolError::Pki(PkiError::Seal(_))) => {
+                Err(NodeError::WrongSecretKey(self.files.secret_key_path()))
+            }
+            other => other.map(drop).map_err(NodeError::from),
+        }
+    }
+
+    /// The agent beside this control node dials it first, and any other when this one has no leader.
+    fn agent_addresses(&self, member: &MemberRecord) -> Vec<String> {
+        let others = self.record.control_addresses.iter().filter(|a| **a != member.address).cloned();
+        std::iter::once(member.address.clone()).chain(others).collect()
+    }
+
+    fn serve_cluster(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
+        let guard = Guard::new(self.record.cluster, parts.store.clone());
+        let admission = self.admission(&parts.store);
+        let session = Arc::new(SessionContext {
+            store: parts.store.clone(),
+            secret: self.secret.clone(),
+            pulse: parts.pulse.clone(),
+            hub: parts.hub.clone(),
+            guard: guard.clone(),
+            stop: parts.stop.clone(),
+        });
+        let control = ControlApi::new(guard.clone(), parts.store.clone(), parts.pulse.clone(), parts.hub.clone());
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .add_service(JoinServiceServer::new(JoinApi::new(admission.clone(), self.record.cluster)))
+            .add_service(ClusterServiceServer::new(ClusterApi::new(guard.clone(), admission, parts.store.clone())))
+            .add_service(ControlServiceServer::new(control))
+            .add_service(AgentServiceServer::new(AgentApi::new(session)))
+            .add_service(InterceptedService::new(parts.store.raft_service(), guard.members_only()));
+        let (incoming, stop) = (accept(listener, self.tls.clone()), parts.stop.clone());
+        tasks.spawn(async move {
+            // Peers hold their connections open for ever: what is under way has a moment, then they are cut.
+            let serving = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            tokio::select! {
+                result = serving => if let Err(error) = result {
+                    tracing::error!("the cluster port failed: {error}");
+                },
+                () = after(&stop, DRAIN) => {}
+            }
+            "the cluster port"
+        });
+    }
+
+    fn serve_api(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
+        let app = App::new(AppParts {
+            cluster: self.record.cluster,
+            member: parts.member.id,
+            name: parts.member.name.clone(),
+            node: self.record.node,
+            store: parts.store.clone(),
+            secret: self.secret.clone(),
+            admission: self.admission(&parts.store),
+            pulse: parts.pulse.clone(),
+            hub: parts.hub.clone(),
+            logs: Logs::new(parts.hub.clone(), parts.peers.clone()),
+            stop: parts.stop.clone(),
+        });
+        let listener = listener.tap_io(|stream| {
+            // Without it a reply may wait for the acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+        });
+        let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+        let stop = parts.stop.clone();
+        tasks.spawn(async move {
+            let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+            tokio::select! {
+                result = async { serving.await } => if let Err(error) = result {
+                    tracing::error!("the REST API failed: {error}");
+                },
+                () = after(&stop, DRAIN) => {}
+            }
+            "the REST API"
+        });
+    }
+
+    /// Contact with the leader, a good certificate, and a vote.
+    fn keep_up(&self, parts: &Parts, tasks: &mut JoinSet<&'static str>) -> Result<(), NodeError> {
+        let (pulse, stop) = (parts.pulse.clone(), parts.stop.clone());
+        tasks.spawn(async move {
+            pulse.run(stop).await;
+            "the contact with the leader"
+        });
+        let address: SocketAddr = parts.member.address.parse().map_err(|_| NodeError::Advertise(parts.member.address.clone()))?;
+        let source = Arc::new(Own {
+            store: parts.store.clone(),
+            admission: self.admission(&parts.store),
+            identity: self.tls.identity()?,
+            address: address.ip(),
+        });
+        let (tls, files, stop) = (self.tls.clone(), self.files.clone(), parts.stop.clone());
+        tasks.spawn(async move {
+            renew_forever(tls, files, source, stop).await;
+            "the renewal of certificates"
+        });
+        let (store, dialer, record, stop) = (parts.store.clone(), self.dialer.clone(), self.record.clone(), parts.stop.clone());
+        tasks.spawn(async move {
+            promote::until_voter(store, dialer, record, stop.clone()).await;
+            // Being a voter is no end: the task stays until the node stops.
+            stop.cancelled().await;
+            "the promotion"
+        });
+        Ok(())
+    }
+}
+
+/// Resolves some time after the node was told to stop.
+async fn after(stop: &CancellationToken, time: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(time).await;
+}
+
+/// What several parts need.
+struct Parts {
+    store: Store,
+    member: MemberRecord,
+    peers: Peers,
+    pulse: Pulse,
+    hub: Hub,
+    stop: CancellationToken,
+}
+
+/// A control node that runs.
+pub struct ControlNode {
+    store: Store,
+    controllers: Controllers,
+    tasks: JoinSet<&'static str>,
+    stop: CancellationToken,
+    agent: Option<AgentHost>,
+    api: SocketAddr,
+    data_dir: PathBuf,
+}
+
+impl ControlNode {
+    /// What the agent beside it is told; None when this host runs no work.
+    pub fn agent_host(&self) -> Option<&AgentHost> {
+        self.agent.as_ref()
+    }
+
+    /// Where its REST API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where it keeps everything.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Runs until `shutdown` resolves, then stops in good order. Workloads go on running.
+    ///
+    /// # Errors
+    /// [`NodeError`] when its store failed or a part of it ended: the process has to exit with that message.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            error = self.store.failed() => Err(NodeError::Store(error)),
+            ended = self.tasks.join_next() => Err(match ended {
+                Some(Ok(part)) => NodeError::Ended(part),
+                _ => NodeError::Ended("a part of the control node"),
+            }),
+        };
+        self.stop_all().await;
+        ended
+    }
+
+    async fn stop_all(mut self) {
+        self.hand_over().await;
+        self.stop.cancel();
+        self.controllers.shutdown().await;
+        let _ = tokio::time::timeout(DRAIN * 2, async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.store.shutdown().await;
+    }
+
+    /// A leader that stops hands the lead over first, so that nobody has to wait for an election.
+    async fn hand_over(&self) {
+        let status = self.store.status();
+        if status.leader != Some(status.id) {
+            return;
+        }
+        let others = status.peers.iter().filter(|p| p.voter && p.id != status.id && p.last_ack.is_some());
+        if let Some(to) = others.max_by_key(|p| p.matched).map(|p| p.id) {
+            match tokio::time::timeout(HAND_OVER, self.store.transfer_leader(to)).await {
+                Ok(Ok(())) => tracing::info!("handed the lead to control node {to}"),
+                _ => tracing::info!("control node {to} did not take the lead in time"),
+            }
+        }
+    }
+}
