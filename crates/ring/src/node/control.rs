@@ -1,0 +1,111 @@
+//! A control node, with or without an agent in the same process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use ring_cli::output::{data, note};
+use ring_cli::{ClusterInit, ClusterJoin, NodeSettings, ServerStart};
+use ring_server::JoinRole;
+use ring_server::node::{ControlNode, FirstWords, InitOptions, StartOptions, init as init_cluster, join as join_cluster};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::options::{prepared_key, settings as node_settings, variable};
+use super::{agent, signals};
+
+/// The cluster port of a host that is alone: nobody else needs it.
+const ALONE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ring_server::CLUSTER_PORT);
+
+/// `ring server start`
+pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow::Result<()> {
+    let stop = signals::until_told()?;
+    if agent::joined(settings)? {
+        let options = StartOptions {
+            data_dir: settings.paths.data_dir.clone(),
+            advertise: args.advertise,
+            api_listen: args.api_listen,
+            settings: node_settings(settings)?,
+        };
+        return serve(settings, ControlNode::start(options).await?, !args.no_agent, stop).await;
+    }
+    let mut options = init_options(settings, args.advertise.unwrap_or(ALONE))?;
+    options.api_listen = args.api_listen;
+    options.with_agent = !args.no_agent;
+    let (node, words) = init_cluster(options).await?;
+    say_password(&words);
+    note("This host is a cluster of one. Next: ring login -u admin");
+    serve(settings, node, true, stop).await
+}
+
+/// `ring cluster init`
+pub(super) async fn init(settings: &NodeSettings, args: ClusterInit) -> anyhow::Result<()> {
+    let stop = signals::until_told()?;
+    let mut options = init_options(settings, args.advertise)?;
+    options.api_listen = args.api_listen;
+    options.name = args.name;
+    options.labels = args.labels.into_iter().collect();
+    options.with_agent = !args.no_agent;
+    let (node, words) = init_cluster(options).await?;
+    say_password(&words);
+    note("The cluster is made, and this control node runs. To join others within a day, type there:");
+    note("  a control node:");
+    data(&words.join_control)?;
+    note("  a host that runs work:");
+    data(&words.join_agent)?;
+    serve(settings, node, true, stop).await
+}
+
+/// `ring cluster join --role control`
+pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::Result<()> {
+    let stop = signals::until_told()?;
+    let options = agent::options(settings, args, JoinRole::Control);
+    let record = join_cluster(&options).await?;
+    tracing::info!(cluster = %record.cluster, "joined the cluster as control node '{}'", record.name);
+    let options = StartOptions {
+        data_dir: settings.paths.data_dir.clone(),
+        advertise: None,
+        api_listen: None,
+        settings: node_settings(settings)?,
+    };
+    serve(settings, ControlNode::start(options).await?, true, stop).await
+}
+
+fn init_options(settings: &NodeSettings, advertise: SocketAddr) -> anyhow::Result<InitOptions> {
+    Ok(InitOptions {
+        data_dir: settings.paths.data_dir.clone(),
+        name: None,
+        advertise,
+        api_listen: None,
+        labels: std::collections::BTreeMap::new(),
+        with_agent: true,
+        admin_password: variable("RING_ADMIN_PASSWORD").map(Zeroizing::new),
+        prepared_key: prepared_key(settings).context("the secret key")?,
+        settings: node_settings(settings)?,
+    })
+}
+
+fn say_password(words: &FirstWords) {
+    if let Some(password) = &words.admin_password {
+        note(&format!("The password of the account 'admin' is {} and is not shown again.", **password));
+    }
+}
+
+/// Runs the control node, and the agent beside it; when one of them fails the other stops too.
+async fn serve(settings: &NodeSettings, node: ControlNode, with_agent: bool, stop: CancellationToken) -> anyhow::Result<()> {
+    let host = node.agent_host().filter(|_| with_agent).cloned();
+    let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let told = stop.clone();
+    parts.spawn(async move { Ok(node.run(told.cancelled()).await?) });
+    if let Some(host) = host {
+        let (settings, told) = (settings.clone(), stop.clone());
+        parts.spawn(async move { agent::beside(&settings, host, told).await });
+    }
+    let mut result = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let ended = ended.context("a part of this node ended by a fault").and_then(|ended| ended);
+        stop.cancel();
+        result = result.and(ended);
+    }
+    result
+}

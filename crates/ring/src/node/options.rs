@@ -1,0 +1,34 @@
+//! Environment and configuration, as the parts of a node want them.
+
+use anyhow::Context;
+use ring_cli::NodeSettings;
+use ring_cli::config::read_secret_key;
+use ring_server::node::Settings;
+use ring_server::pki::SecretKey;
+use ring_types::Span;
+
+/// A variable that is set to something.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// How the parts of a control node are set.
+pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
+    let mut found = Settings::default();
+    if let Some(text) = variable("RING_SECRET_KEY") {
+        found.secret_key = Some(SecretKey::from_base64(&text).context("RING_SECRET_KEY")?);
+    }
+    if let Some(interval) = settings.config.server.scheduler.interval {
+        found.controllers.sweep_every = interval.duration();
+    }
+    if let Some(grace) = variable("RING_NODE_GRACE") {
+        found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
+    }
+    Ok(found)
+}
+
+/// The key `ring init` made, for a cluster that has none yet.
+pub(super) fn prepared_key(settings: &NodeSettings) -> anyhow::Result<Option<SecretKey>> {
+    let bytes = read_secret_key(&settings.paths.secret_key())?;
+    Ok(bytes.map(|bytes| SecretKey::from_bytes(&bytes)).transpose()?)
+}
