@@ -1,1 +1,62 @@
-//! Leader loops.
+//! What the leader does beside replicating: it watches the store, asks the planner what is to be done, and proposes that.
+//!
+//! The controllers run on every control node and act only while it leads. They decide nothing themselves and remember
+//! nothing that matters: what they hold in memory (which deployments are dirty, when to look again, which nodes were heard
+//! of) is a cache that a new leader builds anew. A wake-up carries no decision, so starting, going on and starting again
+//! after an election are one path.
+
+mod clock;
+mod cluster;
+mod contacts;
+mod leases;
+mod options;
+mod placement;
+mod queue;
+mod supervise;
+
+#[cfg(test)]
+mod tests;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use cluster::Cluster;
+pub use contacts::{Contacts, Sighting};
+pub use options::ControllerOptions;
+use ring_store::Store;
+
+/// The controllers of a control node. Dropping it stops them.
+#[derive(Debug)]
+pub struct Controllers {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Controllers {
+    /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into.
+    pub fn start(store: Store, contacts: Contacts, options: ControllerOptions) -> Self {
+        Self::over(store, contacts, options)
+    }
+
+    fn over<C: Cluster>(cluster: C, contacts: Contacts, options: ControllerOptions) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let planner = placement::Planner::new(options.clone());
+        tasks.spawn(supervise::while_leading("planner", cluster.clone(), stop.clone(), planner));
+        let leases = leases::Leases::new(contacts, options);
+        tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
+        Self { stop, tasks }
+    }
+
+    /// Stops them and waits until they have stopped.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Controllers {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

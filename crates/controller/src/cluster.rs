@@ -1,0 +1,63 @@
+//! What the controllers need of the store, so that their tests need no disk and no quorum.
+
+use async_trait::async_trait;
+use ring_state::{Command, State};
+use ring_store::{Changes, Committed, Leadership, ProposeError, Store, Update};
+use ring_types::RequestId;
+use tokio::sync::watch;
+
+/// The replicated state, as a controller sees it.
+#[async_trait]
+pub(crate) trait Cluster: Clone + Send + Sync + 'static {
+    /// Changes after a moment.
+    type Changes: Stream;
+
+    /// Has a command committed.
+    async fn propose(&self, command: Command) -> Result<Committed, ProposeError>;
+
+    /// The state as it is here.
+    fn local(&self) -> State;
+
+    /// The state and everything after it.
+    fn watch(&self) -> (State, Self::Changes);
+
+    /// Who leads.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+}
+
+/// Changes, one after another.
+#[async_trait]
+pub(crate) trait Stream: Send + 'static {
+    /// The next one; None when the store was shut down. Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Option<Update>;
+}
+
+#[async_trait]
+impl Cluster for Store {
+    type Changes = Changes;
+
+    async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
+        // What controllers propose is checked against the facts when it is applied: done twice it is done once.
+        Store::propose(self, RequestId::NONE, command).await
+    }
+
+    fn local(&self) -> State {
+        Store::local(self)
+    }
+
+    fn watch(&self) -> (State, Changes) {
+        let watch = Store::watch(self);
+        (watch.state, watch.changes)
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        Store::leadership(self)
+    }
+}
+
+#[async_trait]
+impl Stream for Changes {
+    async fn next(&mut self) -> Option<Update> {
+        Changes::next(self).await
+    }
+}

@@ -1,0 +1,22 @@
+//! How the controllers behave.
+
+use std::time::Duration;
+
+use ring_planner::LeaseOptions;
+
+/// How the controllers behave.
+#[derive(Clone, Debug)]
+pub struct ControllerOptions {
+    /// How long silence of a node is borne.
+    pub leases: LeaseOptions,
+    /// Everything is looked at this often, whether it changed or not.
+    pub sweep_every: Duration,
+    /// Pause after a proposal that was not committed.
+    pub retry_after: Duration,
+}
+
+impl Default for ControllerOptions {
+    fn default() -> Self {
+        Self { leases: LeaseOptions::default(), sweep_every: Duration::from_secs(30), retry_after: Duration::from_millis(200) }
+    }
+}

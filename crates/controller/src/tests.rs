@@ -1,0 +1,200 @@
+//! The controllers on a cluster in memory.
+
+mod fake;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ring_planner::LeaseOptions;
+use ring_state::State;
+use ring_types::{DeploymentStatus, MemberId, NodeStatus, Outcome, Span};
+
+use crate::{Contacts, ControllerOptions, Controllers, clock};
+use fake::{Fake, job, worker};
+
+fn start(fake: &Fake) -> Controllers {
+    let options = ControllerOptions { retry_after: Duration::from_millis(5), ..ControllerOptions::default() };
+    Controllers::over(fake.clone(), Contacts::new(), options)
+}
+
+fn status(state: &State) -> Option<DeploymentStatus> {
+    state.deployments().next().map(|deployment| deployment.status)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_bound_and_its_end_recorded() {
+    let fake = Fake::with_nodes(2);
+    let controllers = start(&fake);
+    fake.lead(true);
+    let id = fake.create(job("j"));
+    fake.reaches(|state| status(state) == Some(DeploymentStatus::Creating)).await;
+    let instance = fake.run(id);
+    fake.reaches(|state| status(state) == Some(DeploymentStatus::Running)).await;
+    fake.end(instance, Outcome::Code(3));
+    fake.reaches(|state| status(state) == Some(DeploymentStatus::Failed)).await;
+    controllers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_follow_changes_at_once() {
+    let fake = Fake::with_nodes(2);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    let (mut binds, mut ends) = (Vec::new(), Vec::new());
+    for n in 0..50 {
+        let begun = Instant::now();
+        let id = fake.create(job(&format!("j{n}")));
+        fake.reaches(|state| state.instances_of(id).next().is_some()).await;
+        binds.push(begun.elapsed());
+        let instance = fake.run(id);
+        fake.reaches(|state| state.deployment(id).unwrap().status == DeploymentStatus::Running).await;
+        let begun = Instant::now();
+        fake.end(instance, Outcome::Code(0));
+        fake.reaches(|state| state.deployment(id).unwrap().status == DeploymentStatus::Completed).await;
+        ends.push(begun.elapsed());
+    }
+    binds.sort_unstable();
+    ends.sort_unstable();
+    let (bind, end) = (binds[25], ends[25]);
+    println!("apply to bound {bind:?}, end to final status {end:?} (medians of 50)");
+    assert!(bind < Duration::from_millis(20) && end < Duration::from_millis(20), "{bind:?} {end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_leader_acts() {
+    let fake = Fake::with_nodes(1);
+    let _controllers = start(&fake);
+    let id = fake.create(worker("w", 1));
+    fake.lead(true);
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+    fake.lead(false);
+    fake.quiet().await;
+    let before = fake.proposals();
+    let other = fake.create(worker("other", 1));
+    fake.quiet().await;
+    assert_eq!(fake.proposals(), before);
+    assert_eq!(fake.state().instances_of(other).count(), 0);
+    fake.lead(true);
+    fake.reaches(|state| state.instances_of(other).count() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_that_fails_is_made_again() {
+    let fake = Fake::with_nodes(1);
+    fake.fail_next(5);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    let id = fake.create(worker("w", 3));
+    fake.reaches(|state| state.instances_of(id).count() == 3).await;
+    fake.quiet().await;
+    assert_eq!(fake.state().instances_of(id).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missed_changes_are_found_by_looking_at_everything() {
+    let fake = Fake::with_nodes(1);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    let first = fake.create(worker("first", 1));
+    fake.reaches(|state| state.instances_of(first).count() == 1).await;
+    fake.quiet().await;
+    let id = fake.create_silently(worker("missed", 1));
+    fake.quiet().await;
+    assert_eq!(fake.state().instances_of(id).count(), 0, "nobody has said anything");
+    fake.lag();
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_finds_what_nothing_told_of() {
+    let fake = Fake::with_nodes(1);
+    let options = ControllerOptions { sweep_every: Duration::from_millis(50), ..ControllerOptions::default() };
+    let _controllers = Controllers::over(fake.clone(), Contacts::new(), options);
+    fake.lead(true);
+    fake.quiet().await;
+    let id = fake.create_silently(worker("missed", 1));
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_comes_when_its_pause_is_over() {
+    let fake = Fake::with_nodes(1);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    let mut spec = worker("w", 1);
+    spec.restart.backoff = Span(50);
+    let id = fake.create(spec);
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+    let instance = fake.run(id);
+    fake.end(instance, Outcome::Code(1));
+    fake.reaches(|state| state.instances_of(id).any(|i| i.id != instance && i.state.is_live())).await;
+    assert_eq!(fake.state().deployment(id).unwrap().restart_count, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_is_done_nothing_is_proposed() {
+    let fake = Fake::with_nodes(2);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    for n in 0..20 {
+        let id = fake.create(worker(&format!("w{n}"), 2));
+        fake.reaches(|state| state.instances_of(id).count() == 2).await;
+    }
+    fake.quiet().await;
+    let before = fake.proposals();
+    fake.lag();
+    fake.quiet().await;
+    assert_eq!(fake.proposals(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_panics_is_started_again() {
+    let fake = Fake::with_nodes(1);
+    fake.panic_next();
+    let _controllers = start(&fake);
+    fake.lead(true);
+    let id = fake.create(worker("w", 1));
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_nodes_are_noticed_and_heard_again() {
+    let fake = Fake::with_nodes(3);
+    let contacts = Contacts::new();
+    let leases = LeaseOptions { suspect_after: Span(200), lost_after: Span(700), max_lost_percent: 50 };
+    let options = ControllerOptions { leases, ..ControllerOptions::default() };
+    let _controllers = Controllers::over(fake.clone(), contacts.clone(), options);
+    fake.lead(true);
+    let nodes: Vec<_> = fake.state().nodes().map(|node| (node.id, node.epoch)).collect();
+    let (silent, rest) = nodes.split_first().unwrap();
+    let heard = Arc::new(rest.to_vec());
+    let beating = contacts.clone();
+    let beats = tokio::spawn(async move {
+        loop {
+            heard.iter().for_each(|(node, epoch)| beating.heard(*node, *epoch, MemberId(1), clock::wall()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let is = |wanted: NodeStatus| move |state: &State| state.node(silent.0).unwrap().status == wanted;
+    fake.reaches(is(NodeStatus::Unreachable)).await;
+    contacts.heard(silent.0, silent.1, MemberId(1), clock::wall());
+    fake.reaches(is(NodeStatus::Ready)).await;
+    fake.reaches(is(NodeStatus::Lost)).await;
+    assert!(fake.state().nodes().skip(1).all(|node| node.status == NodeStatus::Ready));
+    beats.abort();
+}
+
+#[test]
+fn an_older_sign_of_life_changes_nothing() {
+    let contacts = Contacts::new();
+    let node = ring_types::NodeId(uuid::Uuid::from_u128(1));
+    let (epoch, at) = (ring_types::Epoch, ring_types::Timestamp);
+    contacts.heard(node, epoch(2), MemberId(1), at(10));
+    contacts.heard(node, epoch(2), MemberId(2), at(9));
+    contacts.heard(node, epoch(1), MemberId(3), at(20));
+    assert_eq!(contacts.last(node).unwrap().via, MemberId(1));
+    contacts.heard(node, epoch(3), MemberId(3), at(5));
+    assert_eq!(contacts.last(node).unwrap().via, MemberId(3));
+    contacts.prune(&State::default());
+    assert_eq!(contacts.last(node), None);
+}
