@@ -1,0 +1,167 @@
+//! An agent with a scripted runtime, on a cluster of three: work, secrets, output.
+
+mod support;
+
+use std::sync::Arc;
+
+use ring_agent::{Agent, AgentConfig, AgentTiming};
+use ring_runtime::fake::{FakeRuntime, FakeScript, FakeStart};
+use ring_runtime::{LogSource, Runtime};
+use ring_server::JoinRole;
+use ring_server::node::{AgentHost, join};
+use ring_types::{InstanceId, Outcome, RuntimeKind};
+use serde_json::{Value, json};
+use support::{Api, Control, eventually, job, join_options};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+struct Host {
+    dir: TempDir,
+    runtime: FakeRuntime,
+    stop: CancellationToken,
+}
+
+impl Host {
+    async fn join(name: &str, control: &Control) -> Self {
+        let host = Self { dir: tempfile::tempdir().unwrap(), runtime: FakeRuntime::new(RuntimeKind::Process), stop: CancellationToken::new() };
+        let options = join_options(host.dir.path(), &control.token(JoinRole::Agent), JoinRole::Agent, name, &[control.cluster]);
+        join(&options).await.unwrap();
+        host.start(vec![control.cluster.to_string()]);
+        host
+    }
+
+    fn start(&self, control_addresses: Vec<String>) {
+        let host = AgentHost::load(self.dir.path(), self.stop.clone()).unwrap();
+        std::fs::create_dir_all(&host.data_dir).unwrap();
+        let config = AgentConfig {
+            data_dir: host.data_dir,
+            node: host.node,
+            control_addresses,
+            connector: host.connector,
+            runtimes: vec![Arc::new(self.runtime.clone()) as Arc<dyn Runtime>],
+            labels: host.labels,
+            address: host.address,
+            capacity: None,
+            timing: AgentTiming::default(),
+        };
+        tokio::spawn(Agent::new(config).run(self.stop.clone().cancelled_owned()));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn deployment(api: &Api, name: &str) -> Value {
+    api.get(&format!("/deployments?name={name}")).await.expect(200)[0].clone()
+}
+
+fn instance(deployment: &Value) -> InstanceId {
+    deployment["instances"][0]["id"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_runs_and_its_code_is_told() {
+    let control = Control::first().await;
+    let admin = control.admin().await;
+    let host = Host::join("a1", &control).await;
+    host.runtime.script_default(FakeScript { start: FakeStart::Ends(Outcome::Code(7)), ..FakeScript::default() });
+    admin.post("/deployments", &job("ns", "j")).await.expect(200);
+    eventually("failed", async || deployment(&admin, "j").await["status"] == "failed").await;
+    let done = deployment(&admin, "j").await;
+    assert_eq!(done["exit_status"]["code"], 7);
+    assert_eq!(done["exit_status"]["node"], "a1");
+    assert_eq!(host.runtime.starts(instance(&done)), 1);
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_missing_is_an_error_of_the_configuration() {
+    let control = Control::first().await;
+    let admin = control.admin().await;
+    let _host = Host::join("a1", &control).await;
+    let mut manifest = job("ns", "j");
+    manifest["deployments"]["j"]["environment"] = json!({ "DB": { "secretRef": "gone" } });
+    admin.post("/deployments", &manifest).await.expect(200);
+    eventually("not started", async || {
+        let found = deployment(&admin, "j").await;
+        found.to_string().contains("secret 'gone' not found")
+    })
+    .await;
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_is_read_and_followed_through_a_control_node_without_the_session() {
+    let first = Control::first().await;
+    let token = first.token(JoinRole::Control);
+    let second = Control::joined("c2", &token, &[first.cluster]).await;
+    let admin = first.admin().await;
+    let host = Host::join("a1", &first).await;
+    admin.post("/deployments", &job("ns", "j")).await.expect(200);
+    eventually("running", async || deployment(&admin, "j").await["status"] == "running").await;
+    let running = deployment(&admin, "j").await;
+    let (id, instance) = (running["id"].as_str().unwrap().to_owned(), instance(&running));
+    host.runtime.print(instance, LogSource::Stdout, "one");
+    host.runtime.print(instance, LogSource::Stderr, "two");
+
+    let elsewhere = second.admin().await;
+    let lines = elsewhere.get(&format!("/deployments/{id}/logs")).await.expect(200);
+    let seen: Vec<_> = lines.as_array().unwrap().iter().map(|l| (l["line"].as_str().unwrap(), l["stream"].as_str().unwrap())).collect();
+    assert_eq!(seen, [("one", "stdout"), ("two", "stderr")]);
+    let last = elsewhere.get(&format!("/deployments/{id}/logs?tail=1")).await.expect(200);
+    assert_eq!((last.as_array().unwrap().len(), last[0]["line"].as_str()), (1, Some("two")));
+
+    let follower = {
+        let path = format!("/deployments/{id}/logs?follow=true");
+        tokio::spawn(async move { elsewhere.stream(&path, &[]).await })
+    };
+    host.runtime.called(|call| matches!(call, ring_runtime::fake::FakeCall::Logs(i) if *i == instance)).await;
+    host.runtime.print(instance, LogSource::Stdout, "three");
+    host.runtime.finish(instance, Outcome::Code(0));
+    let text = follower.await.unwrap();
+    let lines: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("data: ")).collect();
+    let lines: Vec<Value> = lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let words: Vec<_> = lines.iter().map(|l| l["line"].as_str().unwrap()).collect();
+    assert_eq!(words, ["one", "two", "three"], "{text}");
+    assert!(text.contains("event: end"), "{text}");
+
+    // A reader whose control node died goes on after the last line it saw.
+    let id_of_two = text.lines().filter_map(|l| l.strip_prefix("id: ")).nth(1).unwrap().to_owned();
+    let rest = admin.stream(&format!("/deployments/{id}/logs?follow=true"), &[("last-event-id", &id_of_two)]).await;
+    assert!(rest.contains("three") && !rest.contains("\"two\""), "{rest}");
+    second.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_finds_another_control_node_and_loses_nothing() {
+    let first = Control::first().await;
+    let token = first.token(JoinRole::Control);
+    let second = Control::joined("c2", &token, &[first.cluster]).await;
+    let third = Control::joined("c3", &token, &[first.cluster]).await;
+    let admin = first.admin().await;
+    let host = Host::join("a1", &first).await;
+    admin.post("/deployments", &job("ns", "j")).await.expect(200);
+    eventually("running", async || deployment(&admin, "j").await["status"] == "running").await;
+    eventually("three voters", async || {
+        let members = admin.get("/cluster/members").await.expect(200);
+        members.as_array().unwrap().iter().all(|m| m["role"] == "voter") && members.as_array().unwrap().len() == 3
+    })
+    .await;
+    let instance = instance(&deployment(&admin, "j").await);
+    let elsewhere = second.admin().await;
+    first.stop().await;
+    host.runtime.finish(instance, Outcome::Code(3));
+    eventually("failed", async || {
+        let found = elsewhere.get("/deployments?name=j").await;
+        found.status == 200 && found.body[0]["status"] == "failed"
+    })
+    .await;
+    assert_eq!(deployment(&elsewhere, "j").await["exit_status"]["code"], 3);
+    assert_eq!(host.runtime.starts(instance), 1);
+    third.stop().await;
+    second.stop().await;
+}
