@@ -1,4 +1,5 @@
 //! A stand-in for control nodes, and the client run against it as a program.
+#![allow(dead_code, clippy::unwrap_used, reason = "test support: each test program uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
