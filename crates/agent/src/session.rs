@@ -127,7 +127,7 @@ impl Sessions {
             epoch: Some(epoch),
         });
         let exchange = Exchange::new(Arc::clone(&self.context), Arc::clone(&self.instances), &open, self.info.clone());
-        (true, exchange.run(open.inbound).await)
+        (true, exchange.run(open.inbound, &mut self.addresses).await)
     }
 
     /// Dials, says hello and awaits the welcome.

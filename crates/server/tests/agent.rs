@@ -23,7 +23,11 @@ struct Host {
 
 impl Host {
     async fn join(name: &str, control: &Control) -> Self {
-        let host = Self { dir: tempfile::tempdir().unwrap(), runtime: FakeRuntime::new(RuntimeKind::Process), stop: CancellationToken::new() };
+        let host = Self {
+            dir: tempfile::tempdir().unwrap(),
+            runtime: FakeRuntime::new(RuntimeKind::Process),
+            stop: CancellationToken::new(),
+        };
         let options = join_options(host.dir.path(), &control.token(JoinRole::Agent), JoinRole::Agent, name, &[control.cluster]);
         join(&options).await.unwrap();
         host.start(vec![control.cluster.to_string()]);
@@ -109,7 +113,8 @@ async fn output_is_read_and_followed_through_a_control_node_without_the_session(
 
     let elsewhere = second.admin().await;
     let lines = elsewhere.get(&format!("/deployments/{id}/logs")).await.expect(200);
-    let seen: Vec<_> = lines.as_array().unwrap().iter().map(|l| (l["line"].as_str().unwrap(), l["stream"].as_str().unwrap())).collect();
+    let seen: Vec<_> =
+        lines.as_array().unwrap().iter().map(|l| (l["line"].as_str().unwrap(), l["stream"].as_str().unwrap())).collect();
     assert_eq!(seen, [("one", "stdout"), ("two", "stderr")]);
     let last = elsewhere.get(&format!("/deployments/{id}/logs?tail=1")).await.expect(200);
     assert_eq!((last.as_array().unwrap().len(), last[0]["line"].as_str()), (1, Some("two")));

@@ -238,7 +238,10 @@ async fn events_are_followed_to_the_end_and_taken_up_where_they_were() {
     let admin = control.admin().await;
     let id = admin.post("/deployments", &job("ns", "one")).await.expect(200)["deployments"][0]["id"].clone();
     let path = format!("/deployments/{}", id.as_str().unwrap());
-    let follower = { let (admin, path) = (admin.clone(), format!("{path}/events?follow=true")); tokio::spawn(async move { admin.stream(&path, &[]).await }) };
+    let follower = {
+        let (admin, path) = (admin.clone(), format!("{path}/events?follow=true"));
+        tokio::spawn(async move { admin.stream(&path, &[]).await })
+    };
     admin.delete(&path).await.expect(200);
     let text = follower.await.unwrap();
     assert!(text.contains("\"kind\":\"created\"") && text.trim_end().ends_with("event: end\ndata:"), "{text:?}");

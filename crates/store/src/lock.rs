@@ -1,7 +1,7 @@
 //! A mutex that a panic elsewhere does not take away: what it guards is always left whole.
 
-use std::sync::PoisonError;
 pub(crate) use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 /// A mutex without poisoning.
 #[derive(Debug, Default)]

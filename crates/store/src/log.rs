@@ -5,11 +5,11 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use crate::lock::{Mutex, MutexGuard};
 use bytes::Bytes;
 use fail::fail_point;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
-use crate::lock::{Mutex, MutexGuard};
 use prost::Message;
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
@@ -51,8 +51,7 @@ pub(crate) struct LogStore {
 
 impl LogStore {
     pub(crate) fn open(disk: Arc<Disk>, flusher: Flusher) -> Result<Self, StoreError> {
-        let known = read_known(&disk)
-            .map_err(|e| StoreError::Damaged { path: disk.dir().database(), cause: e.to_string() })?;
+        let known = read_known(&disk).map_err(|e| StoreError::Damaged { path: disk.dir().database(), cause: e.to_string() })?;
         Ok(Self { reader: LogReader { disk, known: Arc::new(Mutex::new(known)) }, flusher })
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fail::fail_point;
 use futures::{Stream, StreamExt};
-use openraft::type_config::alias::SnapshotOf;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use ring_proto::Wire;
 use ring_state::{RowKey, State};

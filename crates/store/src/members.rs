@@ -79,10 +79,8 @@ impl Replica {
 
     /// The member of a change: its id, whether it is one, whether it votes.
     fn find(&self, change: &MemberChange) -> (u64, bool, bool) {
-        let (MemberChange::AddLearner(id, _)
-        | MemberChange::Promote(id)
-        | MemberChange::Remove(id)
-        | MemberChange::Transfer(id)) = change;
+        let (MemberChange::AddLearner(id, _) | MemberChange::Promote(id) | MemberChange::Remove(id) | MemberChange::Transfer(id)) =
+            change;
         let id = node_id(*id);
         let membership = self.metrics().membership_config;
         (id, membership.get_node(&id).is_some(), membership.voter_ids().any(|voter| voter == id))

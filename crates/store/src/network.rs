@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, stream};
-use openraft::type_config::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, stream_append_sequential};
@@ -16,6 +15,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use ring_proto::raft::v1 as wire;
 use tokio::time::timeout;
@@ -260,7 +260,7 @@ impl RaftNetworkV2<Types> for Link {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RpcError>>, RpcError>>
     where
@@ -271,6 +271,10 @@ impl RaftNetworkV2<Types> for Link {
         }
         let link: &'s Self = self;
         Box::pin(async move {
+            // openraft's pause after a failure is in the stream of requests: to dial before one has come would be to try again
+            // without any pause.
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let input = stream::iter([first]).chain(input);
             let sent = Arc::new(AtomicU64::new(0));
             let replies = link.open_stream(Arc::clone(&sent), input).await?;
             let open = OpenStream { replies, sent, received: 0 };
@@ -314,7 +318,11 @@ impl RaftNetworkV2<Types> for Link {
         let from = *request.from_leader();
         let message = self.peers.address(
             self.target,
-            wire::TransferRequest { from: Some(vote_to(&from)), to: *request.to_node_id(), last_log: expected.as_ref().map(log_id_to) },
+            wire::TransferRequest {
+                from: Some(vote_to(&from)),
+                to: *request.to_node_id(),
+                last_log: expected.as_ref().map(log_id_to),
+            },
         );
         let call = async move |mut client: Client| client.transfer_leader(message).await;
         let reply = self.call(Lane::Control, RPCTypes::TransferLeader, option.soft_ttl(), call).await?;

@@ -94,9 +94,7 @@ impl Replica {
                 Ok(Committed { revision: Revision(done.revision), reply })
             }
             Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
-                Reason::TooLarge => {
-                    Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT })
-                }
+                Reason::TooLarge => Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT }),
                 Reason::NotLeader => Failed::Again,
                 _ => Failed::Uncertain,
             }),
@@ -111,7 +109,9 @@ impl Replica {
         let command = Command::decode(&message.command).map_err(|e| invalid(&e))?;
         let deadline = Instant::now() + self.config.patience;
         let result = match self.try_propose(request, &command, message.hops, deadline).await {
-            Ok(done) => wire::propose_reply::Result::Done(wire::Done { revision: done.revision.0, reply: done.reply.encode().into() }),
+            Ok(done) => {
+                wire::propose_reply::Result::Done(wire::Done { revision: done.revision.0, reply: done.reply.encode().into() })
+            }
             Err(failed) => wire::propose_reply::Result::Refused(match failed {
                 Failed::Again => refused(Reason::NotLeader, 0, ""),
                 Failed::Final(ProposeError::TooLarge { size, .. }) => refused(Reason::TooLarge, size as u64, ""),

@@ -200,13 +200,7 @@ fn cause_of(failure: &Failure, fatal: &Fatal<Types>) -> StoreError {
 }
 
 /// Follows openraft: who leads, and whether it still runs.
-async fn observe(
-    raft: Raft,
-    me: u64,
-    news: watch::Sender<Leadership>,
-    failure: Failure,
-    stopping: Arc<AtomicBool>,
-) {
+async fn observe(raft: Raft, me: u64, news: watch::Sender<Leadership>, failure: Failure, stopping: Arc<AtomicBool>) {
     let mut metrics = raft.metrics();
     drop(raft);
     loop {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::future::ready;
 use futures::{Stream, StreamExt};
-use openraft::type_config::alias::SnapshotOf;
 use openraft::errors::{Fatal, RaftError};
 use openraft::raft::{AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::type_config::alias::SnapshotOf;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::raft_service_server::RaftService;
 use ring_types::MemberId;
@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{CodecError, log_id_from, log_id_to, vote_from, vote_to};
-use crate::replica::Replica;
 use crate::network::{append_from, append_reply};
+use crate::replica::Replica;
 use crate::snapshot::{SnapshotFile, read_snapshot};
 use crate::types::{Types, Vote};
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use openraft::type_config::alias;
 use ring_types::MemberId;
 
-use crate::machine::Machine;
 use crate::Committed;
+use crate::machine::Machine;
 
 /// An entry of the state's log, encoded once by the leader that accepted it.
 #[derive(Clone, Debug, PartialEq, Eq)]

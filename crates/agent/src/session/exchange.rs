@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::StreamExt as _;
 use tonic::Streaming;
 
+use super::addresses::Addresses;
 use super::logs::LogStreams;
 use super::{End, Open, wire};
 use crate::context::Context;
@@ -104,14 +105,14 @@ impl Exchange {
     }
 
     /// Talks until the session ends.
-    pub(super) async fn run(mut self, mut inbound: Streaming<ControlMessage>) -> End {
+    pub(super) async fn run(mut self, mut inbound: Streaming<ControlMessage>, addresses: &mut Addresses) -> End {
         let mut ticks = interval(self.beat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let context = Arc::clone(&self.context);
         let mut info = self.info.clone();
         loop {
             let result = tokio::select! {
-                message = inbound.next() => self.hear(message),
+                message = inbound.next() => self.hear(message, addresses),
                 _ = ticks.tick() => self.tick(),
                 () = context.outbox.changed() => Ok(()),
                 Ok(()) = info.changed() => {
@@ -165,7 +166,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn hear(&mut self, message: Option<Result<ControlMessage, tonic::Status>>) -> Result<(), End> {
+    fn hear(&mut self, message: Option<Result<ControlMessage, tonic::Status>>, addresses: &mut Addresses) -> Result<(), End> {
         let message = match message {
             Some(Ok(message)) => message.message,
             Some(Err(status)) => return Err(End::Lost(format!("{}: {}", status.code(), status.message()))),
@@ -186,6 +187,7 @@ impl Exchange {
                     self.send(answer)?;
                 }
             }
+            Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
             Some(Theirs::LogCredit(credit)) => self.logs.credit(credit.stream, credit.messages),
             Some(Theirs::StreamCancel(cancel)) => self.logs.cancel(cancel.stream),
             Some(Theirs::Goodbye(goodbye)) if goodbye.fatal => return Err(End::Dismissed(goodbye.reason)),

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-const USUAL: &str = "info,openraft=warn,h2=warn,hyper=warn,rustls=warn,tonic=warn";
+const USUAL: &str = "info,openraft=error,h2=warn,hyper=warn,rustls=warn,tonic=warn";
 
 /// Starts logging.
 pub(super) fn start() {

@@ -53,9 +53,7 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) async fn bind(cluster: SocketAddr, api: SocketAddr) -> Result<Self, NodeError> {
-        let bind = async |address| {
-            TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })
-        };
+        let bind = async |address| TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source });
         Ok(Self { cluster: bind(cluster).await?, api: bind(api).await? })
     }
 }

@@ -1,9 +1,9 @@
 //! Request bodies and replies.
 
 use axum::body::Bytes;
+use axum::extract::FromRequestParts;
 use axum::extract::{FromRequest, Path, Request};
 use axum::http::request::Parts;
-use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +37,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let Raw(bytes) = Raw::from_request(request, state).await?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|e| ApiError::bad_request("request.body", format!("the body is not as expected: {e}")))
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|e| ApiError::bad_request("request.body", format!("the body is not as expected: {e}")))
     }
 }
 

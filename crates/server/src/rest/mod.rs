@@ -14,5 +14,5 @@ mod write;
 
 pub use app::{App, AppParts};
 pub(crate) use auth::hash_password;
-pub(crate) use routes::join_tokens::{join_command, record as join_token_record};
 pub use router::router;
+pub(crate) use routes::join_tokens::{join_command, record as join_token_record};

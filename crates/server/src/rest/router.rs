@@ -14,7 +14,9 @@ use futures::FutureExt;
 use super::App;
 use super::auth::check;
 use super::error::ApiError;
-use super::routes::{apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users};
+use super::routes::{
+    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
+};
 
 /// Longest time to the head of a reply; what streams goes on.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);

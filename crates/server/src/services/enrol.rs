@@ -94,7 +94,11 @@ impl Admission {
         let unknown = "the join token is not known to this cluster; make one with `ring cluster token create`";
         let token = state.join_token(id).ok_or_else(|| EnrolError::Token(unknown.to_owned()))?;
         let right: bool = token.hash.ct_eq(&JoinTokenText::hash_of(secret)).into();
-        if right { Ok(()) } else { Err(EnrolError::Token("the secret of the join token is wrong: copy the whole token".to_owned())) }
+        if right {
+            Ok(())
+        } else {
+            Err(EnrolError::Token("the secret of the join token is wrong: copy the whole token".to_owned()))
+        }
     }
 
     pub(super) async fn enrol_agent(&self, applicant: &Applicant, labels: &Labels) -> Result<Name, EnrolError> {
@@ -111,7 +115,12 @@ impl Admission {
         }
     }
 
-    pub(super) async fn enrol_member(&self, applicant: &Applicant, address: &str, api: &str) -> Result<(MemberId, Name), EnrolError> {
+    pub(super) async fn enrol_member(
+        &self,
+        applicant: &Applicant,
+        address: &str,
+        api: &str,
+    ) -> Result<(MemberId, Name), EnrolError> {
         let enrol = EnrolMember {
             token: applicant.token,
             name: applicant.name.clone(),

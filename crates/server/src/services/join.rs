@@ -44,7 +44,8 @@ impl JoinApi {
     }
 
     async fn admit_member(&self, join: &JoinRequest, applicant: &Applicant) -> Result<JoinReply, EnrolError> {
-        ip_of(&join.address).ok_or_else(|| EnrolError::Invalid(format!("'{}' is not an address: write IP:PORT", join.address)))?;
+        ip_of(&join.address)
+            .ok_or_else(|| EnrolError::Invalid(format!("'{}' is not an address: write IP:PORT", join.address)))?;
         let (member, name) = self.admission.enrol_member(applicant, &join.address, &join.api_address).await?;
         let mut reply = JoinReply {
             member_id: member.0,

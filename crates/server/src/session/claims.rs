@@ -33,7 +33,8 @@ async fn decide(context: &SessionContext, node: NodeId, request: &ClaimRequest) 
     };
     let state = state_at(&context.store, done.revision).await.ok_or("this control node is stopping")?;
     let result = |outcome: ring_state::ClaimOutcome| {
-        let granted = ClaimResult { instance_id: outcome.instance.to_string(), granted: outcome.granted, ..ClaimResult::default() };
+        let granted =
+            ClaimResult { instance_id: outcome.instance.to_string(), granted: outcome.granted, ..ClaimResult::default() };
         if outcome.granted { with_secrets(context, &state, outcome.instance, granted) } else { granted }
     };
     Ok(outcomes.into_iter().map(result).collect())

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ring_proto::Wire;
 use ring_proto::agent::v1::control_message::Message;
-use ring_proto::agent::v1::{AgentMessage, ControlMessage, Heartbeat, HeartbeatReply, Hello, Welcome, agent_message};
+use ring_proto::agent::v1::{
+    AgentMessage, ControlMessage, ControlNodes, Heartbeat, HeartbeatReply, Hello, Welcome, agent_message,
+};
 use ring_state::{Command, RefusalCode, Reply, RowKey, State};
 use ring_store::Update;
 use ring_types::{Epoch, NodeId, NodeInfo, RequestId};
@@ -197,10 +199,14 @@ impl Conversation {
                 if change.keys.contains(&RowKey::Node(self.node)) {
                     self.still_wanted(&change.state, epoch)?;
                 }
+                if change.keys.iter().any(|key| matches!(key, RowKey::Member(_))) {
+                    self.control_nodes(&change.state).await?;
+                }
                 told.change(&change.state, &change.keys)
             }
             Update::Lagged { state } => {
                 self.still_wanted(&state, epoch)?;
+                self.control_nodes(&state).await?;
                 Some(told.complete(&state))
             }
         };
@@ -208,6 +214,11 @@ impl Conversation {
             Some(news) => self.send(Message::Assignments(news)).await,
             None => Ok(()),
         }
+    }
+
+    /// Whom to dial when this control node is gone.
+    async fn control_nodes(&self, state: &State) -> Result<(), End> {
+        self.send(Message::ControlNodes(ControlNodes { addresses: control_addresses(state) })).await
     }
 
     /// A node that was removed, or declared lost, has to hear it: what it is told here does not count any more.

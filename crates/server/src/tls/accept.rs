@@ -120,7 +120,10 @@ async fn handshake(mut tcp: TcpStream, address: SocketAddr, tls: &HostTls) -> io
 
 async fn answer_plaintext(tcp: &mut TcpStream) -> io::Result<()> {
     let text = "this is the cluster port of ring: it speaks TLS with certificates of the cluster only; the REST API is on another port\n";
-    let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        text.len()
+    );
     tcp.write_all(head.as_bytes()).await?;
     tcp.write_all(text.as_bytes()).await?;
     tcp.shutdown().await
@@ -145,11 +148,7 @@ impl AsyncWrite for PeerStream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -55,8 +55,7 @@ impl Snapshots {
     /// Opens the folder: removes what was not finished, and keeps the newest snapshot that is whole.
     pub(crate) fn open(folder: PathBuf, cluster: ClusterId, failure: Failure) -> Result<Arc<Self>, StoreError> {
         fs::create_dir_all(&folder).map_err(|e| disk("make", &folder, &e))?;
-        let snapshots =
-            Self { folder, cluster, failure, current: Mutex::new(None), temporary: AtomicU64::new(0) };
+        let snapshots = Self { folder, cluster, failure, current: Mutex::new(None), temporary: AtomicU64::new(0) };
         let mut files = snapshots.files("snap")?;
         files.sort();
         for path in files.into_iter().rev() {

@@ -72,8 +72,7 @@ fn role_allows(role: Role, verb: Verb, resource: Resource) -> bool {
 /// No scopes: all its user may. Whoever may change a kind of object may look at it.
 fn scopes_allow(scopes: &[String], verb: Verb, resource: Resource) -> bool {
     let is = |scope: &str, word: &str| scope.split_once(':') == Some((resource.as_str(), word));
-    scopes.is_empty()
-        || scopes.iter().any(|s| s == "admin" || is(s, "write") || (verb == Verb::Read && is(s, "read")))
+    scopes.is_empty() || scopes.iter().any(|s| s == "admin" || is(s, "write") || (verb == Verb::Read && is(s, "read")))
 }
 
 impl FromRequestParts<App> for Caller {
@@ -123,7 +122,8 @@ mod tests {
             assert!(caller(Role::Viewer, &[], &[]).may(Verb::Read, resource), "{resource:?}");
             assert!(!caller(Role::Viewer, &[], &[]).may(Verb::Write, resource), "{resource:?}");
         }
-        for (resource, may) in [(Deployments, true), (Secrets, true), (Users, false), (Tokens, false), (Nodes, false), (Cluster, false)]
+        for (resource, may) in
+            [(Deployments, true), (Secrets, true), (Users, false), (Tokens, false), (Nodes, false), (Cluster, false)]
         {
             assert_eq!(caller(Role::Operator, &[], &[]).may(Verb::Write, resource), may, "{resource:?}");
         }

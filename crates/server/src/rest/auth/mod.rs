@@ -12,7 +12,7 @@ pub(super) use check::check;
 pub(super) use limit::LoginLimit;
 pub(super) use password::Passwords;
 pub(crate) use password::hash_password;
-pub(super) use table::{Resource, Verb, scopes};
 #[cfg(test)]
 pub(super) use table::{Need, ROUTES};
+pub(super) use table::{Resource, Verb, scopes};
 pub(super) use token::{SESSION_LIFE, hash_of, pat, session};

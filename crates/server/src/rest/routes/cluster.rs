@@ -79,7 +79,8 @@ pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, 
 
 async fn known(app: &App, id: MemberId) -> Result<MemberId> {
     let state = app.store.read().await?;
-    let member = state.member(id).ok_or_else(|| ApiError::new(404, "member.not_found", format!("control node {id} not found")))?;
+    let member =
+        state.member(id).ok_or_else(|| ApiError::new(404, "member.not_found", format!("control node {id} not found")))?;
     if member.state == MemberState::Removed {
         return Err(ApiError::new(404, "member.not_found", format!("control node {id} was removed")));
     }

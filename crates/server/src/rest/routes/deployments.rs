@@ -52,9 +52,9 @@ fn shown(deployment: &Deployment) -> DeploymentStatus {
 }
 
 fn runs_on(state: &State, deployment: &Deployment, node: &str) -> bool {
-    state.instances_of(deployment.id).any(|i| {
-        i.node.to_string() == node || state.node(i.node).is_some_and(|n| n.name.as_str() == node)
-    })
+    state
+        .instances_of(deployment.id)
+        .any(|i| i.node.to_string() == node || state.node(i.node).is_some_and(|n| n.name.as_str() == node))
 }
 
 #[utoipa::path(get, path = "/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
@@ -66,7 +66,11 @@ pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<Deployme
 
 #[utoipa::path(get, path = "/deployments/{id}/instances", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Vec<model::Instance>)))]
-pub(in crate::rest) async fn instances(caller: Caller, view: View, Id(id): Id<DeploymentId>) -> Result<Json<Vec<model::Instance>>> {
+pub(in crate::rest) async fn instances(
+    caller: Caller,
+    view: View,
+    Id(id): Id<DeploymentId>,
+) -> Result<Json<Vec<model::Instance>>> {
     let found = find(&view.state, &caller, id)?;
     Ok(Json(view::instances(&view.state, &found)))
 }

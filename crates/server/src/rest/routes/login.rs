@@ -24,9 +24,9 @@ pub(in crate::rest) async fn login(
     Body(body): Body<LoginRequest>,
 ) -> Result<Json<LoginReply>> {
     let limit = app.logins();
-    limit.attempt(&body.username, from.ip()).map_err(|after| {
-        ApiError::too_many(format!("too many failed logins; try again in {after} seconds"), after)
-    })?;
+    limit
+        .attempt(&body.username, from.ip())
+        .map_err(|after| ApiError::too_many(format!("too many failed logins; try again in {after} seconds"), after))?;
     let state = app.store.read().await?;
     let user = find(&state, &body.username);
     let hash = user.as_ref().map(|u| u.password_hash.clone());

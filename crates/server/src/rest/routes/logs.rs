@@ -98,7 +98,9 @@ async fn so_far(app: &App, state: &State, id: DeploymentId, query: &LogQuery) ->
     lines.drain(..surplus);
     let mut response = Json(lines).into_response();
     let missing: Vec<_> = failed.iter().map(|(instance, _)| instance.id.to_string()).collect();
-    if !missing.is_empty() && let Ok(value) = HeaderValue::from_str(&missing.join(",")) {
+    if !missing.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&missing.join(","))
+    {
         response.headers_mut().insert(INCOMPLETE, value);
     }
     Ok(response)

@@ -14,8 +14,10 @@ pub(super) fn unsupported(manifest: &Manifest) -> Vec<Violation> {
 fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
     let spec = &entry.spec;
     let config = &spec.config;
-    let credentials =
-        entry.registry_password.is_some() || config.username.is_some() || config.use_host_auth || config.image_pull_secret.is_some();
+    let credentials = entry.registry_password.is_some()
+        || config.username.is_some()
+        || config.use_host_auth
+        || config.image_pull_secret.is_some();
     let fields = [
         ("autoscale", spec.autoscale.is_some()),
         ("depends_on", !spec.depends_on.is_empty()),
@@ -58,7 +60,10 @@ fn too_few(entry: &DeploymentEntry, state: &State) -> Option<Violation> {
     if nodes >= entry.spec.replicas as usize {
         return None;
     }
-    let message = format!("each replica publishes a port of its node; {} replicas need as many nodes, {nodes} can take it", entry.spec.replicas);
+    let message = format!(
+        "each replica publishes a port of its node; {} replicas need as many nodes, {nodes} can take it",
+        entry.spec.replicas
+    );
     let path = format!("deployments.{}.replicas", entry.label);
     Some(Violation::new(path, "deployment.ports.published.nodes", message))
 }
