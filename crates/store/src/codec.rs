@@ -175,8 +175,7 @@ mod tests {
     #[test]
     fn the_stored_form_stays() {
         let golden = "0157a6180b0a04080310071207636f6d6d616e64";
-        let hex: String = frame_entry(&entry()).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, golden);
+        assert_eq!(hex::encode(frame_entry(&entry())), golden);
     }
 
     #[test]

@@ -58,11 +58,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(200),
-            election_min: Duration::from_millis(1000),
-            election_max: Duration::from_millis(2000),
-        }
+        Self { heartbeat: Duration::from_millis(200), election_min: Duration::from_secs(1), election_max: Duration::from_secs(2) }
     }
 }
 

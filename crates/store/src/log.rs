@@ -190,7 +190,9 @@ impl RaftLogStorage<Types> for LogStore {
             let mut known = self.known();
             known.first = known.first.or(appended.first().map(|e| e.log_id.index));
             known.last = appended.last().map(|e| e.log_id).or(known.last);
-            appended.into_iter().for_each(|entry| known.tail.push(entry));
+            for entry in appended {
+                known.tail.push(entry);
+            }
         }
         self.flusher.enqueue(Waiting::Append(callback)).await
     }

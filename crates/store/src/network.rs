@@ -29,7 +29,7 @@ use crate::types::{LogId, Peer, Types, Vote};
 /// A snapshot's piece.
 const PIECE: usize = 1 << 20;
 /// A snapshot may take this long, and a second more for each [`PIECE`].
-const SNAPSHOT: Duration = Duration::from_secs(60);
+const SNAPSHOT: Duration = Duration::from_mins(1);
 
 type RpcError = RPCError<Types>;
 

@@ -58,13 +58,12 @@ impl Peers {
 
     pub(crate) async fn client(&self, to: u64, address: &str, lane: Lane) -> Result<Client, ConnectError> {
         let known = self.channels.lock().get(&(to, lane)).filter(|(at, _)| at == address).map(|(_, channel)| channel.clone());
-        let channel = match known {
-            Some(channel) => channel,
-            None => {
-                let channel = self.connector.connect(MemberId(to), address).await?;
-                self.channels.lock().insert((to, lane), (address.to_owned(), channel.clone()));
-                channel
-            }
+        let channel = if let Some(channel) = known {
+            channel
+        } else {
+            let channel = self.connector.connect(MemberId(to), address).await?;
+            self.channels.lock().insert((to, lane), (address.to_owned(), channel.clone()));
+            channel
         };
         Ok(Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
     }

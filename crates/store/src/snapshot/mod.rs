@@ -96,8 +96,8 @@ impl Snapshots {
     }
 
     /// The current snapshot.
-    pub(crate) fn current(&self) -> Result<Option<Snapshot>, StoreError> {
-        Ok(self.current.lock().clone())
+    pub(crate) fn current(&self) -> Option<Snapshot> {
+        self.current.lock().clone()
     }
 
     /// A name in the folder for a file in the making.

@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use uuid::Uuid;
 
 /// Nothing in these tests takes longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(0xC1));
 
@@ -58,7 +58,7 @@ pub(crate) fn config(id: u64, dir: PathBuf, address: SocketAddr) -> StoreConfig 
         timing: Timing {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(500),
-            election_max: Duration::from_millis(1000),
+            election_max: Duration::from_secs(1),
         },
         ..StoreConfig::new(dir, CLUSTER, MemberId(id), &format!("c{id}"), &address.to_string())
     }
@@ -79,7 +79,11 @@ pub(crate) fn bootstrap() -> Command {
 
 impl Member {
     pub(crate) async fn start(id: u64, dir: PathBuf, change: impl FnOnce(&mut StoreConfig)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(id, dir, SocketAddr::from(([127, 0, 0, 1], 0)), change).await
+    }
+
+    pub(crate) async fn start_at(id: u64, dir: PathBuf, address: SocketAddr, change: impl FnOnce(&mut StoreConfig)) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = config(id, dir.clone(), address);
         change(&mut config);
