@@ -1,5 +1,7 @@
 //! Three stores that replicate: writes, elections, forwarding, restarts, snapshots, reads, membership.
 
+#![allow(clippy::unwrap_used)] // It is test code, but not all of it in test functions.
+
 mod common;
 
 use common::{Cluster, DEADLINE, Member, compaction, digest, has, namespace, request};

@@ -1,5 +1,7 @@
 //! Damaged data: a torn end is what a power cut leaves and is taken; a changed byte in the middle is refused, and said.
 
+#![allow(clippy::unwrap_used)] // It is test code, but not all of it in test functions.
+
 mod common;
 
 use std::fs;

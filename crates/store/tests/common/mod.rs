@@ -1,5 +1,6 @@
 //! Stores on the loopback interface, as control nodes have them, without TLS.
 #![allow(dead_code)] // Each test binary uses its part.
+#![allow(clippy::unwrap_used)] // It is test code, but not in test functions.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ pub(crate) struct Member {
     server: JoinHandle<()>,
 }
 
-async fn serve(store: &Store, listener: TcpListener) -> JoinHandle<()> {
+fn serve(store: &Store, listener: TcpListener) -> JoinHandle<()> {
     let service = store.raft_service();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(async move {
@@ -91,7 +92,7 @@ impl Member {
             1 => Store::create(config.clone(), Arc::new(Plain), bootstrap()).await.unwrap(),
             _ => Store::open(config.clone(), Arc::new(Plain)).await.unwrap(),
         };
-        let server = serve(&store, listener).await;
+        let server = serve(&store, listener);
         Self { id: MemberId(id), address, dir, config, store, server }
     }
 
@@ -103,7 +104,7 @@ impl Member {
     pub(crate) async fn restart(&mut self) -> Result<(), StoreError> {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.store = Store::open(self.config.clone(), Arc::new(Plain)).await?;
-        self.server = serve(&self.store, listener).await;
+        self.server = serve(&self.store, listener);
         Ok(())
     }
 
@@ -132,7 +133,7 @@ impl Member {
 
 pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
-    _dirs: TempDir,
+    dirs: TempDir,
 }
 
 impl Cluster {
@@ -151,11 +152,11 @@ impl Cluster {
             members[0].store.promote(member.id).await.unwrap();
             members.push(member);
         }
-        Self { members, _dirs: dirs }
+        Self { members, dirs }
     }
 
     pub(crate) fn dir(&self, name: &str) -> PathBuf {
-        self._dirs.path().join(name)
+        self.dirs.path().join(name)
     }
 
     /// Index of the member that leads, as `member` sees it.
