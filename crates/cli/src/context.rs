@@ -80,5 +80,4 @@ impl Context {
         let token = self.token(&target)?.ok_or_else(|| CliError::NotLoggedIn(target.hosts.clone()))?;
         target.client(Some(token))
     }
-
 }

@@ -71,7 +71,7 @@ pub struct ServerStart {
     /// Where this node keeps its state [env: RING_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address and port of the REST interface [default: as before, else 0.0.0.0:3030]
+    /// Address and port of the REST interface [default: as before, else port 3030]
     #[arg(long, value_name = "IP:PORT")]
     pub api_listen: Option<SocketAddr>,
     /// Address and port other nodes reach this one at [default: as before, else 127.0.0.1:3031]
@@ -96,7 +96,7 @@ pub struct ClusterInit {
     /// Address other nodes reach this one at; port 3031 when left out
     #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
     pub advertise: SocketAddr,
-    /// Address and port of the REST interface [default: 0.0.0.0:3030]
+    /// Address and port of the REST interface [default: port 3030]
     #[arg(long, value_name = "IP:PORT")]
     pub api_listen: Option<SocketAddr>,
     /// Name of this node [default: the host name]
@@ -138,7 +138,7 @@ pub struct ClusterJoin {
     /// Address other nodes reach this one at; port 3031 when left out [default: the address the cluster sees]
     #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
     pub advertise: Option<SocketAddr>,
-    /// Control nodes: address and port of the REST interface [default: 0.0.0.0:3030]
+    /// Control nodes: address and port of the REST interface [default: port 3030]
     #[arg(long, value_name = "IP:PORT")]
     pub api_listen: Option<SocketAddr>,
     /// Name of this node [default: the host name]

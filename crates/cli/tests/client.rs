@@ -86,7 +86,10 @@ fn apply_returns_once_the_job_is_created() {
     let home = Home::new();
     let file = home.file("job.yaml", JOB);
     let ran = home.run(&stub.address, &["apply", "-f", &file]);
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, &*format!("deployment production/migrate created (id {ID})\n"), ""));
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (0, &*format!("deployment production/migrate created (id {ID})\n"), "")
+    );
     let seen = stub.seen();
     assert_eq!(seen.iter().filter(|r| r.method == "GET").count(), 3, "it stops at running");
     assert!(seen[0].body.contains(r#""image":"myapp:v1.2.3""#));
@@ -275,7 +278,10 @@ fn variables_come_from_the_environment_and_the_env_file() {
     let stub = Stub::start(job_that(&[("running", None)]));
     let home = Home::new();
     home.file("vars.env", "TAG=from-file\nBUILD_ID=from-file\n");
-    home.file("ci.yaml", &JOB.replace("migrate:\n    name: migrate", "t-${BUILD_ID}:\n    name: t-${BUILD_ID}").replace("v1.2.3", "$TAG"));
+    home.file(
+        "ci.yaml",
+        &JOB.replace("migrate:\n    name: migrate", "t-${BUILD_ID}:\n    name: t-${BUILD_ID}").replace("v1.2.3", "$TAG"),
+    );
     let mut command = home.command(&stub.address, &["apply", "-f", "ci.yaml", "-e", "vars.env", "--detach"]);
     command.env("RING_TOKEN", "x").env("BUILD_ID", "17");
     let ran = finish(command);
@@ -304,8 +310,7 @@ fn login_keeps_the_token_for_its_owner_and_later_commands_use_it() {
         _ => Answer::Json(200, "[]".into()),
     });
     let home = Home::new();
-    let mut child =
-        home.command(&stub.address, &["login"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = home.command(&stub.address, &["login"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"pa ss\n").unwrap();
     assert!(child.wait().unwrap().success());
     let kept = home.0.path().join("credentials.toml");
@@ -327,7 +332,8 @@ fn without_a_token_it_says_how_to_get_one() {
 #[test]
 fn a_token_is_alone_on_standard_output() {
     let stub = Stub::start(|_| {
-        let token = format!(r#"{{"id":"{ID}","role":"agent","token":"ring_join_x","join_command":"ring cluster join h --token t"}}"#);
+        let token =
+            format!(r#"{{"id":"{ID}","role":"agent","token":"ring_join_x","join_command":"ring cluster join h --token t"}}"#);
         Answer::Json(201, token.replace('}', r#","revision":3}"#))
     });
     let ran = Home::new().run(&stub.address, &["cluster", "token", "create", "--uses", "2", "--expires", "1h"]);
@@ -342,7 +348,9 @@ fn objects_are_found_by_prefix_and_by_name() {
         path if path.starts_with("/deployments?") || path == "/deployments" => {
             Answer::Json(200, format!("[{}]", deployment("failed", &exit(7))))
         }
-        path if path == format!("/deployments/{ID}") && request.method == "DELETE" => Answer::Json(200, r#"{"revision":9}"#.into()),
+        path if path == format!("/deployments/{ID}") && request.method == "DELETE" => {
+            Answer::Json(200, r#"{"revision":9}"#.into())
+        }
         path if path == format!("/deployments/{ID}") => Answer::Json(200, deployment("failed", &exit(7))),
         _ => problem(404, "not_found", "no such page"),
     });
@@ -381,13 +389,20 @@ fn the_client_alone_says_that_it_is_no_node() {
     let home = Home::new();
     let ran = finish(home.command("", &["cluster", "init", "--advertise", "10.0.0.1"]));
     assert_eq!(ran.code, 1);
-    assert!(ran.err.starts_with("error: this build of ring is the client alone: it cannot run 'ring cluster init'\n"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("error: this build of ring is the client alone: it cannot run 'ring cluster init'\n"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn contexts_are_listed_and_switched_and_comments_stay() {
     let home = Home::new();
-    home.file("config.toml", "# mine\n[contexts.a]\ncurrent = true\nhost = \"x\"\n\n[contexts.b]\nhost = \"y,z\"\napi.port = 1\n");
+    home.file(
+        "config.toml",
+        "# mine\n[contexts.a]\ncurrent = true\nhost = \"x\"\n\n[contexts.b]\nhost = \"y,z\"\napi.port = 1\n",
+    );
     let run = |args: &[&str]| finish(home.command("", args));
     assert_eq!(run(&["context", "current-context"]).out, "a\n");
     assert_eq!(run(&["context", "use", "b"]).code, 0);

@@ -160,7 +160,7 @@ impl Replica {
             applied: index_of(metrics.last_applied.as_ref()),
             snapshot: index_of(metrics.snapshot.as_ref()),
             peers: membership.nodes().map(|(id, peer)| peer_status(&metrics, *id, peer)).collect(),
-            quorum_ack_age: metrics.last_quorum_acked.map(|at| at.elapsed()),
+            quorum_ack_age: quorum_ack_age(&metrics),
         }
     }
 
@@ -178,6 +178,15 @@ impl Replica {
         if timeout(CLOSING, freed).await.is_err() {
             tracing::warn!(path = %self.config.data_dir.display(), "the data directory is still in use after stopping");
         }
+    }
+}
+
+/// The only voter is a quorum by itself; openraft notes no acknowledgement for it after its election.
+fn quorum_ack_age(metrics: &Metrics) -> Option<Duration> {
+    let alone = metrics.membership_config.voter_ids().all(|voter| voter == metrics.id);
+    match metrics.last_quorum_acked {
+        Some(_) if alone && metrics.current_leader == Some(metrics.id) => Some(Duration::ZERO),
+        acked => acked.map(|at| at.elapsed()),
     }
 }
 

@@ -136,7 +136,8 @@ fn secret_key(context: &Context) -> Check {
 
 fn data_dir(dir: &Path) -> Check {
     let probe = dir.join(format!(".doctor.{}", std::process::id()));
-    let tried = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&probe, b"x")).and_then(|()| std::fs::remove_file(&probe));
+    let tried =
+        std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&probe, b"x")).and_then(|()| std::fs::remove_file(&probe));
     match tried {
         Ok(()) => Check::ok("data directory", dir.display().to_string()),
         Err(error) => Check::failed("data directory", format!("cannot write in {}: {error}", dir.display())),
@@ -271,7 +272,10 @@ fn kvm(wanted: bool) -> Check {
 
 fn process() -> Check {
     let limits = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    Check::ok("process runtime", if limits { "built in, with limits (cgroup v2)" } else { "built in, without limits (no cgroup v2)" })
+    Check::ok(
+        "process runtime",
+        if limits { "built in, with limits (cgroup v2)" } else { "built in, without limits (no cgroup v2)" },
+    )
 }
 
 #[cfg(test)]

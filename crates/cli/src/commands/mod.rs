@@ -11,11 +11,11 @@ pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod namespace;
 pub(crate) mod node;
+#[cfg(test)]
+pub(crate) mod samples;
 pub(crate) mod secret;
 pub(crate) mod token;
 pub(crate) mod user;
-#[cfg(test)]
-pub(crate) mod samples;
 mod wait;
 
 use crate::args::{Command, Globals};

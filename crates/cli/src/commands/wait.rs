@@ -86,12 +86,7 @@ impl Wait<'_> {
         format!("after {after} not {wanted}: {}", names.join(", "))
     }
 
-    async fn poll(
-        &self,
-        open: &mut Vec<Watched>,
-        reached: &mut Vec<Deployment>,
-        progress: &Progress,
-    ) -> Result<(), CliError> {
+    async fn poll(&self, open: &mut Vec<Watched>, reached: &mut Vec<Deployment>, progress: &Progress) -> Result<(), CliError> {
         let mut pause = PAUSE;
         let mut last_answer = Instant::now();
         let mut said = String::new();
@@ -136,12 +131,7 @@ impl Wait<'_> {
     }
 
     /// Moves what got there out of `open`.
-    async fn sort(
-        &self,
-        found: &[Deployment],
-        open: &mut Vec<Watched>,
-        reached: &mut Vec<Deployment>,
-    ) -> Result<(), CliError> {
+    async fn sort(&self, found: &[Deployment], open: &mut Vec<Watched>, reached: &mut Vec<Deployment>) -> Result<(), CliError> {
         for (id, name) in std::mem::take(open) {
             let Some(deployment) = found.iter().find(|deployment| deployment.id == id) else {
                 if self.until == Until::Status(DeploymentStatus::Deleted) || self.until == Until::Started {

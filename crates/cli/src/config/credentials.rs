@@ -38,8 +38,8 @@ impl Credentials {
 
     /// Writes the file, mode 0600.
     pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
-        let text = toml::to_string(self)
-            .map_err(|error| CliError::Config { path: path.to_owned(), message: error.to_string() })?;
+        let text =
+            toml::to_string(self).map_err(|error| CliError::Config { path: path.to_owned(), message: error.to_string() })?;
         write_private(path, &text).map_err(|source| CliError::Write { path: path.to_owned(), source })
     }
 

@@ -12,13 +12,7 @@ struct Key {
     example: &'static str,
 }
 
-const fn key(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    what: &'static str,
-    example: &'static str,
-) -> Key {
+const fn key(name: &'static str, kind: &'static str, default: &'static str, what: &'static str, example: &'static str) -> Key {
     Key { name, kind, default, what, example }
 }
 
@@ -35,7 +29,13 @@ const KEYS: &[Key] = &[
         "\"10s\"",
     ),
     key("server.runtime.docker.enabled", "boolean", "where it is found", "use Docker", "true"),
-    key("server.runtime.docker.host", "string", "unix:///var/run/docker.sock", "address of the Docker daemon", "\"unix:///x.sock\""),
+    key(
+        "server.runtime.docker.host",
+        "string",
+        "unix:///var/run/docker.sock",
+        "address of the Docker daemon",
+        "\"unix:///x.sock\"",
+    ),
     key("server.runtime.podman.enabled", "boolean", "where it is found", "use Podman", "true"),
     key("server.runtime.podman.host", "string", "Podman's own", "address of the Podman service", "\"unix:///x.sock\""),
     key("server.runtime.cloud_hypervisor.enabled", "boolean", "where it is found", "use Cloud Hypervisor", "true"),

@@ -71,14 +71,8 @@ impl Named for Deployment {
 }
 
 impl Row for DeploymentEvent {
-    const COLUMNS: &'static [(&'static str, bool)] = &[
-        ("Time", false),
-        ("Level", false),
-        ("Kind", false),
-        ("Node", false),
-        ("Instance", true),
-        ("Message", false),
-    ];
+    const COLUMNS: &'static [(&'static str, bool)] =
+        &[("Time", false), ("Level", false), ("Kind", false), ("Node", false), ("Instance", true), ("Message", false)];
 
     fn cells(&self) -> Vec<Cell> {
         vec![

@@ -35,8 +35,11 @@ impl Default for Settings {
     }
 }
 
-/// Port of the REST API when none is given.
-pub(super) const API_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ring_api::API_PORT);
+/// Where the REST API listens unless it is said: everywhere, or on loopback when nobody else is to reach this host.
+pub(super) fn api_listen(wanted: Option<SocketAddr>, advertise: SocketAddr) -> SocketAddr {
+    let ip = if advertise.ip().is_loopback() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { any(advertise.ip()) };
+    wanted.unwrap_or(SocketAddr::new(ip, ring_api::API_PORT))
+}
 
 /// The host's own name, with what a name may not have taken out.
 pub fn host_name() -> String {
@@ -104,6 +107,13 @@ mod tests {
         assert_eq!(listen("10.0.0.1:3031"), "0.0.0.0:3031");
         assert_eq!(listen("127.0.0.1:4000"), "127.0.0.1:4000");
         assert_eq!(listen("[2001:db8::1]:3031"), "[::]:3031");
+    }
+
+    #[test]
+    fn a_host_for_itself_keeps_its_api_to_itself() {
+        let listen = |advertise: &str| api_listen(None, advertise.parse().unwrap()).to_string();
+        assert_eq!(listen("127.0.0.1:3031"), "127.0.0.1:3030");
+        assert_eq!(listen("10.0.0.1:3031"), "0.0.0.0:3030");
     }
 
     #[test]

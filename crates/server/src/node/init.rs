@@ -10,7 +10,7 @@ use ring_types::{ClusterId, MemberId, Name, NodeId, UserId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::host::{API_LISTEN, Settings, api_address, cluster_listen, name, store_dir};
+use super::host::{Settings, api_address, api_listen, cluster_listen, name, store_dir};
 use super::running::{Ports, Wiring};
 use super::{ControlNode, NodeError};
 use crate::ids;
@@ -28,7 +28,7 @@ pub struct InitOptions {
     pub name: Option<String>,
     /// Where others reach the cluster port.
     pub advertise: SocketAddr,
-    /// Where the REST API listens; port 3030 everywhere when left out.
+    /// Where the REST API listens; port 3030 when left out.
     pub api_listen: Option<SocketAddr>,
     /// Labels of this host.
     pub labels: BTreeMap<String, String>,
@@ -69,7 +69,7 @@ pub async fn init(options: InitOptions) -> Result<(ControlNode, FirstWords), Nod
         return Err(NodeError::HalfMade(options.data_dir));
     }
     let name = name(options.name.as_deref())?;
-    let api_listen = options.api_listen.unwrap_or(API_LISTEN);
+    let api_listen = api_listen(options.api_listen, options.advertise);
     let ports = Ports::bind(cluster_listen(options.advertise), api_listen).await?;
     files.create_dirs()?;
     let secret = choose_key(&options, &files)?;

@@ -13,7 +13,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::NodeError;
-use super::host::{API_LISTEN, address_towards, api_address, cluster_listen, name};
+use super::host::{address_towards, api_address, api_listen, cluster_listen, name};
 use super::running::Ports;
 use crate::pki::{HostFiles, HostRecord, Identity, JoinTokenText, MemberRecord, PendingJoin, SecretKey, certificate_from_pem};
 use crate::tls::dial_pinned;
@@ -65,7 +65,7 @@ pub async fn join(options: &JoinOptions) -> Result<HostRecord, NodeError> {
     };
     if options.role == JoinRole::Control {
         // A port that is taken is better known before an admission is used up.
-        drop(Ports::bind(cluster_listen(advertise), options.api_listen.unwrap_or(API_LISTEN)).await?);
+        drop(Ports::bind(cluster_listen(advertise), api_listen(options.api_listen, advertise)).await?);
     }
     let pending = pending(&files, &token)?;
     let request = request(options, &token, &pending, &files, advertise)?;
@@ -102,7 +102,7 @@ fn request(
     advertise: SocketAddr,
 ) -> Result<JoinRequest, NodeError> {
     let control = options.role == JoinRole::Control;
-    let api_listen = options.api_listen.unwrap_or(API_LISTEN);
+    let api_listen = api_listen(options.api_listen, advertise);
     Ok(JoinRequest {
         token_id: token.id.to_string(),
         token_secret: token.secret(),
@@ -156,7 +156,7 @@ fn keep(
     if named.cluster != cluster || named.node.is_some_and(|node| node != pending.node) {
         return Err(NodeError::Answer("the certificate names somebody else".to_owned()));
     }
-    let api_listen = options.api_listen.unwrap_or(API_LISTEN);
+    let api_listen = api_listen(options.api_listen, advertise);
     let member = (options.role == JoinRole::Control).then(|| MemberRecord {
         id: MemberId(reply.member_id),
         name: reply.member_name.clone(),

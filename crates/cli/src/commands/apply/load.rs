@@ -41,13 +41,7 @@ fn variables(env_file: Option<&Path>) -> Result<Variables, CliError> {
     Ok(file.overridden_by(environment))
 }
 
-fn from_text(
-    file: &str,
-    text: &str,
-    folder: &Path,
-    variables: &Variables,
-    strict: bool,
-) -> Result<Loaded, CliError> {
+fn from_text(file: &str, text: &str, folder: &Path, variables: &Variables, strict: bool) -> Result<Loaded, CliError> {
     let failed = |error| match error {
         ManifestError::Syntax { message } => CliError::Syntax { file: file.to_owned(), message },
         ManifestError::Invalid(violations) => CliError::Invalid { file: file.to_owned(), violations },
@@ -67,9 +61,7 @@ fn from_text(
     });
     found.violations.extend(files.err().unwrap_or_default());
     match Manifest::from_tree(&tree) {
-        Ok(manifest) if found.violations.is_empty() => {
-            Ok(Loaded { manifest, json: tree.to_json(), warnings: found.warnings })
-        }
+        Ok(manifest) if found.violations.is_empty() => Ok(Loaded { manifest, json: tree.to_json(), warnings: found.warnings }),
         // A variable without a value makes names invalid, too: one mistake is told once.
         Err(ManifestError::Invalid(more)) => {
             let known = |path: &String| found.violations.iter().any(|v| v.property_path == *path);
