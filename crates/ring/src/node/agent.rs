@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use ring_agent::{Agent, AgentConfig, AgentError, AgentTiming};
 use ring_cli::{ClusterJoin, NodeSettings};
-use ring_server::node::{AgentHost, JoinOptions, NodeError, has_joined, join as join_cluster};
 use ring_server::JoinRole;
+use ring_server::node::{AgentHost, JoinOptions, NodeError, has_joined, join as join_cluster};
 use tokio_util::sync::CancellationToken;
 
 use super::{runtimes, signals};

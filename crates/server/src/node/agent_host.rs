@@ -42,10 +42,20 @@ struct LoadedAgent {
     files: HostFiles,
 }
 
+/// Dials control nodes, and keeps the addresses that answered: members come and go while an agent stays.
+struct AgentDialer {
+    dialer: Dialer,
+    files: HostFiles,
+}
+
 #[async_trait]
-impl ControlConnector for Dialer {
+impl ControlConnector for AgentDialer {
     async fn connect(&self, address: &str) -> Result<Channel, ConnectError> {
-        self.dial(address, Expect::AnyMember).await.map_err(|e| ConnectError(e.to_string()))
+        let channel = self.dialer.dial(address, Expect::AnyMember).await.map_err(|e| ConnectError(e.to_string()))?;
+        if let Err(error) = self.files.remember_address(address) {
+            tracing::warn!("the address {address} of a control node was not kept: {error}");
+        }
+        Ok(channel)
     }
 }
 
@@ -61,15 +71,15 @@ impl AgentHost {
         Ok(loaded.host)
     }
 
-    pub(super) fn of(record: &HostRecord, data_dir: &Path, dialer: Dialer, control_addresses: Vec<String>) -> Option<Self> {
+    pub(super) fn of(record: &HostRecord, files: &HostFiles, dialer: Dialer, control_addresses: Vec<String>) -> Option<Self> {
         Some(Self {
             node: record.node?,
             name: record.name.clone(),
-            data_dir: data_dir.join("agent"),
+            data_dir: files.data_dir().join("agent"),
             control_addresses,
             labels: record.labels.clone(),
             address: own_address(record),
-            connector: Arc::new(dialer),
+            connector: Arc::new(AgentDialer { dialer, files: files.clone() }),
         })
     }
 }
@@ -84,7 +94,7 @@ impl LoadedAgent {
         }
         let tls = Arc::new(HostTls::load(&files)?);
         let addresses = record.control_addresses.clone();
-        let host = AgentHost::of(&record, data_dir, Dialer::new(tls.clone()), addresses);
+        let host = AgentHost::of(&record, &files, Dialer::new(tls.clone()), addresses);
         let host = host.ok_or_else(|| NodeError::NotJoined(data_dir.to_owned()))?;
         Ok(Self { host, tls, files })
     }

@@ -11,7 +11,8 @@ use ring_proto::agent::v1::agent_service_server::AgentServiceServer;
 use ring_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use ring_proto::cluster::v1::control_service_server::ControlServiceServer;
 use ring_proto::cluster::v1::join_service_server::JoinServiceServer;
-use ring_store::{PeerConnector, Store};
+use ring_state::RowKey;
+use ring_store::{PeerConnector, Store, Update};
 use ring_types::{Epoch, MemberId, NodeId, Timestamp};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -25,7 +26,7 @@ use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{App, AppParts, router};
-use crate::services::{Admission, ClusterApi, ContactSink, ControlApi, Guard, JoinApi, Peers, Pulse};
+use crate::services::{Admission, ClusterApi, ContactSink, ControlApi, Guard, JoinApi, Peers, Pulse, control_addresses};
 use crate::session::{AgentApi, Hub, Logs, SessionContext};
 use crate::tls::{Dialer, HostTls, accept, renew_forever};
 
@@ -98,7 +99,7 @@ impl Wiring {
         self.keep_up(&parts, &mut tasks)?;
         let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
-        let agent = AgentHost::of(&self.record, self.files.data_dir(), self.dialer.clone(), self.agent_addresses(&member));
+        let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
         Ok(ControlNode { store, controllers, tasks, stop, agent, api, data_dir: self.files.data_dir().to_owned() })
     }
 
@@ -204,6 +205,15 @@ impl Wiring {
             identity: self.tls.identity()?,
             address: address.ip(),
         });
+        let (store, files, stop) = (parts.store.clone(), self.files.clone(), parts.stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = remember_members(&store, &files) => {}
+                () = stop.cancelled() => {}
+            }
+            stop.cancelled().await;
+            "the record of members"
+        });
         let (tls, files, stop) = (self.tls.clone(), self.files.clone(), parts.stop.clone());
         tasks.spawn(async move {
             renew_forever(tls, files, source, stop).await;
@@ -217,6 +227,30 @@ impl Wiring {
             "the promotion"
         });
         Ok(())
+    }
+}
+
+/// Keeps the addresses of the control nodes on disk, for a start at which none of those it joined with is left.
+async fn remember_members(store: &Store, files: &HostFiles) {
+    let mut watch = store.watch();
+    let mut state = watch.state;
+    loop {
+        let addresses = control_addresses(&state);
+        if !addresses.is_empty()
+            && let Err(error) = files.write_addresses(&addresses)
+        {
+            tracing::warn!("the addresses of the control nodes were not kept: {error}");
+        }
+        state = loop {
+            match watch.changes.next().await {
+                None => return,
+                Some(Update::Lagged { state }) => break state,
+                Some(Update::Change(change)) if change.keys.iter().any(|key| matches!(key, RowKey::Member(_))) => {
+                    break change.state;
+                }
+                Some(Update::Change(_)) => {}
+            }
+        };
     }
 }
 

@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 use super::{HostKey, PkiError, SecretKey};
 
+/// Addresses of control nodes that are kept.
+const ADDRESSES: usize = 16;
+
 /// Who this host is. Written last when a host joins: with it the host has joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
@@ -105,6 +108,33 @@ impl HostFiles {
     pub fn write_record(&self, record: &HostRecord) -> Result<(), PkiError> {
         write_json(&self.path("host.json"), record)?;
         remove(&self.path("join.json"))
+    }
+
+    /// Records where control nodes are now.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn write_addresses(&self, addresses: &[String]) -> Result<(), PkiError> {
+        match self.record()? {
+            Some(record) if record.control_addresses != addresses => {
+                write_json(&self.path("host.json"), &HostRecord { control_addresses: addresses.to_vec(), ..record })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records where a control node was found, first of at most sixteen.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn remember_address(&self, address: &str) -> Result<(), PkiError> {
+        let Some(record) = self.record()? else { return Ok(()) };
+        if record.control_addresses.iter().any(|known| known == address) {
+            return Ok(());
+        }
+        let known = record.control_addresses.into_iter();
+        let addresses: Vec<_> = std::iter::once(address.to_owned()).chain(known).take(ADDRESSES).collect();
+        self.write_addresses(&addresses)
     }
 
     /// A join that has begun.
@@ -264,6 +294,30 @@ mod tests {
         };
         files.write_record(&record).unwrap();
         assert_eq!((files.record().unwrap(), files.pending().unwrap()), (Some(record), None));
+    }
+
+    #[test]
+    fn addresses_that_answered_are_kept_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = HostFiles::new(dir.path());
+        files.create_dirs().unwrap();
+        files.remember_address("nobody has joined:1").unwrap();
+        let id = uuid::Uuid::from_u128(1);
+        let record = HostRecord {
+            cluster: ClusterId(id),
+            name: "n1".into(),
+            node: Some(NodeId(id)),
+            member: None,
+            control_addresses: vec!["10.0.0.1:3031".into()],
+            labels: BTreeMap::new(),
+        };
+        files.write_record(&record).unwrap();
+        for n in 0..20 {
+            files.remember_address(&format!("10.0.0.2:{n}")).unwrap();
+            files.remember_address(&format!("10.0.0.2:{n}")).unwrap();
+        }
+        let kept = files.record().unwrap().unwrap().control_addresses;
+        assert_eq!((kept.len(), kept[0].as_str()), (ADDRESSES, "10.0.0.2:19"));
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! Who may call what, from the certificate of the connection and the state's word on who was removed.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use ring_state::MemberState;
 use ring_store::Store;
 use ring_types::{ClusterId, MemberId, NodeId};
@@ -8,17 +13,23 @@ use tonic::{Request, Status};
 use crate::pki::Identity;
 use crate::tls::Peer;
 
+/// A caller that is refused again and again is told so each time, the log once in this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Refused callers remembered; beyond that all are forgotten and logged again.
+const REMEMBERED: usize = 1_000;
+
 /// Checks callers of the cluster port.
 #[derive(Clone)]
 pub struct Guard {
     cluster: ClusterId,
     store: Store,
+    logged: Arc<Mutex<HashMap<(IpAddr, String), Instant>>>,
 }
 
 impl Guard {
     /// A guard of one cluster.
     pub fn new(cluster: ClusterId, store: Store) -> Self {
-        Self { cluster, store }
+        Self { cluster, store, logged: Arc::default() }
     }
 
     /// Who is at the other end.
@@ -33,10 +44,33 @@ impl Guard {
     pub fn host<T>(&self, request: &Request<T>) -> Result<Identity, Status> {
         let peer = Self::peer(request)?;
         let result = self.host_of(peer.identity);
-        if let Err(status) = &result {
+        if let Err(status) = &result
+            && self.news(peer.address.ip(), status.message())
+        {
             tracing::warn!(address = %peer.address, "refused a call from {}: {}", peer.address, status.message());
         }
         result
+    }
+
+    fn news(&self, address: IpAddr, message: &str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() >= REMEMBERED {
+            logged.clear();
+        }
+        let last = logged.entry((address, message.to_owned()));
+        match last {
+            std::collections::hash_map::Entry::Occupied(mut last) => {
+                let old = last.get().elapsed() >= LOG_EVERY;
+                if old {
+                    last.insert(Instant::now());
+                }
+                old
+            }
+            std::collections::hash_map::Entry::Vacant(first) => {
+                first.insert(Instant::now());
+                true
+            }
+        }
     }
 
     fn host_of(&self, identity: Option<Identity>) -> Result<Identity, Status> {

@@ -13,6 +13,6 @@ pub(super) use limit::LoginLimit;
 pub(super) use password::Passwords;
 pub(crate) use password::hash_password;
 #[cfg(test)]
-pub(super) use table::{Need, ROUTES};
+pub(super) use table::ROUTES;
 pub(super) use table::{Resource, Verb, scopes};
 pub(super) use token::{SESSION_LIFE, hash_of, pat, session};

@@ -1,9 +1,7 @@
 //! Every manifest of the job guide applies as it is written.
 
-mod support;
-
+use crate::support::Control;
 use ring_api::manifest::{Node, Variables, interpolate};
-use support::Control;
 
 const MINIMAL: &str = r#"
 deployments:

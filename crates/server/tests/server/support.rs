@@ -1,8 +1,5 @@
 //! Control nodes in this process, and requests to them.
 
-// Each test binary uses a part of this.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,11 +1,10 @@
 //! The cluster port itself: who gets through the handshake, and what who does not is told.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Control, eventually, join_options};
 use ring_proto::cluster::v1::RenewRequest;
 use ring_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use ring_server::JoinRole;
@@ -13,7 +12,6 @@ use ring_server::node::{Settings, join};
 use ring_server::pki::{Authority, CertificateRequest, Expect, HostFiles, HostKey, Identity};
 use ring_server::tls::{Dialer, HostTls};
 use ring_types::{ClusterId, MemberId};
-use support::{Control, eventually, join_options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

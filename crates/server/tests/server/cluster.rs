@@ -1,14 +1,12 @@
 //! Several control nodes over real TLS on loopback: joining, refusing, losing a quorum.
 
-mod support;
-
 use std::net::SocketAddr;
 
+use crate::support::{Api, Control, eventually, job, join_options};
 use reqwest::Method;
 use ring_server::JoinRole;
 use ring_server::node::{NodeError, join};
 use serde_json::json;
-use support::{Api, Control, eventually, job, join_options};
 
 async fn voters(api: &Api) -> usize {
     let members = api.get("/cluster/members?consistency=stale").await.expect(200);
@@ -82,8 +80,8 @@ async fn a_removed_control_node_is_out() {
 async fn refusal(token: &str, role: JoinRole, members: &[SocketAddr]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let mut options = join_options(dir.path(), token, role, "x", members);
-    options.advertise = Some(support::free_address());
-    options.api_listen = Some(support::free_address());
+    options.advertise = Some(crate::support::free_address());
+    options.api_listen = Some(crate::support::free_address());
     let error: NodeError = join(&options).await.unwrap_err();
     error.to_string()
 }

@@ -1,10 +1,8 @@
 //! The REST API of one control node, over its port.
 
-mod support;
-
+use crate::support::{Control, PASSWORD, job};
 use reqwest::Method;
 use serde_json::json;
-use support::{Control, PASSWORD, job};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_gives_a_token_that_works_until_it_is_given_up() {

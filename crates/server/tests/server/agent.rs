@@ -1,17 +1,15 @@
 //! An agent with a scripted runtime, on a cluster of three: work, secrets, output.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Api, Control, eventually, job, join_options};
 use ring_agent::{Agent, AgentConfig, AgentTiming};
-use ring_runtime::fake::{FakeRuntime, FakeScript, FakeStart};
-use ring_runtime::{LogSource, Runtime};
+use ring_runtime::{FakeCall, FakeRuntime, FakeScript, FakeStart, LogSource, Runtime};
+
 use ring_server::JoinRole;
 use ring_server::node::{AgentHost, join};
 use ring_types::{InstanceId, Outcome, RuntimeKind};
 use serde_json::{Value, json};
-use support::{Api, Control, eventually, job, join_options};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -123,7 +121,7 @@ async fn output_is_read_and_followed_through_a_control_node_without_the_session(
         let path = format!("/deployments/{id}/logs?follow=true");
         tokio::spawn(async move { elsewhere.stream(&path, &[]).await })
     };
-    host.runtime.called(|call| matches!(call, ring_runtime::fake::FakeCall::Logs(i) if *i == instance)).await;
+    host.runtime.called(|call| matches!(call, FakeCall::Logs(i) if *i == instance)).await;
     host.runtime.print(instance, LogSource::Stdout, "three");
     host.runtime.finish(instance, Outcome::Code(0));
     let text = follower.await.unwrap();
