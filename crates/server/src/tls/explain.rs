@@ -7,7 +7,8 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// What went wrong, seen from this side.
 pub(super) fn explain(error: &io::Error) -> String {
     match inner(error) {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // An authority that calls itself like ours has another key.
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             "its certificate was signed by another authority than this cluster's".to_owned()
         }
         Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {

@@ -80,18 +80,19 @@ async fn a_job_runs_and_its_code_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_missing_is_an_error_of_the_configuration() {
+async fn a_job_whose_secret_is_missing_says_so_and_runs_when_it_is_there() {
     let control = Control::first().await;
     let admin = control.admin().await;
-    let _host = Host::join("a1", &control).await;
+    let host = Host::join("a1", &control).await;
+    host.runtime.script_default(FakeScript { start: FakeStart::Ends(Outcome::Code(0)), ..FakeScript::default() });
     let mut manifest = job("ns", "j");
     manifest["deployments"]["j"]["environment"] = json!({ "DB": { "secretRef": "gone" } });
     admin.post("/deployments", &manifest).await.expect(200);
-    eventually("not started", async || {
-        let found = deployment(&admin, "j").await;
-        found.to_string().contains("secret 'gone' not found")
-    })
-    .await;
+    eventually("the fault is named", async || deployment(&admin, "j").await["status"] == "config_error").await;
+    let named = deployment(&admin, "j").await["message"].to_string();
+    assert!(named.contains("secret 'gone' does not exist"), "{named}");
+    admin.post("/secrets", &json!({ "namespace": "ns", "name": "gone", "value": "v" })).await.expect(200);
+    eventually("completed", async || deployment(&admin, "j").await["status"] == "completed").await;
     control.stop().await;
 }
 

@@ -242,7 +242,7 @@ async fn events_are_followed_to_the_end_and_taken_up_where_they_were() {
     };
     admin.delete(&path).await.expect(200);
     let text = follower.await.unwrap();
-    assert!(text.contains("\"kind\":\"created\"") && text.trim_end().ends_with("event: end\ndata:"), "{text:?}");
+    assert!(text.contains("\"kind\":\"created\"") && text.trim_end().ends_with("event: end\ndata: end"), "{text:?}");
     control.stop().await;
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct Control {
     pub(crate) api: SocketAddr,
     pub(crate) cluster: SocketAddr,
     pub(crate) words: Option<FirstWords>,
-    pub(crate) store: ring_store::Store,
     stop: CancellationToken,
     running: JoinHandle<Result<(), ring_server::node::NodeError>>,
 }
@@ -73,9 +72,9 @@ impl Control {
     }
 
     fn run(dir: TempDir, node: ControlNode, cluster: SocketAddr, words: Option<FirstWords>) -> Self {
-        let (api, store, stop) = (node.api_address(), node.store().clone(), CancellationToken::new());
+        let (api, stop) = (node.api_address(), CancellationToken::new());
         let running = tokio::spawn(node.run(stop.clone().cancelled_owned()));
-        Self { dir, api, cluster, words, store, stop, running }
+        Self { dir, api, cluster, words, stop, running }
     }
 
     /// Stops it in good order; its directory stays.

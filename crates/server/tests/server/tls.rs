@@ -15,13 +15,13 @@ use ring_types::{ClusterId, MemberId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A host with a certificate of `authority`.
-fn host(authority: &Authority, identity: Identity, lifetime: Duration) -> Dialer {
+/// A host with a certificate of `authority` that believes `trusted`.
+fn host(authority: &Authority, identity: Identity, trusted: &str) -> Dialer {
     let key = HostKey::generate().unwrap();
     let csr = key.request().unwrap();
-    let request = CertificateRequest { csr_pem: &csr, identity, addresses: vec![], lifetime };
+    let request = CertificateRequest { csr_pem: &csr, identity, addresses: vec![], lifetime: Duration::from_secs(60) };
     let certificate = authority.sign(&request).unwrap();
-    Dialer::new(Arc::new(HostTls::new(key, &certificate, authority.certificate_pem()).unwrap()))
+    Dialer::new(Arc::new(HostTls::new(key, &certificate, trusted).unwrap()))
 }
 
 /// The host of a control node that runs.
@@ -42,11 +42,18 @@ async fn renew(dialer: &Dialer, address: SocketAddr) -> Result<(), String> {
 async fn a_host_of_another_authority_is_refused_on_both_sides() {
     let control = Control::first().await;
     let (_, cluster) = own(&control);
-    let foreign = Authority::create(cluster).unwrap();
     let identity = Identity { cluster, member: Some(MemberId(1)), node: None };
-    let dialer = host(&foreign, identity, Duration::from_secs(60));
+    // It believes another authority, and does not believe the server.
+    let foreign = Authority::create(cluster).unwrap();
+    let dialer = host(&foreign, identity, foreign.certificate_pem());
     let refused = renew(&dialer, control.cluster).await.unwrap_err();
     assert!(refused.contains("another authority"), "{refused}");
+    // It believes the right one, and the server does not believe it.
+    let foreign = Authority::create(ClusterId(uuid::Uuid::nil())).unwrap();
+    let (_, right) = HostFiles::new(control.dir.path()).certificates().unwrap();
+    let dialer = host(&foreign, identity, &right);
+    let refused = renew(&dialer, control.cluster).await.unwrap_err();
+    assert!(refused.contains("it refused this host's certificate: another authority signed it"), "{refused}");
     control.stop().await;
 }
 

@@ -41,7 +41,7 @@ pub(in crate::rest) async fn events(
     let watch = app.store.watch();
     let first = newest(&watch.state, id, level, after, query.limit.filter(|_| after.is_none()));
     let gone = watch.state.deployment(id).is_none();
-    let feed = Feed { id, level, after: after.unwrap_or_default(), changes: watch.changes, ready: first.into(), gone };
+    let feed = Feed { id, level, after, changes: watch.changes, ready: first.into(), gone };
     Ok(follow::respond(feed, app.stop.clone()))
 }
 
@@ -63,7 +63,7 @@ fn newest(
 struct Feed {
     id: DeploymentId,
     level: EventLevel,
-    after: u64,
+    after: Option<u64>,
     changes: Changes,
     ready: VecDeque<model::DeploymentEvent>,
     gone: bool,
@@ -73,7 +73,7 @@ impl Source for Feed {
     async fn next(&mut self) -> Item {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.after = self.after.max(event.id);
+                self.after = self.after.max(Some(event.id));
                 return Item::data(event.id.to_string(), &event);
             }
             if self.gone {
@@ -85,7 +85,7 @@ impl Source for Feed {
                 Update::Lagged { state } => state,
             };
             self.gone = state.deployment(self.id).is_none();
-            self.ready = newest(&state, self.id, self.level, Some(self.after), None).into();
+            self.ready = newest(&state, self.id, self.level, self.after, None).into();
         }
     }
 }

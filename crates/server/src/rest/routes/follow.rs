@@ -52,7 +52,7 @@ pub(super) fn respond<S: Source>(source: S, stop: CancellationToken) -> Response
             };
             match item {
                 Item::Event(event) => Some((Ok::<_, Infallible>(event), Some(source))),
-                Item::End => Some((Ok(Event::default().event("end").data("")), None)),
+                Item::End => Some((Ok(Event::default().event("end").data("end")), None)),
                 Item::Stop => None,
             }
         }
