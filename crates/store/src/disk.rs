@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fail::fail_point;
 use prost::Message;
 use ring_proto::raft::v1 as wire;
 use ring_proto::rows;
@@ -91,6 +92,11 @@ impl Disk {
 
     /// Makes everything written so far durable.
     pub(crate) fn flush(&self) -> std::io::Result<()> {
+        fail_point!("sync-fails", |_| Err(self.broken(StoreError::Disk {
+            action: "sync",
+            path: self.dir.database(),
+            cause: "no space left on device".to_owned(),
+        })));
         self.db.flush_wal(true).map_err(|e| self.fail("sync", &e))
     }
 

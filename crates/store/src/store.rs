@@ -156,9 +156,14 @@ impl Store {
     /// The service other members call; mounted by the server on its cluster port. Sockets it accepts need `TCP_NODELAY`, or
     /// each entry waits for the other side's delayed acknowledgement.
     pub fn raft_service(&self) -> RaftServiceServer<RaftEndpoint> {
-        RaftServiceServer::new(RaftEndpoint::new(Arc::clone(&self.replica)))
+        RaftServiceServer::new(self.raft_endpoint())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
+    }
+
+    /// What [`Self::raft_service`] wraps.
+    pub fn raft_endpoint(&self) -> RaftEndpoint {
+        RaftEndpoint::new(Arc::clone(&self.replica))
     }
 
     /// Resolves when storage or replication failed: the process has to exit with that message.
