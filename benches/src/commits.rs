@@ -84,6 +84,8 @@ pub fn measure(runtime: &Runtime, options: &Options) -> Result<Table> {
     let ring = Cluster::loopback(3, 0)?;
     let most = options.clients.iter().copied().max().unwrap_or_default();
     let objects = runtime.block_on(Object::make(ring.control(0).api(), ring.token(), most))?;
+    // A follower refuses to replace what it has not seen yet.
+    ring.wait_same_state()?;
     let systems = Systems { ring, objects, etcd };
     let mut lines = lines(options);
     for round in 1..=options.rounds {

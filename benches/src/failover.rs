@@ -21,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub fn measure(runtime: &Runtime, kills: usize) -> Result<Table> {
     let cluster = Cluster::loopback(3, 0)?;
     let objects = runtime.block_on(Object::make(cluster.control(0).api(), cluster.token(), 2))?;
+    cluster.wait_same_state()?;
     let mut times = Vec::with_capacity(kills);
     for kill in 1..=kills {
         let time = once(runtime, &cluster, &objects, kill).with_context(|| cluster.tails())?;
