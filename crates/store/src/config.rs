@@ -44,21 +44,26 @@ impl StoreConfig {
     }
 }
 
-/// Heartbeats and elections. The heartbeat has to be below half of the shortest election timeout, and that at least ten times
-/// a slow fsync: shared disks take 100 to 200 ms for one now and then, so a timeout under a second changes leaders for nothing.
+/// Heartbeats and elections. Shared disks take 100 to 200 ms for an fsync now and then, so a silence under a second changes
+/// leaders for nothing; the longest one is most of the time writes stand still when a leader dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Between two heartbeats of a leader.
     pub heartbeat: Duration,
     /// Shortest silence after which a follower stands for election.
     pub election_min: Duration,
-    /// Longest one; each time a random value between both is taken.
+    /// Longest one; each time a random value between both is taken. Half of it is how long followers and the leader itself
+    /// trust a lead that was confirmed.
     pub election_max: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_millis(200), election_min: Duration::from_secs(1), election_max: Duration::from_secs(2) }
+        Self {
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_millis(1100),
+            election_max: Duration::from_millis(1600),
+        }
     }
 }
 

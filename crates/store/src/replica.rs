@@ -23,7 +23,7 @@ use crate::peers::Peers;
 use crate::snapshot::Snapshots;
 use crate::types::{Metrics, Peer, Raft, Types, index_of, node_id};
 use crate::view::View;
-use crate::{Leadership, PeerConnector, PeerStatus, StoreConfig, StoreError, StoreStatus};
+use crate::{Leadership, PeerConnector, PeerStatus, StoreConfig, StoreError, StoreStatus, Timing};
 
 /// How long stopping waits for the directory to be free.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -64,11 +64,12 @@ fn open(dir: DataDir, config: &StoreConfig, failure: &Failure) -> Result<Opened,
 
 fn raft_config(config: &StoreConfig) -> Result<Arc<Config>, StoreError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (election_timeout_min, election_timeout_max) = election_timeouts(&config.timing);
     let raft = Config {
         cluster_name: config.cluster.to_string(),
         heartbeat_interval: millis(config.timing.heartbeat),
-        election_timeout_min: millis(config.timing.election_min),
-        election_timeout_max: millis(config.timing.election_max),
+        election_timeout_min: millis(election_timeout_min),
+        election_timeout_max: millis(election_timeout_max),
         enable_pre_vote: Some(true),
         // A restarted leader is elected again: its rows on disk may be behind what it showed before.
         enable_leader_restore: Some(false),
@@ -80,6 +81,14 @@ fn raft_config(config: &StoreConfig) -> Result<Arc<Config>, StoreError> {
         ..Config::default()
     };
     raft.validate().map(Arc::new).map_err(|e| StoreError::Config { cause: e.to_string() })
+}
+
+/// openraft's election timeouts, which do not count from the leader's last word: first its lease has to run out, which is as
+/// long as the greater of the two (`Leased::is_expired` in openraft's `utime.rs`).
+fn election_timeouts(timing: &Timing) -> (Duration, Duration) {
+    let lease = timing.election_max / 2;
+    let shortest = timing.heartbeat.mul_f32(1.5);
+    (timing.election_min.saturating_sub(lease).max(shortest), lease)
 }
 
 impl Replica {
@@ -239,5 +248,19 @@ fn leadership(metrics: &Metrics, me: u64) -> Leadership {
         leader: metrics.current_leader.map(MemberId),
         term: metrics.current_term,
         is_me: metrics.current_leader == Some(me) && applied == Some(metrics.current_term),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_stands_after_the_silence_that_was_asked_for() {
+        let timing = Timing::default();
+        let (min, max) = election_timeouts(&timing);
+        let lease = max;
+        assert_eq!((lease + min, lease + max), (timing.election_min, timing.election_max));
+        assert!(min > timing.heartbeat && timing.election_max < Duration::from_secs(2));
     }
 }

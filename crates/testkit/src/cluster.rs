@@ -270,7 +270,7 @@ fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
 }
 
 /// Ports nobody listens on now. They are held together while being chosen, so that all differ.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
     Ok(listeners.iter().map(TcpListener::local_addr).map(|at| at.map(|at| at.port())).collect::<Result<_, _>>()?)
 }
