@@ -59,7 +59,7 @@ fn a_token_that_does_not_hold_is_refused_with_the_reason() {
     says(&with(3, &"1".repeat(32)), "agent", "not known to this cluster");
     says(good, "control", "admits an agent and cannot be used to join as a control node");
     says(&with(2, "control"), "control", "control node");
-    says(text(&token(&other, &agent)), "agent", "fingerprint");
+    says(text(&token(&other, &agent)), "agent", "this is another cluster");
 
     let revoked = token(&cluster, &agent);
     cluster.cli().ok(["cluster", "token", "revoke", revoked["id"].as_str().unwrap()]).unwrap();
