@@ -12,7 +12,7 @@ fn ten_mistakes() -> Value {
     bad["replicas"] = "many".into();
     bad["environment"] = json!({ "1A": "x" });
     bad["ports"] = json!([{ "published": 80, "target": 70000 }]);
-    bad["resources"] = json!({ "limits": { "cpu": "lots", "memory": "much" } });
+    bad["resources"] = json!({ "limits": { "cpu": "lots" } });
     bad["health_checks"] = json!([{ "type": "https", "url": "x" }]);
     bad["timeout"] = "10".into();
     bad["comand"] = json!(["sh"]);

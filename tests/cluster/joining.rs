@@ -136,7 +136,7 @@ fn a_certificate_of_another_authority_is_refused() {
     let [certificate, key] = credentials(other.control(0).data_dir());
     let address = cluster.control(0).cluster_address().to_string();
     let mut client = command("openssl", ["s_client", "-connect", &address, "-cert", &certificate, "-key", &key]);
-    client.args(["-tls1_3", "-quiet", "-no_ign_eof"]);
+    client.args(["-tls1_3", "-quiet"]);
     let seen = run_within(client, Duration::from_secs(20)).unwrap();
     assert!(seen.stderr.contains("unknown ca"), "the alert: {}{}", seen.stdout, seen.stderr);
     cluster.control(0).wait_log("signed by another authority than this cluster's", IN_TIME).unwrap();

@@ -242,6 +242,11 @@ impl Cluster {
         })
     }
 
+    /// Waits until another control node than `gone` leads.
+    pub fn leader_after(&self, gone: usize) -> Result<usize> {
+        wait::eventually(READY_DEADLINE, "another leader", || Ok(Some(self.leader()?).filter(|&leader| leader != gone)))
+    }
+
     /// What a control node itself says about the cluster, `GET /cluster`.
     pub fn status_of(&self, control: usize) -> Result<Value> {
         get(self.control(control), "/cluster?consistency=stale", &self.token)
