@@ -160,7 +160,7 @@ impl Replica {
             applied: index_of(metrics.last_applied.as_ref()),
             snapshot: index_of(metrics.snapshot.as_ref()),
             peers: membership.nodes().map(|(id, peer)| peer_status(&metrics, *id, peer)).collect(),
-            quorum_ack_age: metrics.last_quorum_acked.map(|at| at.elapsed()),
+            quorum_ack_age: quorum_ack_age(&metrics),
         }
     }
 
@@ -179,6 +179,15 @@ impl Replica {
             tracing::warn!(path = %self.config.data_dir.display(), "the data directory is still in use after stopping");
         }
     }
+}
+
+/// A leader that is the only voter is a quorum by itself: nobody else would confirm that it leads.
+fn quorum_ack_age(metrics: &Metrics) -> Option<Duration> {
+    let alone = metrics.membership_config.voter_ids().eq([metrics.id]);
+    if alone && metrics.current_leader == Some(metrics.id) {
+        return Some(Duration::ZERO);
+    }
+    metrics.last_quorum_acked.map(|at| at.elapsed())
 }
 
 fn peer_status(metrics: &Metrics, id: u64, peer: &Peer) -> PeerStatus {
