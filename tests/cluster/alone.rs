@@ -2,9 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use ring_testkit::work::{IN_TIME, Runtime, job, manifest};
-use ring_testkit::{Cluster, RingCli};
+use ring_testkit::{Cluster, RingCli, wait};
 
 fn free_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
@@ -55,6 +56,11 @@ fn init_start_login_apply() {
 #[test]
 fn a_job_runs_in_the_process_that_also_serves() {
     let cluster = Cluster::alone().unwrap();
+    let serves = || {
+        let status = cluster.get_any("/cluster").unwrap();
+        status["quorum"] == true && status["nodes"]["ready"] == 1
+    };
+    wait::holds(Duration::from_secs(8), "a cluster of one that nobody uses", serves).unwrap();
     let id = cluster.apply_one(job("one", Runtime::Process, "exit 4")).unwrap();
     assert_eq!(cluster.wait_status(&id, "failed").unwrap()["exit_status"]["code"], 4);
 }

@@ -54,9 +54,10 @@ fn full_disk(name: &str, index: usize) {
 
     let node = cluster.control(index);
     let survivors = others(&cluster, index);
+    // What the store had set aside for itself is used up first.
     let mut written = 0;
     wait::eventually(IN_TIME, "the node with the full disk to end", || {
-        let data = json!({ "namespace": "test", "name": format!("c{written}"), "data": { "k": "x".repeat(100_000) } });
+        let data = json!({ "namespace": "test", "name": format!("c{written}"), "data": { "k": "x".repeat(2_000_000) } });
         if cluster.post(survivors[0], "/configs", &data, &new_key())?.status < 300 {
             written += 1;
         }
