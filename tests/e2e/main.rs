@@ -4,4 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod faults_agent;
+mod faults_docker;
+mod faults_leader;
+mod faults_quorum;
 mod lab;
+#[path = "../seed/script.rs"]
+mod script;
+mod seed;
+mod three;

@@ -109,6 +109,8 @@ fn environment() -> String {
         ("RING_SECRET_KEY", "key that encrypts secrets, base64 of 32 bytes; the file `secret-key` when unset"),
         ("RING_ADMIN_PASSWORD", "password of `admin` at the first start; a random one is printed once when unset"),
         ("RING_JOIN_TOKEN", "token of `ring cluster join`"),
+        ("RING_NODE_GRACE", "how long a node may be silent before its work counts as lost; 60s when unset"),
+        ("RING_CERTIFICATE_LIFETIME", "how long certificates made by this control node are good; 90d when unset"),
         ("RING_ROLLOUT_DEADLINE", "how long a rolling update may take to get ready"),
         ("RING_LOG_FORMAT", "`json`: a node logs JSON lines"),
         ("RUST_LOG", "what a node logs: `info`, `ring_server=debug` and the like"),

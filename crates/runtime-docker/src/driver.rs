@@ -45,6 +45,8 @@ pub(crate) struct Containers {
     config: DockerConfig,
     /// Which container an instance has, as last seen; the engine's word counts.
     ids: Mutex<HashMap<InstanceId, String>>,
+    /// Held while a network is made: see [`network::ensure`].
+    networks: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for DockerRuntime {
@@ -57,7 +59,10 @@ impl DockerRuntime {
     /// A driver for an engine, which need not be there yet.
     pub fn new(config: DockerConfig) -> Self {
         let client = Arc::new(Client::new(config.clone()));
-        Self { containers: Arc::new(Containers { client, config, ids: Mutex::default() }), starts: Arc::default() }
+        Self {
+            containers: Arc::new(Containers { client, config, ids: Mutex::default(), networks: tokio::sync::Mutex::default() }),
+            starts: Arc::default(),
+        }
     }
 }
 
@@ -89,6 +94,7 @@ impl Runtime for DockerRuntime {
         let client = &containers.client;
         let image_digest = image::ensure(client, &workload.spec.image, &workload.spec.config).await?;
         if workload.spec.network == NetworkMode::Bridge {
+            let _one_at_a_time = containers.networks.lock().await;
             network::ensure(client, &marks::network_name(&workload.spec.namespace)).await?;
         }
         let options = CreateContainerOptions { name: Some(marks::container_name(workload)), ..CreateContainerOptions::default() };

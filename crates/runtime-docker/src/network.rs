@@ -10,10 +10,11 @@ use ring_types::StartFailure;
 
 use crate::client::{Client, status};
 
-/// Makes sure that there is exactly one network of this name. Older engines make a second one when asked twice at the same time;
-/// then the one made first stays, which everybody who asked agrees on.
+/// Makes sure that there is exactly one network of this name. Older engines make a second one when asked twice at the same time,
+/// and then refuse the name as ambiguous. An agent asks once at a time; against others that share its engine, the network made
+/// first stays, which everybody agrees on in the end.
 pub(crate) async fn ensure(client: &Client, name: &str) -> Result<(), RuntimeError> {
-    if !of_name(client, name).await?.is_empty() {
+    if settle(client, name).await? {
         return Ok(());
     }
     let request = NetworkCreateRequest {
@@ -22,18 +23,23 @@ pub(crate) async fn ensure(client: &Client, name: &str) -> Result<(), RuntimeErr
         labels: Some(HashMap::from([("ring_network".to_owned(), "true".to_owned())])),
         ..NetworkCreateRequest::default()
     };
-    let made = match client.ask(|docker| async move { docker.create_network(request).await }).await? {
-        Ok(made) => made.id,
+    match client.ask(|docker| async move { docker.create_network(request).await }).await? {
+        Ok(_) => {}
         // Somebody else was faster.
-        Err(error) if status(&error) == Some(409) => return Ok(()),
+        Err(error) if status(&error) == Some(409) => {}
         Err(error) => return Err(failed(client, name, &error)),
-    };
-    let all = of_name(client, name).await?;
-    if first(&all).is_some_and(|first| first != made) {
-        // It is empty: nobody uses one that is not the first. Gone already is as good.
-        let _ = client.ask(|docker| async move { docker.remove_network(&made).await }).await?;
     }
-    Ok(())
+    settle(client, name).await.map(drop)
+}
+
+/// Is there a network of this name? Of several, all but the first go; one that is in use stays, for the engine refuses.
+async fn settle(client: &Client, name: &str) -> Result<bool, RuntimeError> {
+    let all = of_name(client, name).await?;
+    let first = first(&all);
+    for extra in all.iter().filter_map(|network| network.id.clone()).filter(|id| Some(id) != first.as_ref()) {
+        let _ = client.ask(|docker| async move { docker.remove_network(&extra).await }).await?;
+    }
+    Ok(first.is_some())
 }
 
 /// The filter of an engine finds parts of names too.

@@ -190,13 +190,13 @@ impl Replica {
     }
 }
 
-/// The only voter is a quorum by itself; openraft notes no acknowledgement for it after its election.
+/// A leader that is the only voter is a quorum by itself: nobody else would confirm that it leads.
 fn quorum_ack_age(metrics: &Metrics) -> Option<Duration> {
-    let alone = metrics.membership_config.voter_ids().all(|voter| voter == metrics.id);
-    match metrics.last_quorum_acked {
-        Some(_) if alone && metrics.current_leader == Some(metrics.id) => Some(Duration::ZERO),
-        acked => acked.map(|at| at.elapsed()),
+    let alone = metrics.membership_config.voter_ids().eq([metrics.id]);
+    if alone && metrics.current_leader == Some(metrics.id) {
+        return Some(Duration::ZERO);
     }
+    metrics.last_quorum_acked.map(|at| at.elapsed())
 }
 
 fn peer_status(metrics: &Metrics, id: u64, peer: &Peer) -> PeerStatus {

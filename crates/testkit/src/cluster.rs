@@ -1,7 +1,7 @@
 //! A whole cluster of `ring` processes: on loopback, or on the hosts of a lab.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -22,6 +22,38 @@ const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// The ports of `ring` where every node has an address of its own.
 const PORTS: (u16, u16) = (3030, 3031);
 
+/// What is out of the ordinary about the nodes of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Environment variables of every node.
+    pub variables: Vec<(String, String)>,
+    /// Data directories other than the usual ones, by node, such as a small disk.
+    pub data_dirs: Vec<(String, PathBuf)>,
+}
+
+impl Options {
+    /// Sets an environment variable of every node.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Puts the data of a node elsewhere.
+    #[must_use]
+    pub fn data_dir(mut self, node: &str, dir: &Path) -> Self {
+        self.data_dirs.push((node.to_owned(), dir.to_owned()));
+        self
+    }
+
+    fn put_into(&self, site: &mut Site) {
+        site.variables.clone_from(&self.variables);
+        if let Some((_, dir)) = self.data_dirs.iter().find(|(name, _)| *name == site.name) {
+            site.data_dir.clone_from(dir);
+        }
+    }
+}
+
 /// Control nodes and agents, running. Dropping it ends them, and on loopback what they started.
 #[derive(Debug)]
 pub struct Cluster {
@@ -37,9 +69,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `controls` control nodes and `agents` agents on free ports of this machine.
     pub fn loopback(controls: usize, agents: usize) -> Result<Self> {
+        Self::loopback_with(controls, agents, &Options::default())
+    }
+
+    /// As [`Cluster::loopback`], with nodes that are out of the ordinary.
+    pub fn loopback_with(controls: usize, agents: usize, options: &Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
         let mut ports = free_ports(2 * controls)?.into_iter();
-        let site = |name: String, ports| loopback_site(dir.path(), &name, ports);
+        let site = |name: String, ports| {
+            let mut site = loopback_site(dir.path(), &name, ports);
+            options.put_into(&mut site);
+            site
+        };
         let control_sites = (1..=controls).map(|number| site(format!("c{number}"), ports.next().zip(ports.next()))).collect();
         let agent_sites = (1..=agents).map(|number| site(format!("a{number}"), None)).collect();
         let user = dir.path().join("user");
@@ -49,9 +90,7 @@ impl Cluster {
     /// Starts a control node on each of `controls` and an agent on each of `agents`, hosts of `lab`. An agent uses the
     /// Docker daemon of its host, if there is one.
     pub fn in_lab(lab: &Lab, controls: &[&str], agents: &[&str]) -> Result<Self> {
-        let control_sites = controls.iter().map(|name| lab_site(lab, name, Role::Control)).collect();
-        let agent_sites = agents.iter().map(|name| lab_site(lab, name, Role::Agent)).collect();
-        Self::start(control_sites, agent_sites, &lab.dir().join("user"), None)
+        Self::in_lab_with(lab, controls, agents, &Options::default())
     }
 
     /// Starts one host on loopback as `ring server start` does: a control node with its agent in the same process.
@@ -72,13 +111,15 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// As [`Cluster::in_lab`], with the data of one control node in a directory of the caller's, such as a small disk.
-    pub fn in_lab_with_data(lab: &Lab, controls: &[&str], agents: &[&str], on: &str, data: &Path) -> Result<Self> {
-        let mut control_sites: Vec<Site> = controls.iter().map(|name| lab_site(lab, name, Role::Control)).collect();
-        let site = control_sites.iter_mut().find(|site| site.name == on);
-        let site = site.with_context(|| format!("no control node '{on}'"))?;
-        data.clone_into(&mut site.data_dir);
-        let agent_sites = agents.iter().map(|name| lab_site(lab, name, Role::Agent)).collect();
+    /// As [`Cluster::in_lab`], with nodes that are out of the ordinary.
+    pub fn in_lab_with(lab: &Lab, controls: &[&str], agents: &[&str], options: &Options) -> Result<Self> {
+        let site = |name: &&str, role| {
+            let mut site = lab_site(lab, name, role);
+            options.put_into(&mut site);
+            site
+        };
+        let control_sites = controls.iter().map(|name| site(name, Role::Control)).collect();
+        let agent_sites = agents.iter().map(|name| site(name, Role::Agent)).collect();
         Self::start(control_sites, agent_sites, &lab.dir().join("user"), None)
     }
 
@@ -116,6 +157,7 @@ impl Cluster {
             control.join(&known, &self.join_token(Role::Control)?)?;
             control.wait_ready()?;
         }
+        self.wait_voters()?;
         let members: Vec<SocketAddr> = self.controls.iter().map(RingNode::cluster_address).collect();
         for agent in &self.agents {
             agent.join(&members, &self.join_token(Role::Agent)?)?;
@@ -127,6 +169,14 @@ impl Cluster {
     pub fn join_token(&self, role: Role) -> Result<String> {
         let ask = |node: &RingNode| json_of(flags::join_token_request(node, role).bearer(&self.token));
         flags::token_in(&self.first_of(ask)?)
+    }
+
+    /// Waits until every control node has a vote: only then can one of them be lost.
+    pub fn wait_voters(&self) -> Result<()> {
+        wait::until(READY_DEADLINE, "a vote for every control node", || {
+            self.get_any("/cluster").is_ok_and(|cluster| flags::voters_in(&cluster) == self.controls.len())
+        })
+        .with_context(|| self.tails())
     }
 
     /// Waits until every agent is listed as ready.
@@ -192,6 +242,11 @@ impl Cluster {
         })
     }
 
+    /// Waits until another control node than `gone` leads.
+    pub fn leader_after(&self, gone: usize) -> Result<usize> {
+        wait::eventually(READY_DEADLINE, "another leader", || Ok(Some(self.leader()?).filter(|&leader| leader != gone)))
+    }
+
     /// What a control node itself says about the cluster, `GET /cluster`.
     pub fn status_of(&self, control: usize) -> Result<Value> {
         get(self.control(control), "/cluster?consistency=stale", &self.token)
@@ -253,6 +308,7 @@ fn loopback_site(dir: &Path, name: &str, ports: Option<(u16, u16)>) -> Site {
         data_dir: dir.join("data"),
         dir,
         docker: None,
+        variables: Vec::new(),
     }
 }
 
@@ -266,6 +322,7 @@ fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
         dir: host.dir().to_owned(),
         data_dir: host.dir().join("data"),
         docker: lab.docker_of(name).map(crate::lab::Docker::url),
+        variables: Vec::new(),
     }
 }
 

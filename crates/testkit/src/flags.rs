@@ -103,6 +103,12 @@ pub fn leader_in(cluster: &Value) -> Option<&str> {
     members.iter().find(|member| member["id"].as_u64() == Some(leader))?.get("name")?.as_str()
 }
 
+/// How many control nodes have a vote, in the answer of `GET /cluster`.
+pub fn voters_in(cluster: &Value) -> usize {
+    let members = cluster["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+    members.iter().filter(|member| member["role"] == "voter").count()
+}
+
 /// Revision and digest of the answering node's state, as `GET /cluster` has them.
 pub fn digest_in(cluster: &Value) -> Option<(u64, &str)> {
     Some((cluster.get("revision")?.as_u64()?, cluster.get("state_digest")?.as_str()?))

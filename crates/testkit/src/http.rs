@@ -1,6 +1,7 @@
 //! A plain HTTP client for tests, `curl` underneath, so that a request can be sent from inside any host of the lab.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -101,8 +102,11 @@ impl Request {
         for header in &self.headers {
             curl.args(["--header", header]);
         }
+        // A file, because an argument has at most 128 KiB.
+        let mut body_file = tempfile::NamedTempFile::new()?;
         if let Some(body) = &self.body {
-            curl.args(["--data-raw", body]);
+            body_file.write_all(body.as_bytes())?;
+            curl.arg("--data-binary").arg(format!("@{}", body_file.path().display()));
         }
         curl.arg(&self.url);
         let outcome = run_within(curl, self.timeout + Duration::from_secs(5))?;

@@ -18,6 +18,7 @@ pub mod process;
 pub mod report;
 pub mod sweep;
 pub mod wait;
+pub mod work;
 
 pub use cli::RingCli;
 pub use cluster::Cluster;

@@ -37,6 +37,8 @@ pub struct Site {
     pub data_dir: PathBuf,
     /// The Docker daemon to use.
     pub docker: Option<String>,
+    /// More environment variables.
+    pub variables: Vec<(String, String)>,
 }
 
 /// A node, running or not.
@@ -64,11 +66,14 @@ impl RingNode {
         fs::create_dir_all(&config)?;
         fs::create_dir_all(&site.data_dir)?;
         fs::write(config.join("config.toml"), flags::config_toml(site.docker.as_deref()))?;
-        let cli = RingCli::new()?
+        let mut cli = RingCli::new()?
             .at(&site.place)
             .env("RING_DATA_DIR", site.data_dir.display().to_string())
             .env("RING_CONFIG_DIR", config.display().to_string())
             .env("RING_ADMIN_PASSWORD", admin_password);
+        for (name, value) in &site.variables {
+            cli = cli.env(name, value);
+        }
         Ok(Self { site, role, cli, running: Mutex::new(None) })
     }
 

@@ -182,6 +182,11 @@ impl ConfigFile {
         top.chain(contexts).collect()
     }
 
+    /// Port of the REST interface, as the context in use has it; None without a context.
+    pub fn api_port(&self) -> Option<u16> {
+        self.context(None).map(|(_, context)| context.api.port)
+    }
+
     /// The context of this name, else the current one, else the only one.
     pub(crate) fn context(&self, name: Option<&str>) -> Option<(&str, &ContextSection)> {
         let found = match name {

@@ -30,7 +30,9 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
         return serve(settings, ControlNode::start(options).await?, !args.no_agent, stop).await;
     }
     let mut options = init_options(settings, args.advertise.unwrap_or(ALONE))?;
-    options.api_listen = args.api_listen;
+    // The port `ring init` was told is the one this user's other commands will ask.
+    let configured = settings.config.api_port().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    options.api_listen = args.api_listen.or(configured);
     options.with_agent = !args.no_agent;
     let (node, words) = init_cluster(options).await?;
     say_password(&words);

@@ -24,6 +24,9 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
     }
+    if let Some(life) = variable("RING_CERTIFICATE_LIFETIME") {
+        found.certificate_lifetime = life.parse::<Span>().context("RING_CERTIFICATE_LIFETIME")?.duration();
+    }
     Ok(found)
 }
 

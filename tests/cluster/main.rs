@@ -1,0 +1,13 @@
+//! Clusters of real processes on loopback, with the built-in `process` runtime: no root, no Docker.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod alone;
+mod api;
+mod ci;
+mod joining;
+mod lossy;
+mod restart;
+#[path = "../seed/script.rs"]
+mod script;
+mod seed;
