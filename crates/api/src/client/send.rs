@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
-use super::error::{ClientError, Failure};
 use super::Client;
+use super::error::{ClientError, Failure};
 use crate::IDEMPOTENCY_KEY;
 use crate::problem::{self, Problem};
 

@@ -18,11 +18,7 @@ pub(super) fn namespace(reader: &mut Reader, label: &str, node: &Node) -> Option
         reader.parsed(label_name(), node, &at)?
     } else {
         let fields = reader.fields(node, &at, &["name"])?;
-        if fields.get("name").is_some() {
-            name(reader, &fields, "name")?
-        } else {
-            reader.parsed(label_name(), node, &at)?
-        }
+        if fields.get("name").is_some() { name(reader, &fields, "name")? } else { reader.parsed(label_name(), node, &at)? }
     };
     Some(NamespaceEntry { label: label.to_owned(), name })
 }
@@ -85,12 +81,7 @@ pub fn take_in_files(tree: &mut Node, mut read: impl FnMut(&str, bool) -> Result
     if reader.violations.is_empty() { Ok(()) } else { Err(reader.violations) }
 }
 
-fn take_in(
-    reader: &mut Reader,
-    label: &str,
-    config: &mut Node,
-    read: &mut impl FnMut(&str, bool) -> Result<String, String>,
-) {
+fn take_in(reader: &mut Reader, label: &str, config: &mut Node, read: &mut impl FnMut(&str, bool) -> Result<String, String>) {
     let at = At::new(format!("configs.{label}.files"), "config.files");
     let interpolate = matches!(config.get("interpolate").map(|node| &node.value), Some(Value::Bool(true)));
     let Some(files) = config.get("files").filter(|node| node.value != Value::Null).cloned() else { return };

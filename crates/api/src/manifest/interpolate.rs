@@ -274,11 +274,7 @@ mod tests {
         let lines: Vec<_> = found.violations.iter().map(|v| v.message.as_str()).collect();
         assert_eq!(
             lines,
-            [
-                "variable 'ID' is not set (line 2)",
-                "variable 'ID' is not set (line 3)",
-                "variable 'TAG' is not set (line 4)",
-            ]
+            ["variable 'ID' is not set (line 2)", "variable 'ID' is not set (line 3)", "variable 'TAG' is not set (line 4)",]
         );
         assert_eq!(found.warnings, ["variable 'PORT' is not set, 'serve $PORT' stays as it is written (line 5)"]);
         let mut tree = Node::from_yaml(written).unwrap();

@@ -169,12 +169,7 @@ impl Manifest {
     }
 }
 
-fn each<T>(
-    reader: &mut Reader,
-    node: &Node,
-    at: &At,
-    mut read: impl FnMut(&mut Reader, &str, &Node) -> Option<T>,
-) -> Vec<T> {
+fn each<T>(reader: &mut Reader, node: &Node, at: &At, mut read: impl FnMut(&mut Reader, &str, &Node) -> Option<T>) -> Vec<T> {
     let entries = reader.map(node, at).unwrap_or_default();
     entries.iter().filter_map(|entry| read(reader, &entry.key, &entry.value)).collect()
 }

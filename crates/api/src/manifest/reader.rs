@@ -70,10 +70,8 @@ impl Reader {
     pub(super) fn fields<'a>(&mut self, node: &'a Node, at: &At, known: &[&str]) -> Option<Fields<'a>> {
         let entries = self.map(node, at)?;
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let near = nearest(&entry.key, known).map_or_else(
-                || format!("known here are {}", known.join(", ")),
-                |near| format!("did you mean '{near}'?"),
-            );
+            let near = nearest(&entry.key, known)
+                .map_or_else(|| format!("known here are {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
             self.fail(&at.key(&entry.key), entry.line, "unknown_field", format_args!("unknown field '{}'; {near}", entry.key));
         }
         Some(Fields { entries, at: at.clone(), line: node.line })

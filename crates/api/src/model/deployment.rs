@@ -148,8 +148,12 @@ pub struct Deployment {
 impl Deployment {
     /// Names of the nodes its live instances are on, each once, sorted.
     pub fn nodes(&self) -> Vec<&str> {
-        let mut names: Vec<_> =
-            self.instances.iter().filter(|i| self.kind == Kind::Job || i.status.is_live()).filter_map(|i| i.node.as_deref()).collect();
+        let mut names: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|i| self.kind == Kind::Job || i.status.is_live())
+            .filter_map(|i| i.node.as_deref())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names

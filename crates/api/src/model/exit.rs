@@ -65,12 +65,7 @@ mod tests {
     use super::*;
 
     fn exit(outcome: Outcome) -> ring_types::ExitStatus {
-        ring_types::ExitStatus {
-            outcome,
-            started_at: Some(Timestamp(0)),
-            finished_at: Timestamp(1000),
-            node: NodeId(uuid()),
-        }
+        ring_types::ExitStatus { outcome, started_at: Some(Timestamp(0)), finished_at: Timestamp(1000), node: NodeId(uuid()) }
     }
 
     fn uuid() -> uuid::Uuid {

@@ -11,7 +11,7 @@ mod objects;
 mod stream;
 
 pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token, UpdateUser, User};
-pub use apply::{ApplyOutcome, ApplyReply, ApplyRequest, Applied};
+pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 pub use cluster::{
     ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
 };
