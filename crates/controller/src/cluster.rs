@@ -5,6 +5,7 @@ use ring_state::{Command, State};
 use ring_store::{Changes, Committed, Leadership, ProposeError, Store, Update};
 use ring_types::RequestId;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// The replicated state, as a controller sees it.
 #[async_trait]
@@ -37,8 +38,13 @@ impl Cluster for Store {
     type Changes = Changes;
 
     async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
-        // What controllers propose is checked against the facts when it is applied: done twice it is done once.
-        Store::propose(self, RequestId::NONE, command).await
+        // What controllers propose is checked against the facts when it is applied, but a plan that came a second time much
+        // later could bring back an instance that was forgotten in between.
+        let request = match &command {
+            Command::Plan { .. } => RequestId(Uuid::now_v7()),
+            _ => RequestId::NONE,
+        };
+        Store::propose(self, request, command).await
     }
 
     fn local(&self) -> State {

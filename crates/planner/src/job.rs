@@ -8,7 +8,9 @@ use crate::text;
 use crate::view::{self, View};
 
 pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
-    turn.lose_what_is_gone();
+    if turn.loses_what_is_gone() {
+        return;
+    }
     clean(turn);
     let hindrance = if main(&turn.views).is_none() { make(turn) } else { None };
     let failure = match &hindrance {
@@ -16,8 +18,7 @@ pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
         _ => None,
     };
     let noted = if turn.out.was_cut() { turn.deployment.placement_failure.clone() } else { turn.note(failure) };
-    // How a job that is lost by this plan ended is known once that is applied.
-    if turn.out.was_cut() || turn.views.iter().any(|view| view.losing) {
+    if turn.out.was_cut() {
         return;
     }
     let mut derived = derive(turn, hindrance.as_ref(), noted.as_ref());

@@ -76,15 +76,21 @@ impl Turn<'_, '_> {
 
     /// Gives up instances on nodes that are lost. One that was never claimed runs nowhere, so even a deployment that waits
     /// for its nodes loses it and makes it anew.
-    pub(crate) fn lose_what_is_gone(&mut self) {
+    ///
+    /// True when there is one: then nothing else may be decided in this plan. A claim may have been committed meanwhile, and
+    /// only once the loss is applied is it known whether the instance may have run.
+    pub(crate) fn loses_what_is_gone(&mut self) -> bool {
         let waits = self.deployment.spec.on_node_loss == OnNodeLoss::Wait;
+        let mut any = false;
         for view in self.views.iter_mut().filter(|view| view.is_live()) {
             let removed = self.state.node(view.node).is_none();
             let let_go = removed || !waits || view.state == InstanceState::Assigned;
             if let_go && view::node_is_gone(self.state, view.node) {
                 view::lose(view, self.out);
+                any = true;
             }
         }
+        any
     }
 
     /// What keeps instances from being made before any node is asked.

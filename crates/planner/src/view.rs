@@ -18,8 +18,6 @@ pub(crate) struct View<'a> {
     pub(crate) state: InstanceState,
     /// What the state has of it; None for one made by this plan.
     pub(crate) record: Option<&'a Instance>,
-    /// This plan loses it: how it ended is known after that.
-    pub(crate) losing: bool,
     /// Its row goes.
     pub(crate) forgotten: bool,
 }
@@ -34,7 +32,6 @@ impl<'a> View<'a> {
             goal: record.goal,
             state: record.state,
             record: Some(record),
-            losing: false,
             forgotten: false,
         }
     }
@@ -42,7 +39,7 @@ impl<'a> View<'a> {
     /// One this plan makes.
     pub(crate) fn made(id: InstanceId, slot: u32, attempt: u32, node: NodeId) -> Self {
         let (goal, state) = (Goal::Run, InstanceState::Assigned);
-        Self { id, slot, attempt, node, goal, state, record: None, losing: false, forgotten: false }
+        Self { id, slot, attempt, node, goal, state, record: None, forgotten: false }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -59,9 +56,6 @@ impl<'a> View<'a> {
 
     /// Why it was never started, when that is certain.
     pub(crate) fn start_failure(&self) -> Option<StartFailure> {
-        if self.losing && self.has_ended() {
-            return Some(StartFailure::NodeGone);
-        }
         match self.exit().map(|exit| &exit.outcome) {
             Some(Outcome::NotStarted { cause, .. }) if self.has_ended() => Some(*cause),
             // Taken away without a word by a node that had never claimed it.
@@ -136,7 +130,6 @@ pub(crate) fn lose(view: &mut View<'_>, out: &mut Output) {
     if out.push(Action::LoseInstance { instance: view.id }) {
         let never_claimed = view.state == InstanceState::Assigned;
         view.state = if never_claimed { InstanceState::Exited } else { InstanceState::Lost };
-        view.losing = true;
     }
 }
 

@@ -29,7 +29,9 @@ pub(crate) struct Findings {
 }
 
 pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
-    turn.lose_what_is_gone();
+    if turn.loses_what_is_gone() {
+        return;
+    }
     let mut findings = Findings { restarts: turn.deployment.restart_count, ..Findings::default() };
     give_up_lost(turn);
     slots::trim(turn);

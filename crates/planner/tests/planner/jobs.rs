@@ -159,6 +159,27 @@ fn an_instance_its_lost_node_never_claimed_is_bound_anew() {
     assert_eq!(world.deployment(id).start_failures, 0);
 }
 
+/// A plan made before a claim was committed and applied after it, as a leader's that was slow: nothing of it may stop what
+/// runs by now.
+#[test]
+fn a_late_plan_that_gives_up_an_instance_does_nothing_more_to_it() {
+    let mut world = World::with_nodes(2);
+    let id = world.create(job("j"));
+    world.settle();
+    let first = world.live(id)[0].clone();
+    let claimed_before = world.state.clone();
+    world.claim(first.id);
+    world.set_node(first.node, NodeStatus::Lost);
+    let claimed = std::mem::replace(&mut world.state, claimed_before);
+    world.set_node(first.node, NodeStatus::Lost);
+    let late = world.look();
+    world.state = claimed;
+    world.apply(ring_state::Command::Plan { actions: late.actions });
+    let now = world.state.instance(first.id).unwrap();
+    assert_eq!((now.state, now.goal), (InstanceState::Lost, Goal::Run));
+    assert_eq!(world.instances(id).len(), 1);
+}
+
 #[test]
 fn a_job_that_may_have_run_is_never_made_again() {
     for policy in [OnNodeLoss::Fail, OnNodeLoss::Reschedule] {
