@@ -2,6 +2,7 @@
 //!
 //! * [`process`], [`command`], [`wait`], [`http`]: the small tools everything else is made of.
 //! * [`lab`]: hosts as network namespaces, faults between them, Docker daemons in them. Needs root.
+//! * [`sim`]: a whole cluster simulated in one thread, from a seed.
 //! * [`cluster`]: control nodes and agents as `ring` processes, on loopback or on the hosts of a lab.
 //!
 //! Everything is synchronous on purpose: a test reads as a list of steps, and cleaning up happens in `Drop`.
@@ -16,6 +17,7 @@ pub mod node;
 pub mod place;
 pub mod process;
 pub mod report;
+pub mod sim;
 pub mod sweep;
 pub mod wait;
 pub mod work;

@@ -1,0 +1,175 @@
+//! What has to hold, at each step and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ring_runtime::Observed;
+use ring_state::{Deployment, Instance, RowKey, State};
+use ring_types::{DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, UnknownExit};
+
+use super::run::Sim;
+
+/// What is remembered of the whole history.
+#[derive(Default)]
+pub(crate) struct Checks {
+    /// Their claim was committed.
+    claimed: BTreeSet<InstanceId>,
+    /// It was recorded that they never started.
+    never_started: BTreeSet<InstanceId>,
+    /// Their rows are gone.
+    forgotten: BTreeSet<InstanceId>,
+}
+
+type Checked = Result<(), String>;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Sim {
+    /// At most one execution: only after a committed claim, never twice, never of a second instance of a job.
+    pub(crate) fn check_start(&mut self, instance: InstanceId, deployment: DeploymentId, kind: Kind) -> Checked {
+        let starts = self.hosts.executions.get(&instance).map_or(0, |execution| execution.starts);
+        ensure(starts <= 1, || format!("{instance} was executed {starts} times"))?;
+        ensure(self.checks.claimed.contains(&instance), || format!("{instance} was started before its claim was committed"))?;
+        ensure(!self.checks.never_started.contains(&instance), || format!("{instance} starts, recorded as never started"))?;
+        let executed = self.hosts.executed.get(&deployment).map_or(0, BTreeSet::len);
+        ensure(kind == Kind::Worker || executed <= 1, || format!("job {deployment} was executed {executed} times"))
+    }
+
+    /// What one entry changed.
+    pub(crate) fn check_commit(&mut self, before: &State, after: &State, keys: &Vec<RowKey>) -> Checked {
+        for key in keys {
+            match key {
+                RowKey::Instance(id) => {
+                    self.check_instance(before.instance(*id).map(|i| &**i), after.instance(*id).map(|i| &**i))?;
+                }
+                RowKey::Deployment(id) => {
+                    if let Some(deployment) = after.deployment(*id) {
+                        self.check_deployment(deployment, after)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        ensure(before.clock() <= after.clock(), || "the clock goes back".to_owned())
+    }
+
+    fn check_instance(&mut self, before: Option<&Instance>, after: Option<&Instance>) -> Checked {
+        let Some(after) = after else {
+            self.checks.forgotten.extend(before.map(|instance| instance.id));
+            return Ok(());
+        };
+        let id = after.id;
+        ensure(!self.checks.forgotten.contains(&id), || format!("{id} is back from the dead"))?;
+        if after.claim.is_some() {
+            self.checks.claimed.insert(id);
+        }
+        if let Some(before) = before {
+            ensure(after.state >= before.state, || format!("{id} goes back from {} to {}", before.state, after.state))?;
+            ensure(after.generation >= before.generation, || format!("generation of {id} goes back"))?;
+            ensure(after.goal >= before.goal, || format!("goal of {id} goes back"))?;
+            ensure(after.node == before.node, || format!("{id} moves to another node"))?;
+            let stands = before.exit.is_none() || before.exit == after.exit || before.state == InstanceState::Lost;
+            ensure(stands, || format!("exit of {id} changes from {:?} to {:?}", before.exit, after.exit))?;
+        }
+        self.check_exit(after)
+    }
+
+    /// What is recorded of an end is what happened, or that nobody knows.
+    fn check_exit(&mut self, instance: &Instance) -> Checked {
+        let id = instance.id;
+        let Some(exit) = instance.exit.as_deref() else { return Ok(()) };
+        let execution = self.hosts.executions.get(&id).cloned().unwrap_or_default();
+        match &exit.outcome {
+            Outcome::NotStarted { .. } => {
+                self.checks.never_started.insert(id);
+                ensure(execution.starts == 0, || format!("{id} is recorded as never started, and it was"))
+            }
+            Outcome::Unknown(UnknownExit::NodeLost | UnknownExit::NodeRemoved) => Ok(()),
+            Outcome::Unknown(why) => {
+                let disturbed = self.hosts.disturbed.contains(&id);
+                ensure(disturbed, || format!("{id}: its end is known, and recorded as {}", why.as_str()))
+            }
+            known => ensure(execution.outcome.as_ref() == Some(known), || {
+                format!("{id} ended with {:?} and is recorded with {known:?}", execution.outcome)
+            }),
+        }
+    }
+
+    fn check_deployment(&self, deployment: &Deployment, after: &State) -> Checked {
+        let mut live: BTreeMap<u32, u32> = BTreeMap::new();
+        for instance in after.instances_of(deployment.id).filter(|instance| instance.state.is_live()) {
+            *live.entry(instance.slot).or_default() += 1;
+        }
+        ensure(live.values().all(|count| *count == 1), || format!("two live instances in a slot of {}", deployment.id))?;
+        if deployment.status != DeploymentStatus::Completed {
+            return Ok(());
+        }
+        let executed = self.hosts.executed.get(&deployment.id);
+        let well = |id: &InstanceId| self.hosts.executions[id].outcome == Some(Outcome::Code(0));
+        let completed = executed.is_some_and(|all| all.iter().all(well));
+        ensure(completed, || format!("job {} is completed, and was not", deployment.id))
+    }
+
+    /// What is not yet as it has to be when nothing fails any more.
+    pub(crate) fn unhealed(&self) -> Option<String> {
+        let state = self.control.tip();
+        let busy = (!self.control.is_idle()).then(|| "the leader is busy".to_owned());
+        let nodes = || {
+            state.nodes().find(|node| node.status != NodeStatus::Ready).map(|node| format!("{} is {:?}", node.name, node.status))
+        };
+        let deployments = || state.deployments().find_map(|deployment| self.unhealed_deployment(state, deployment));
+        let remains = || (0..self.agents.len()).find_map(|node| self.orphans(state, node));
+        busy.or_else(nodes).or_else(deployments).or_else(remains)
+    }
+
+    fn unhealed_deployment(&self, state: &State, deployment: &Deployment) -> Option<String> {
+        let fault = |what: &str| {
+            let instances = state.instances_of(deployment.id).map(|i| format!("\n{i:?}\n  on hosts: {}", self.describe(i.id)));
+            Some(format!("{what}: {deployment:?}{}", instances.collect::<String>()))
+        };
+        if deployment.deleting {
+            return fault("not forgotten");
+        }
+        if state.instances_of(deployment.id).any(|instance| instance.goal > Goal::Run) {
+            return fault("an instance is not taken away");
+        }
+        match deployment.spec.kind {
+            Kind::Job => self.wrong_job(deployment).and_then(fault),
+            Kind::Worker => self.wrong_worker(state, deployment).and_then(fault),
+        }
+    }
+
+    fn wrong_job(&self, deployment: &Deployment) -> Option<&'static str> {
+        let done = matches!(deployment.status, DeploymentStatus::Completed | DeploymentStatus::Failed);
+        let Some(exit) = deployment.exit.as_ref().filter(|_| done) else { return Some("a job has not ended") };
+        let executed = self.hosts.executed.get(&deployment.id).and_then(BTreeSet::first);
+        let unknown = matches!(exit.outcome, Outcome::Unknown(_));
+        let Some(id) = executed else { return (!unknown).then_some("a job ended and was never executed") };
+        let truth = self.hosts.executions[id].outcome.as_ref();
+        let excused = unknown && self.hosts.disturbed.contains(id);
+        (truth != Some(&exit.outcome) && !excused).then_some("a job's exit status is lost")
+    }
+
+    fn wrong_worker(&self, state: &State, deployment: &Deployment) -> Option<&'static str> {
+        match deployment.status {
+            DeploymentStatus::CrashLoopBackOff | DeploymentStatus::Failed => return None,
+            DeploymentStatus::Running => {}
+            _ => return Some("a worker does not run"),
+        }
+        let runs = |instance: &Instance| {
+            let on = self.agents.iter().find(|agent| agent.node == instance.node);
+            let container = on.and_then(|agent| agent.runtime.get(&instance.id));
+            instance.state == InstanceState::Running && container.is_some_and(|c| matches!(c.observed, Observed::Running { .. }))
+        };
+        let count = state.instances_of(deployment.id).filter(|instance| runs(instance)).count();
+        (count != deployment.spec.replicas as usize).then_some("a worker has too few or too many instances")
+    }
+
+    /// Something on a host that belongs to nothing.
+    fn orphans(&self, state: &State, node: usize) -> Option<String> {
+        let known = |id: &InstanceId| state.instance(*id).is_some_and(|instance| instance.node == self.agents[node].node);
+        let orphan = self.remains(node).into_iter().find(|id| !known(id));
+        orphan.map(|id| format!("{id} is left on node {node}"))
+    }
+}

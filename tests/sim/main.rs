@@ -1,0 +1,90 @@
+//! The deterministic simulation: many histories with faults, each of which has to keep every promise and to heal.
+//!
+//! A failing history prints its seed and what went before. `RING_SIM_SEED=N` replays one; `RING_SIM_SEEDS=N` simulates so
+//! many instead of the usual number.
+
+// Figures are for whoever runs the tests, and helpers of tests print them too.
+#![allow(clippy::print_stdout)]
+
+use ring_testkit::sim::{Mutation, Options, Summary, run};
+
+/// Histories of an ordinary run.
+const SEEDS: u64 = 1000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+/// Simulates histories on all processors; panics with the first violation.
+fn simulate(seeds: &[u64]) -> Vec<Summary> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
+    let one = |seed: &u64| match run(Options { seed: *seed, mutation: None }) {
+        Ok(summary) => summary,
+        Err(violation) => panic!("{violation}\nreplay with RING_SIM_SEED={seed}"),
+    };
+    std::thread::scope(|scope| {
+        let part = |n: usize| scope.spawn(move || seeds.iter().skip(n).step_by(threads).map(one).collect::<Vec<_>>());
+        let parts: Vec<_> = (0..threads).map(part).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+#[test]
+fn every_history_keeps_every_promise_and_heals() {
+    let seeds: Vec<u64> = match number("RING_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("RING_SIM_SEEDS").unwrap_or(SEEDS)).collect(),
+    };
+    let all = simulate(&seeds);
+    let sum = |count: fn(&Summary) -> u64| all.iter().map(count).sum::<u64>();
+    let (entries, starts, elections) = (sum(|s| s.entries), sum(|s| s.starts), sum(|s| s.elections));
+    let (crashes, lost) = (sum(|s| s.crashes), sum(|s| s.lost));
+    println!(
+        "{} histories: {entries} entries, {starts} starts, {elections} elections, {crashes} crashes, {lost} nodes lost",
+        all.len()
+    );
+    // A history in which nothing happens proves nothing.
+    if seeds.len() >= 100 {
+        let each = seeds.len() as u64;
+        assert!(starts > 20 * each && elections > 2 * each && crashes > 2 * each && lost > each / 2);
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_history() {
+    let options = Options { seed: 42, mutation: None };
+    assert_eq!(run(options).ok(), run(options).ok());
+}
+
+/// Simulates until a fault that was built in is found.
+fn finds(mutation: Mutation, expected: &str) {
+    let violation = (0..200).find_map(|seed| run(Options { seed, mutation: Some(mutation) }).err());
+    let violation = violation.unwrap_or_else(|| panic!("{mutation:?} was not found in 200 histories"));
+    println!("{mutation:?}: {}", violation.what.chars().take(200).collect::<String>());
+    assert!(violation.what.contains(expected), "{violation}");
+}
+
+#[test]
+fn an_agent_that_starts_before_its_claim_is_committed_is_found() {
+    finds(Mutation::StartBeforeClaim, "before its claim was committed");
+}
+
+#[test]
+fn an_agent_that_takes_sent_for_committed_is_found() {
+    finds(Mutation::AckOnSend, "does not heal");
+}
+
+#[test]
+fn an_agent_that_guesses_an_exit_status_is_found() {
+    finds(Mutation::GuessExit, "is recorded with Code(0)");
+}
+
+#[test]
+fn an_agent_that_believes_any_generation_is_found() {
+    finds(Mutation::BelieveAnyGeneration, "believes an older generation");
+}
+
+#[test]
+fn an_agent_that_loses_its_ledger_silently_is_found() {
+    finds(Mutation::NoLedger, "its end is known");
+}
