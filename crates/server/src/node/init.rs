@@ -91,7 +91,7 @@ pub async fn init(options: InitOptions) -> Result<(ControlNode, FirstWords), Nod
         join_agent: make_token(&store, &admission, JoinRole::Agent).await?,
     };
     files.write_record(&record)?;
-    let node = wiring.start(store, ports).await?;
+    let node = wiring.start(store, ports)?;
     Ok((node, first))
 }
 

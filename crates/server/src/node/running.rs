@@ -84,7 +84,7 @@ impl Wiring {
     }
 
     /// Starts everything over an open store.
-    pub(super) async fn start(self, store: Store, ports: Ports) -> Result<ControlNode, NodeError> {
+    pub(super) fn start(self, store: Store, ports: Ports) -> Result<ControlNode, NodeError> {
         let member = self.record.member.clone().ok_or_else(|| NodeError::Answer("no member".to_owned()))?;
         self.check_secret(&store)?;
         let stop = CancellationToken::new();
@@ -335,9 +335,10 @@ impl ControlNode {
         }
         let others = status.peers.iter().filter(|p| p.voter && p.id != status.id && p.last_ack.is_some());
         if let Some(to) = others.max_by_key(|p| p.matched).map(|p| p.id) {
-            match tokio::time::timeout(HAND_OVER, self.store.transfer_leader(to)).await {
-                Ok(Ok(())) => tracing::info!("handed the lead to control node {to}"),
-                _ => tracing::info!("control node {to} did not take the lead in time"),
+            if let Ok(Ok(())) = tokio::time::timeout(HAND_OVER, self.store.transfer_leader(to)).await {
+                tracing::info!("handed the lead to control node {to}");
+            } else {
+                tracing::info!("control node {to} did not take the lead in time");
             }
         }
     }

@@ -50,7 +50,7 @@ impl ControlNode {
         let mut config = store_config(&options.data_dir, &record);
         config.timing = options.settings.timing;
         let store = Store::open(config, wiring.connector()).await?;
-        wiring.start(store, ports).await
+        wiring.start(store, ports)
     }
 }
 

@@ -14,11 +14,11 @@ use rustls_pki_types::pem::PemObject;
 use super::{Fingerprint, Identity, PkiError, SecretKey};
 
 /// How long a host's certificate is good.
-pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+pub const DEFAULT_LIFETIME: Duration = Duration::from_hours(90 * 24);
 /// How long the authority's own certificate is good.
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+const AUTHORITY_LIFETIME: Duration = Duration::from_hours(20 * 365 * 24);
 /// Certificates are good from a little before they are made, for hosts whose clock is behind.
-const CLOCK_SLACK: Duration = Duration::from_secs(300);
+const CLOCK_SLACK: Duration = Duration::from_mins(5);
 
 /// What a certificate is wanted for.
 #[derive(Clone, Debug)]

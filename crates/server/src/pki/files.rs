@@ -159,14 +159,12 @@ impl HostFiles {
     /// When the file cannot be read or written.
     pub fn key(&self) -> Result<HostKey, PkiError> {
         let path = self.path("host.key");
-        match read(&path)? {
-            Some(pem) => HostKey::from_pem(&pem),
-            None => {
-                let key = HostKey::generate()?;
-                write(&path, Zeroizing::new(key.to_pem()).as_bytes())?;
-                Ok(key)
-            }
+        if let Some(pem) = read(&path)? {
+            return HostKey::from_pem(&pem);
         }
+        let key = HostKey::generate()?;
+        write(&path, Zeroizing::new(key.to_pem()).as_bytes())?;
+        Ok(key)
     }
 
     /// The host's certificate and the authority's.

@@ -14,7 +14,7 @@ use crate::pki::Identity;
 use crate::tls::Peer;
 
 /// A caller that is refused again and again is told so each time, the log once in this time.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Refused callers remembered; beyond that all are forgotten and logged again.
 const REMEMBERED: usize = 1_000;
 

@@ -17,7 +17,7 @@ use super::{Admission, Guard};
 /// Between two looks at how far a learner is.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(200);
 /// A learner that gets nowhere in this time is left as it is; it asks again.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
+const CATCH_UP_LIMIT: Duration = Duration::from_mins(10);
 
 /// Serves hosts of the cluster.
 #[derive(Clone)]

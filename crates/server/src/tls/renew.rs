@@ -11,9 +11,9 @@ use crate::clock;
 use crate::pki::HostFiles;
 
 /// Between attempts when a renewal fails; there is a third of the certificate's life to try.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 /// Longest sleep: a host whose clock jumps looks again.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// Where new certificates come from.
 #[async_trait]
