@@ -87,7 +87,7 @@ fn raft_config(config: &StoreConfig) -> Result<Arc<Config>, StoreError> {
 /// long as the greater of the two (`Leased::is_expired` in openraft's `utime.rs`).
 fn election_timeouts(timing: &Timing) -> (Duration, Duration) {
     let lease = timing.election_max / 2;
-    let shortest = timing.heartbeat.mul_f32(1.5);
+    let shortest = timing.heartbeat * 3 / 2;
     (timing.election_min.saturating_sub(lease).max(shortest), lease)
 }
 
