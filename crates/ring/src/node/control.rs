@@ -29,9 +29,11 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
         };
         return serve(settings, ControlNode::start(options).await?, !args.no_agent, stop).await;
     }
-    let mut options = init_options(settings, args.advertise.unwrap_or(ALONE))?;
-    // The port `ring init` was told is the one this user's other commands will ask.
-    let configured = settings.config.api_port().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    let advertise = args.advertise.unwrap_or(ALONE);
+    let mut options = init_options(settings, advertise)?;
+    // The port `ring init` was told is the one this user's other commands will ask; nobody else is to reach a host on loopback.
+    let listen = if advertise.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    let configured = settings.config.api_port().map(|port| SocketAddr::new(listen.into(), port));
     options.api_listen = args.api_listen.or(configured);
     options.with_agent = !args.no_agent;
     let (node, words) = init_cluster(options).await?;
