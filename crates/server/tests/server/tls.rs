@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 fn host(authority: &Authority, identity: Identity, trusted: &str) -> Dialer {
     let key = HostKey::generate().unwrap();
     let csr = key.request().unwrap();
-    let request = CertificateRequest { csr_pem: &csr, identity, addresses: vec![], lifetime: Duration::from_secs(60) };
+    let request = CertificateRequest { csr_pem: &csr, identity, addresses: vec![], lifetime: Duration::from_mins(1) };
     let certificate = authority.sign(&request).unwrap();
     Dialer::new(Arc::new(HostTls::new(key, &certificate, trusted).unwrap()))
 }
