@@ -16,7 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["types"]),
     ("runtime-docker", &["runtime", "types"]),
     ("runtime-process", &["runtime", "types"]),
-    ("agent", &["runtime", "proto", "types"]),
+    ("agent", &["runtime", "proto", "state", "types"]),
     ("server", &["types", "state", "planner", "proto", "api", "store", "controller", "agent"]),
     ("cli", &["api", "types"]),
     ("ring", &["types", "cli", "server", "agent", "runtime", "runtime-docker", "runtime-process"]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ring_planner::{IdSource, Plan};
 use ring_state::{Command, Reply, State};
-use ring_store::ProposeError;
+use ring_store::{ProposeError, Update};
 use ring_types::{DeploymentId, InstanceId, Revision, Span, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use uuid::Uuid;
@@ -81,9 +81,16 @@ impl<C: Cluster> Driver<C> {
                     None => return,
                 },
                 () = pause(wake) => {}
-                _ = sweeps.tick() => self.queue.sweep(),
+                _ = sweeps.tick() => self.sweep(),
             }
         }
+    }
+
+    /// Looks at everything, beginning with the state itself: whatever was never told is found by this.
+    fn sweep(&mut self) {
+        let (state, changes) = self.cluster.watch();
+        self.changes = changes;
+        self.queue.take_in(Update::Lagged { state });
     }
 
     /// Takes in what has changed, plans one batch, and has it committed.

@@ -31,7 +31,7 @@ impl Queue {
     }
 
     /// Everything is to be looked at once more.
-    pub(crate) fn sweep(&mut self) {
+    fn sweep(&mut self) {
         self.sweep = self.view.deployments().map(|deployment| deployment.id).collect();
     }
 

@@ -1,3 +1,5 @@
+//! Tests of what is asked of the engine.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Tests of the scripted runtime.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
