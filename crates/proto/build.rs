@@ -24,7 +24,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Messages whose `Debug` is written by hand in `src/redact.rs`, because they carry something in the clear that belongs in no
 /// log line.
-const SECRET: [&str; 3] = ["ring.agent.v1.ClaimResult", "ring.cluster.v1.JoinRequest", "ring.cluster.v1.JoinReply"];
+const SECRET: [&str; 5] = [
+    "ring.agent.v1.ClaimResult",
+    "ring.agent.v1.MountedFile",
+    "ring.agent.v1.RegistryLogin",
+    "ring.cluster.v1.JoinRequest",
+    "ring.cluster.v1.JoinReply",
+];
 
 fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(folder)? {

@@ -3,16 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use ring_runtime::{MountedFile, RegistryLogin};
 use ring_types::{InstanceId, InstanceState, RuntimeKind};
 use tokio::sync::Notify;
 
 use crate::desired::Desired;
 
+/// What comes with a claim that was granted. It has secrets in it: memory only, never a disk or a log.
+#[derive(Clone, Default)]
+pub(crate) struct Grant {
+    /// Values of secrets by variable.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Configs and secrets to be mounted.
+    pub(crate) files: Vec<MountedFile>,
+    /// Credentials of the image's registry.
+    pub(crate) registry: Option<RegistryLogin>,
+}
+
 /// Answer to a claim.
 #[derive(Clone)]
 pub(crate) enum ClaimAnswer {
-    /// Committed; here are the values of its secrets by variable.
-    Granted(BTreeMap<String, String>),
+    /// Committed; here is what it needs beside its specification.
+    Granted(Grant),
     /// Committed, but a secret cannot be had.
     Unusable(String),
     /// Refused.

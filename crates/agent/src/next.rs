@@ -368,6 +368,7 @@ impl Facts<'_> {
                 image_digest: record.image_digest.clone(),
                 started_at: record.started_at,
                 exit: record.exit.clone(),
+                health: None,
             }))
         })
     }

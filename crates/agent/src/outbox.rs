@@ -111,7 +111,7 @@ mod tests {
 
     fn report(n: u128, state: InstanceState) -> InstanceReport {
         let instance = InstanceId(Uuid::from_u128(n));
-        InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit: None }
+        InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit: None, health: None }
     }
 
     #[test]

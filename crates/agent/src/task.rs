@@ -11,7 +11,7 @@ use ring_types::{EnvValue, InstanceId, InstanceState, RuntimeKind, StartFailure,
 use crate::context::{Context, now, pause};
 use crate::desired::Desired;
 use crate::ledger::LedgerError;
-use crate::mailbox::{ClaimAnswer, Mailbox, News, short};
+use crate::mailbox::{ClaimAnswer, Grant, Mailbox, News, short};
 use crate::next::{Claim, Durability, Facts, Step, Volatile, next};
 use crate::record::{Phase, Record};
 
@@ -29,8 +29,8 @@ pub(crate) struct InstanceTask {
     record: Option<Record>,
     observed: Option<Observed>,
     volatile: Volatile,
-    /// Values of secrets by variable, from the grant of the claim to the start.
-    secrets: BTreeMap<String, String>,
+    /// What came with the claim, from its grant to the start.
+    granted: Grant,
     /// The step that fails, and how often in a row.
     failing: Option<(&'static str, u32)>,
 }
@@ -55,7 +55,7 @@ impl InstanceTask {
             record,
             observed: None,
             volatile: Volatile::default(),
-            secrets: BTreeMap::new(),
+            granted: Grant::default(),
             failing: None,
         }
     }
@@ -110,8 +110,8 @@ impl InstanceTask {
             self.remember_runtime();
         }
         match news.claim {
-            Some(ClaimAnswer::Granted(secrets)) => {
-                self.secrets = secrets;
+            Some(ClaimAnswer::Granted(granted)) => {
+                self.granted = granted;
                 self.volatile.claim = Claim::Granted;
             }
             Some(ClaimAnswer::Unusable(message)) => self.volatile.claim = Claim::Unusable(message),
@@ -198,7 +198,7 @@ impl InstanceTask {
             self.tell(&record);
         }
         if record.phase > Phase::Claimed {
-            self.secrets.clear();
+            self.granted = Grant::default();
         }
         if record.phase >= Phase::Exited {
             self.context.outbox.drop_claim(self.instance);
@@ -299,6 +299,7 @@ impl InstanceTask {
                 image_digest: none,
                 started_at: None,
                 exit: None,
+                health: None,
             });
         }
     }
@@ -310,13 +311,15 @@ impl InstanceTask {
             EnvValue::Secret(_) => None,
         });
         let mut environment: BTreeMap<_, _> = plain.collect();
-        environment.extend(self.secrets.clone());
+        environment.extend(self.granted.environment.clone());
         Some(Workload {
             instance: self.instance,
             deployment: assignment.deployment,
             generation: assignment.generation,
             spec: Arc::clone(&assignment.spec),
             environment,
+            files: self.granted.files.clone(),
+            registry: self.granted.registry.clone(),
         })
     }
 

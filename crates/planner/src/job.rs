@@ -1,6 +1,6 @@
 //! Jobs: one instance, executed at most once. Another is made only when it is certain that the one before never ran.
 
-use ring_types::{Condition, DeploymentStatus, Goal, InstanceState, StartFailure};
+use ring_types::{Condition, DeploymentStatus, Goal, InstanceState, StartFailure, StopCause};
 
 use crate::reconcile::{Hindrance, Turn, Wanted};
 use crate::status::{self, Derived};
@@ -57,7 +57,7 @@ fn clean(turn: &mut Turn<'_, '_>) {
     let started = main(&turn.views).is_some_and(|view| view.state >= InstanceState::Running);
     for (index, view) in turn.views.iter_mut().enumerate() {
         if never_ran(view) && (started || Some(index) != newest) {
-            view::set_goal(view, Goal::Remove, turn.out);
+            view::set_goal(view, Goal::Remove, StopCause::Cleared, turn.out);
         }
     }
     let (done, mut spent): (Vec<_>, Vec<_>) = std::mem::take(&mut turn.views).into_iter().partition(|view| !never_ran(view));

@@ -1,7 +1,7 @@
 //! One deployment: what is common to workers and jobs, and how a deployment goes.
 
 use ring_state::{Action, Deployment, PlacementFailure, PlacementNote, State};
-use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, OnNodeLoss, Timestamp};
+use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, OnNodeLoss, StopCause, Timestamp};
 
 use crate::output::Output;
 use crate::pause::Times;
@@ -65,7 +65,7 @@ impl Turn<'_, '_> {
             if view.is_live() && view::node_is_gone(self.state, view.node) {
                 view::lose(view, self.out);
             }
-            view::set_goal(view, Goal::Remove, self.out);
+            view::set_goal(view, Goal::Remove, StopCause::Deleted, self.out);
         }
         view::forget(self.state, &mut self.views, true, self.out);
         // What came after this one waits for what came before it too: the record stays as the link between them.

@@ -2,7 +2,7 @@
 
 use ring_state::{Action, Instance, Node, State};
 use ring_types::{
-    ExitStatus, Goal, InstanceId, InstanceState, NodeId, NodeStatus, Outcome, StartFailure, Timestamp, UnknownExit,
+    ExitStatus, Goal, InstanceId, InstanceState, NodeId, NodeStatus, Outcome, StartFailure, StopCause, Timestamp, UnknownExit,
 };
 
 use crate::output::Output;
@@ -16,6 +16,8 @@ pub(crate) struct View<'a> {
     pub(crate) node: NodeId,
     pub(crate) goal: Goal,
     pub(crate) state: InstanceState,
+    /// Why it was told to end.
+    pub(crate) stop_cause: Option<StopCause>,
     /// What the state has of it; None for one made by this plan.
     pub(crate) record: Option<&'a Instance>,
     /// Its row goes.
@@ -31,6 +33,7 @@ impl<'a> View<'a> {
             node: record.node,
             goal: record.goal,
             state: record.state,
+            stop_cause: record.stop_cause,
             record: Some(record),
             forgotten: false,
         }
@@ -39,7 +42,7 @@ impl<'a> View<'a> {
     /// One this plan makes.
     pub(crate) fn made(id: InstanceId, slot: u32, attempt: u32, node: NodeId) -> Self {
         let (goal, state) = (Goal::Run, InstanceState::Assigned);
-        Self { id, slot, attempt, node, goal, state, record: None, forgotten: false }
+        Self { id, slot, attempt, node, goal, state, stop_cause: None, record: None, forgotten: false }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -119,9 +122,10 @@ pub(crate) fn node_is_ready(state: &State, node: NodeId) -> bool {
 }
 
 /// Moves an instance's goal, unless it is that far already.
-pub(crate) fn set_goal(view: &mut View<'_>, goal: Goal, out: &mut Output) {
-    if view.goal < goal && !view.forgotten && out.push(Action::SetGoal { instance: view.id, goal }) {
+pub(crate) fn set_goal(view: &mut View<'_>, goal: Goal, cause: StopCause, out: &mut Output) {
+    if view.goal < goal && !view.forgotten && out.push(Action::SetGoal { instance: view.id, goal, cause: Some(cause) }) {
         view.goal = goal;
+        view.stop_cause = view.stop_cause.or(Some(cause));
     }
 }
 

@@ -4,7 +4,7 @@ mod derive;
 mod slots;
 
 use ring_state::Action;
-use ring_types::{DeploymentStatus, Goal, InstanceState, OnNodeLoss, Outcome, Timestamp, UnknownExit};
+use ring_types::{DeploymentStatus, Goal, InstanceState, OnNodeLoss, Outcome, StopCause, Timestamp, UnknownExit};
 
 use crate::pause;
 use crate::reconcile::{Hindrance, Turn, Wanted};
@@ -58,7 +58,7 @@ fn give_up_lost(turn: &mut Turn<'_, '_>) {
     let fails = turn.deployment.spec.on_node_loss == OnNodeLoss::Fail;
     for view in &mut turn.views {
         if (view.state == InstanceState::Lost && !fails) || view.never_mattered() {
-            view::set_goal(view, Goal::Remove, turn.out);
+            view::set_goal(view, Goal::Remove, StopCause::Cleared, turn.out);
         }
     }
 }
@@ -78,7 +78,7 @@ fn keep_newest_ended(turn: &mut Turn<'_, '_>) {
     let kept: Vec<_> = slots::slots(&turn.views).into_iter().filter_map(|slot| slot.ended).collect();
     for (index, view) in turn.views.iter_mut().enumerate() {
         if view.has_ended() && !kept.contains(&index) {
-            view::set_goal(view, Goal::Remove, turn.out);
+            view::set_goal(view, Goal::Remove, StopCause::Cleared, turn.out);
         }
     }
 }

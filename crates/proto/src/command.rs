@@ -1,7 +1,8 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate, PlacementNote, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate,
+    PlacementNote, UserUpdate,
 };
 
 message! {
@@ -9,6 +10,7 @@ message! {
     Bootstrap => Bootstrap {
         cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
     }
+    ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec }
     EnrolNode => EnrolNode { token, node, name, member, labels }
     EnrolMember => EnrolMember { token, name, address, api_address }
@@ -22,7 +24,7 @@ oneof! {
     Command => Command in command {
         values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode }
         records {
-            Apply { deployments, force },
+            Apply { namespaces, configs, deployments, force },
             DeleteDeployments { ids },
             Prune { namespace, all },
             CreateNamespace { name },
@@ -54,7 +56,7 @@ oneof! {
         values { NotePlacement }
         records {
             CreateInstance { id, deployment, slot, attempt, node, restart },
-            SetGoal { instance, goal },
+            SetGoal { instance, goal, cause },
             LoseInstance { instance },
             ForgetInstance { instance },
             SetStatus { deployment, status, reason, message, conditions, exit },

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, InstanceId, JoinTokenId, MemberId, Memory, Name,
-    NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
+    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, MemberId, Memory,
+    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
 };
 
 use crate::state::v1::Labels;
@@ -136,17 +136,24 @@ impl Item for BTreeMap<String, String> {
     }
 }
 
-impl Item for Box<ExitStatus> {
-    type Form = crate::state::v1::ExitStatus;
+/// Messages that stand behind a pointer where they are rare and the object that has them is not.
+macro_rules! boxed {
+    ($($type:ident)*) => {$(
+        impl Item for Box<$type> {
+            type Form = crate::state::v1::$type;
 
-    fn put(&self) -> Self::Form {
-        self.to_wire()
-    }
+            fn put(&self) -> Self::Form {
+                self.to_wire()
+            }
 
-    fn get(form: Self::Form, _: At) -> Result<Self, WireError> {
-        ExitStatus::from_wire(form).map(Box::new)
-    }
+            fn get(form: Self::Form, _: At) -> Result<Self, WireError> {
+                $type::from_wire(form).map(Box::new)
+            }
+        }
+    )*};
 }
+
+boxed! { ExitStatus Health }
 
 /// Types that are one number, text or byte string: `Type as Form: |value| to form, |form, at| from form`.
 macro_rules! scalars {

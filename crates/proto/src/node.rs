@@ -2,14 +2,17 @@
 
 use ring_state::InstanceReport;
 use ring_types::{
-    ExitStatus, Goal, InstanceState, NodeCapacity, NodeInfo, NodeStatus, Outcome, RuntimeReport, StartFailure, UnknownExit,
+    ExitStatus, FailingCheck, Goal, Health, InstanceState, NodeCapacity, NodeInfo, NodeStatus, Outcome, RuntimeReport,
+    StartFailure, StopCause, UnknownExit,
 };
 
 message! {
     NodeInfo => NodeInfo { capacity, runtimes, labels, agent_version, platform, hostname, address }
     NodeCapacity => NodeCapacity { cpu, memory }
     RuntimeReport => RuntimeReport { kind, version, problem }
-    InstanceReport => InstanceReport { instance, state, address, image_digest, started_at, exit }
+    InstanceReport => InstanceReport { instance, state, address, image_digest, started_at, exit, health }
+    Health => Health { ready, failing }
+    FailingCheck => FailingCheck { check, message }
     ExitStatus => ExitStatus { outcome, started_at, finished_at, node }
 }
 
@@ -28,5 +31,6 @@ enumeration! {
     StartFailure => StartFailure {
         ImageNotFound, ImagePull, Create, Network, Config, FileSystem, Cancelled, NodeGone, Other,
     }
+    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared }
     UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted }
 }

@@ -18,7 +18,7 @@ message! {
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
         id, deployment, slot, attempt, node, claim, generation, goal, state, address, image_digest, created_at, started_at, exit,
-        version,
+        stop_cause, health, ready_at, version,
     }
     Node => Node {
         id, name, info, labels, status, schedulable, epoch, boot, member, joined_at, status_since, version,
@@ -46,13 +46,14 @@ enumeration! {
         Pending, Creating, Running, Completed, Failed, Deleted, CrashLoopBackOff, ImagePullBackOff, CreateContainerError,
         NetworkError, ConfigError, FileSystemError, InsufficientResources, Error,
     }
-    Condition => Condition { NodeUnreachable, NotPlaced, BackingOff }
+    Condition => Condition { NodeUnreachable, NotPlaced, BackingOff, Unhealthy, NotReady, RollingOut, Waiting }
     Role => Role { Viewer, Operator, Admin }
     JoinRole => JoinRole { Agent, Control }
     MemberState => MemberState { Joining, Active, Removed }
     EventLevel => EventLevel { Info, Warning, Error }
     EventKind => EventKind {
         Created, Scaled, Deleting, StatusChanged, InstanceAssigned, InstanceStarted, InstanceExited, InstanceLost, ExitCorrected,
-        NotPlaced,
+        NotPlaced, HealthCheckFailed, HealthCheckRecovered, InstanceReady, InstanceStopping, RolloutStarted, RolloutCompleted,
+        RolloutFailed, RestartRequested, Autoscaled, Retried,
     }
 }

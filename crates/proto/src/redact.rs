@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::agent::v1::ClaimResult;
+use crate::agent::v1::{ClaimResult, MountedFile, RegistryLogin};
 use crate::cluster::v1::{JoinReply, JoinRequest};
 
 /// Stands for what is not shown.
@@ -21,6 +21,28 @@ impl fmt::Debug for ClaimResult {
             .field("granted", &self.granted)
             .field("secret_environment", &self.secret_environment.keys().map(|name| (name, Hidden)).collect::<Vec<_>>())
             .field("config_error", &self.config_error)
+            .field("files", &self.files)
+            .field("registry", &self.registry)
+            .finish()
+    }
+}
+
+impl fmt::Debug for MountedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountedFile")
+            .field("destination", &self.destination)
+            .field("content", &Hidden)
+            .field("secret", &self.secret)
+            .finish()
+    }
+}
+
+impl fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryLogin")
+            .field("server", &self.server)
+            .field("username", &self.username)
+            .field("password", &Hidden)
             .finish()
     }
 }

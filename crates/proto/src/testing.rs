@@ -116,6 +116,12 @@ impl<T: Sample> Sample for Arc<T> {
     }
 }
 
+impl Sample for Box<ring_types::Health> {
+    fn sample(source: &mut Source<'_>) -> Self {
+        Self::new(Sample::sample(source))
+    }
+}
+
 impl Sample for Box<ring_types::ExitStatus> {
     fn sample(source: &mut Source<'_>) -> Self {
         Self::new(Sample::sample(source))

@@ -6,8 +6,10 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod exec;
 mod fake;
 mod logs;
+mod stats;
 mod workload;
 
 use async_trait::async_trait;
@@ -15,9 +17,11 @@ use futures::stream::BoxStream;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 
 pub use error::{RuntimeError, RuntimeErrorKind};
+pub use exec::{ExecEvent, ExecInput, ExecRequest, ExecSession, TerminalSize};
 pub use fake::{FakeCall, FakeRuntime, FakeScript, FakeStart};
 pub use logs::{LogLine, LogRequest, LogSource};
-pub use workload::{Found, Observed, Prepared, Workload};
+pub use stats::InstanceStats;
+pub use workload::{Found, MountedFile, Observed, Prepared, RegistryLogin, Workload};
 
 /// Tells that something may have changed; the receiver inspects. Events may be lost, doubled and reordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,4 +74,16 @@ pub trait Runtime: Send + Sync + 'static {
         instance: InstanceId,
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError>;
+
+    /// Runs a command inside an instance that runs. [`RuntimeErrorKind::NotFound`] when it does not run.
+    async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        let _ = (instance, request);
+        Err(RuntimeError::new(RuntimeErrorKind::Other, format!("the {} runtime cannot run commands in an instance", self.kind())))
+    }
+
+    /// What an instance that runs uses. [`RuntimeErrorKind::NotFound`] when it does not run.
+    async fn stats(&self, instance: InstanceId) -> Result<InstanceStats, RuntimeError> {
+        let _ = instance;
+        Err(RuntimeError::new(RuntimeErrorKind::Other, format!("the {} runtime does not measure instances", self.kind())))
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ring_types::{DeploymentId, DeploymentSpec, Generation, InstanceId, Outcome, RuntimeKind, Timestamp};
 
 /// One instance to be made. Its environment has secrets in it: not to be written to disk or to a log.
@@ -19,6 +20,47 @@ pub struct Workload {
     pub spec: Arc<DeploymentSpec>,
     /// The whole environment, secret values included.
     pub environment: BTreeMap<String, String>,
+    /// Files of configs and secrets it is to see, one for each such mount of the specification.
+    pub files: Vec<MountedFile>,
+    /// How to log in to the image's registry; None: without, or as the host's own client does when the specification says so.
+    pub registry: Option<RegistryLogin>,
+}
+
+/// A config's key or a secret, shown to the instance as one read-only file.
+#[derive(Clone)]
+pub struct MountedFile {
+    /// Absolute path in the instance.
+    pub destination: String,
+    /// Its bytes.
+    pub content: Bytes,
+    /// It must not reach a disk: it is kept on a file system in memory.
+    pub secret: bool,
+}
+
+impl fmt::Debug for MountedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountedFile")
+            .field("destination", &self.destination)
+            .field("secret", &self.secret)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Credentials of a registry.
+#[derive(Clone)]
+pub struct RegistryLogin {
+    /// The registry; None: the one the image's name says.
+    pub server: Option<String>,
+    /// Account.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryLogin").field("server", &self.server).field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Workload {

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use ring_types::{DeploymentId, InstanceId, NodeId, RequestId, Revision, Timestamp};
 
 use crate::{
-    Applied, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row, RowChange, RowKey,
-    State, limits,
+    Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row,
+    RowChange, RowKey, State, limits,
 };
 
 type Done = Result<Reply, Refusal>;
@@ -73,7 +73,9 @@ impl<'a> Tx<'a> {
     fn run(&mut self, command: &Command) -> Done {
         match command {
             Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
-            Command::Apply { deployments, force } => self.apply_deployments(deployments, *force),
+            Command::Apply { namespaces, configs, deployments, force } => {
+                self.apply_manifest(namespaces, configs, deployments, *force)
+            }
             Command::DeleteDeployments { ids } => self.delete_deployments(ids),
             Command::Prune { namespace, all } => self.prune(namespace, *all),
             Command::CreateNamespace { name } => self.create_namespace(name),
@@ -81,7 +83,9 @@ impl<'a> Tx<'a> {
             Command::PutSecret { id, namespace, name, sealed, create } => self.put_secret(*id, namespace, name, sealed, *create),
             Command::DeleteSecret { id, force } => self.delete_secret(*id, *force),
             Command::PutConfig { id, namespace, name, data, labels, create } => {
-                self.put_config(*id, (namespace, name), data, labels, *create)
+                let (namespace, name) = (namespace.clone(), name.clone());
+                let config = ApplyConfig { id: *id, namespace, name, data: data.clone(), labels: labels.clone() };
+                self.put_config(&config, *create)
             }
             Command::DeleteConfig { id, force } => self.delete_config(*id, *force),
             Command::CreateUser { id, username, password_hash, role } => self.create_user(*id, username, password_hash, *role),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ring_types::{
-    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, InstanceId,
-    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Timestamp, TokenId, UserId,
+    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
+    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, StopCause, Timestamp, TokenId,
+    UserId,
 };
 
 use crate::{ApiToken, JoinToken, PlacementFailure, Role};
@@ -26,8 +27,12 @@ pub struct Entry {
 pub enum Command {
     /// The first entry of a cluster.
     Bootstrap(Bootstrap),
-    /// Creates, scales or replaces deployments; makes missing namespaces. All or nothing.
+    /// A whole manifest: makes namespaces, makes or changes configs, creates, scales or replaces deployments. All or nothing.
     Apply {
+        /// Namespaces it names; those that are there stay as they are, and those its objects need are made too.
+        namespaces: Vec<Name>,
+        /// Configs, each with its whole content.
+        configs: Vec<ApplyConfig>,
         /// In manifest order.
         deployments: Vec<ApplyDeployment>,
         /// Replace even what is unchanged.
@@ -217,6 +222,21 @@ pub struct Bootstrap {
     pub admin_password_hash: String,
 }
 
+/// One config of an apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyConfig {
+    /// Identity it gets when it is new.
+    pub id: ConfigId,
+    /// Namespace; made when missing.
+    pub namespace: Name,
+    /// Name.
+    pub name: Name,
+    /// Key to content.
+    pub data: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// One deployment of an apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyDeployment {
@@ -304,6 +324,8 @@ pub struct InstanceReport {
     pub started_at: Option<Timestamp>,
     /// How it ended; required from [`InstanceState::Exited`] on when it was ever started.
     pub exit: Option<ExitStatus>,
+    /// What its checks say; None: nothing new.
+    pub health: Option<Health>,
 }
 
 /// One decision of a controller. An action that does not fit the facts any more is passed over, and the reply counts it.
@@ -331,6 +353,8 @@ pub enum Action {
         instance: InstanceId,
         /// What is wanted.
         goal: Goal,
+        /// Why. The first cause of an instance stands.
+        cause: Option<StopCause>,
     },
     /// Records the end of an instance whose node cannot tell it.
     LoseInstance {

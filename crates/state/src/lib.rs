@@ -14,8 +14,8 @@ mod row;
 mod state;
 
 pub use command::{
-    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange, NodeUpdate,
-    PlacementNote, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
+    NodeUpdate, PlacementNote, UserUpdate,
 };
 pub use object::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ring_types::{
-    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal,
+    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, Health,
     InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId,
-    Timestamp, TokenId, UserId,
+    StopCause, Timestamp, TokenId, UserId,
 };
 
 use crate::Reply;
@@ -157,8 +157,21 @@ pub struct Instance {
     pub started_at: Option<Timestamp>,
     /// How it ended.
     pub exit: Option<Box<ExitStatus>>,
+    /// Why it was told to end, when it was.
+    pub stop_cause: Option<StopCause>,
+    /// What its node's checks say; None until they said something.
+    pub health: Option<Box<Health>>,
+    /// Since when it has been ready without a break, by the leader's clock.
+    pub ready_at: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,
+}
+
+impl Instance {
+    /// It runs, and passes the checks that decide whether it may be used.
+    pub fn is_ready(&self, spec: &DeploymentSpec) -> bool {
+        self.state == InstanceState::Running && (!spec.is_gated() || self.ready_at.is_some())
+    }
 }
 
 /// A host that runs work.
@@ -390,6 +403,26 @@ pub enum EventKind {
     ExitCorrected,
     /// Placement found no node.
     NotPlaced,
+    /// A health check of an instance failed as often as counts.
+    HealthCheckFailed,
+    /// No health check of an instance fails any more.
+    HealthCheckRecovered,
+    /// An instance passed its readiness checks.
+    InstanceReady,
+    /// An instance was told to end.
+    InstanceStopping,
+    /// A rolling update began.
+    RolloutStarted,
+    /// A rolling update is over: the new version has taken the place of the old.
+    RolloutCompleted,
+    /// A rolling update came to nothing: the old version stays.
+    RolloutFailed,
+    /// A restart was asked for.
+    RestartRequested,
+    /// The number of replicas follows the load.
+    Autoscaled,
+    /// A job is tried again.
+    Retried,
 }
 
 /// Something that happened to a deployment.

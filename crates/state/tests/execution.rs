@@ -28,7 +28,7 @@ fn nobody_claims_what_is_to_be_stopped() {
     let node = world.node(1);
     let (id, _) = world.apply(1, job("j"));
     world.create(1, id, node);
-    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Stop }]);
+    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Stop, cause: None }]);
     assert!(!world.claim(node, 1, 1));
 }
 
@@ -148,7 +148,7 @@ fn a_deployment_goes_when_its_last_instance_has_gone() {
     let forget = || vec![Action::ForgetDeployment { deployment: id }];
     assert_eq!(world.plan(forget()), 1);
     assert_eq!(world.plan(vec![Action::ForgetInstance { instance: instance_id(1) }]), 1, "it has not been removed yet");
-    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Remove }]);
+    world.plan(vec![Action::SetGoal { instance: instance_id(1), goal: Goal::Remove, cause: None }]);
     world.report(node, 1, InstanceState::Exited, Some(Outcome::Signal { signal: 15, oom_killed: false }));
     world.report(node, 1, InstanceState::Removed, None);
     assert_eq!(world.plan(vec![Action::ForgetInstance { instance: instance_id(1) }]), 0);

@@ -30,8 +30,12 @@ fn applying_creates_scales_replaces_or_leaves_alone() {
 fn the_same_request_twice_is_done_once() {
     let mut world = World::new();
     let request = RequestId(Uuid::from_u128(77));
-    let apply =
-        |n| Command::Apply { deployments: vec![ApplyDeployment { id: deployment_id(n), spec: Arc::new(job("j")) }], force: true };
+    let apply = |n| Command::Apply {
+        namespaces: Vec::new(),
+        configs: Vec::new(),
+        deployments: vec![ApplyDeployment { id: deployment_id(n), spec: Arc::new(job("j")) }],
+        force: true,
+    };
     let first = world.run_as(request, apply(1));
     let revision = world.last.as_ref().unwrap().revision;
     let second = world.run_as(request, apply(2));
@@ -47,7 +51,12 @@ fn a_refused_command_changes_nothing_but_the_clock() {
     world.apply(1, job("j"));
     let before: Vec<_> = world.state.rows().collect();
     let one = |n, label| ApplyDeployment { id: deployment_id(n), spec: Arc::new(job(label)) };
-    let twice = Command::Apply { deployments: vec![one(5, "new"), one(6, "new")], force: false };
+    let twice = Command::Apply {
+        namespaces: Vec::new(),
+        configs: Vec::new(),
+        deployments: vec![one(5, "new"), one(6, "new")],
+        force: false,
+    };
     assert!(matches!(world.run(twice), Reply::Refused(r) if r.code == RefusalCode::Conflict));
     let after: Vec<_> = world.state.rows().collect();
     assert_eq!(before[..before.len() - 1], after[..after.len() - 1]);

@@ -4,6 +4,7 @@
 //! are called on the wire, on disk and in manifests is decided in `proto` and `api`.
 
 mod exit;
+mod health;
 mod id;
 mod name;
 mod node;
@@ -15,6 +16,7 @@ mod time;
 mod validate;
 
 pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
+pub use health::{FailingCheck, Health};
 pub use id::{
     ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, NodeId, RequestId, Revision,
     SecretId, TokenId, UserId,
@@ -28,6 +30,6 @@ pub use spec_parts::{
     Permission, Placement, Port, Protocol, PullPolicy, ResourceAmounts, Resources, RestartPolicy, Spread, UserConfig, Volume,
     VolumeDriver, VolumeKind,
 };
-pub use status::{Condition, DeploymentStatus, Goal, InstanceState};
+pub use status::{Condition, DeploymentStatus, Goal, InstanceState, StopCause};
 pub use time::{Span, SpanError, Timestamp};
 pub use validate::{Violation, validate};

@@ -160,6 +160,11 @@ impl DeploymentSpec {
         }
     }
 
+    /// It has checks that decide when an instance counts as ready.
+    pub fn is_gated(&self) -> bool {
+        self.health_checks.iter().any(|check| check.readiness)
+    }
+
     /// Names of the secrets its environment and mounts refer to, each once, sorted.
     pub fn secret_refs(&self) -> Vec<&str> {
         let env = self.environment.values().filter_map(|value| match value {

@@ -163,6 +163,39 @@ pub enum Goal {
 
 words!(Goal { Run = "run", Stop = "stop", Remove = "remove" });
 
+/// Why an instance was told to end. Recorded with its goal, so that every leader judges its end the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// Fewer are wanted.
+    ScaledDown,
+    /// A newer deployment takes its place.
+    Superseded,
+    /// Its deployment goes.
+    Deleted,
+    /// A health check failed whose action is to replace it: counts like a crash.
+    Unhealthy,
+    /// A health check failed whose action is to stop it: its slot is not filled again.
+    StoppedByCheck,
+    /// It ran longer than its job may.
+    TimedOut,
+    /// Its node is being emptied.
+    Drained,
+    /// It ended, or was lost and replaced; what is left of it goes.
+    Cleared,
+}
+
+words!(StopCause {
+    ScaledDown = "scaled_down",
+    Superseded = "superseded",
+    Deleted = "deleted",
+    Unhealthy = "unhealthy",
+    StoppedByCheck = "stopped_by_check",
+    TimedOut = "timed_out",
+    Drained = "drained",
+    Cleared = "cleared",
+});
+
 /// Something worth knowing about a deployment beside its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,6 +206,22 @@ pub enum Condition {
     NotPlaced,
     /// An instance of it waits before its next start.
     BackingOff,
+    /// An instance of it fails a health check.
+    Unhealthy,
+    /// An instance that runs has not passed its readiness checks.
+    NotReady,
+    /// A newer version of it is being rolled out, or it is that version.
+    RollingOut,
+    /// Something it depends on is not there yet.
+    Waiting,
 }
 
-words!(Condition { NodeUnreachable = "node_unreachable", NotPlaced = "not_placed", BackingOff = "backing_off" });
+words!(Condition {
+    NodeUnreachable = "node_unreachable",
+    NotPlaced = "not_placed",
+    BackingOff = "backing_off",
+    Unhealthy = "unhealthy",
+    NotReady = "not_ready",
+    RollingOut = "rolling_out",
+    Waiting = "waiting",
+});

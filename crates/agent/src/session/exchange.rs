@@ -7,7 +7,7 @@ use futures::Stream;
 use futures::stream::{PollNext, select_with_strategy};
 use ring_proto::Wire as _;
 use ring_proto::agent::v1::{
-    AgentMessage, ClaimReply, ClaimRequest, ControlMessage, Heartbeat, NodeInfoUpdate, ReportReply, ReportRequest,
+    AgentMessage, ClaimReply, ClaimRequest, ControlMessage, Heartbeat, NodeInfoUpdate, ReportReply, ReportRequest, StreamEnd,
     agent_message::Message as Ours, control_message::Message as Theirs,
 };
 use ring_types::{InstanceId, NodeInfo};
@@ -80,6 +80,11 @@ impl<T> Turn<T> {
     }
 }
 
+/// The end of a stream for something this release of the agent does not do.
+fn cannot(stream: u64, what: &str) -> Ours {
+    Ours::StreamEnd(StreamEnd { stream, error: format!("this agent cannot {what}"), not_found: false })
+}
+
 /// Both streams, `first` whenever it has something.
 pub(super) fn prefer<T>(first: impl Stream<Item = T>, second: impl Stream<Item = T>) -> impl Stream<Item = T> {
     select_with_strategy(first, second, |(): &mut ()| PollNext::Left)
@@ -139,7 +144,7 @@ impl Exchange {
             return Err(End::Lost("a claim or report was not answered".into()));
         }
         self.beats.0 += 1;
-        self.send(Ours::Heartbeat(Heartbeat { sequence: self.beats.0 }))
+        self.send(Ours::Heartbeat(Heartbeat { sequence: self.beats.0, usage: Vec::new() }))
     }
 
     /// Sends the claims and reports that wait, when it is their turn.
@@ -187,6 +192,10 @@ impl Exchange {
                     self.send(answer)?;
                 }
             }
+            Some(Theirs::ExecStart(start)) => self.send(cannot(start.stream, "run commands in an instance"))?,
+            Some(Theirs::Question(question)) => self.send(cannot(question.stream, "answer that question"))?,
+            // Of a command that is not run any more.
+            Some(Theirs::ExecInput(_)) => {}
             Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
             Some(Theirs::LogCredit(credit)) => self.logs.credit(credit.stream, credit.messages),
             Some(Theirs::StreamCancel(cancel)) => self.logs.cancel(cancel.stream),

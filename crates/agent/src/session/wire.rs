@@ -6,11 +6,12 @@ use std::sync::Arc;
 use ring_proto::Wire as _;
 use ring_proto::agent::v1 as wire;
 use ring_proto::state::v1::Goal as WireGoal;
+use ring_runtime::{MountedFile, RegistryLogin};
 use ring_types::{DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision};
 
 use crate::desired::Assignment;
 use crate::instances::Assigned;
-use crate::mailbox::{ClaimAnswer, short};
+use crate::mailbox::{ClaimAnswer, Grant, short};
 
 /// What is to be done. An assignment that cannot be read is logged and left as it was; it still counts as named.
 ///
@@ -56,10 +57,23 @@ pub(super) fn claim_answer(result: wire::ClaimResult) -> ClaimAnswer {
     if !result.granted {
         ClaimAnswer::Refused
     } else if result.config_error.is_empty() {
-        ClaimAnswer::Granted(result.secret_environment)
+        ClaimAnswer::Granted(Grant {
+            environment: result.secret_environment,
+            files: result.files.into_iter().map(mounted).collect(),
+            registry: result.registry.map(login),
+        })
     } else {
         ClaimAnswer::Unusable(result.config_error)
     }
+}
+
+fn mounted(file: wire::MountedFile) -> MountedFile {
+    MountedFile { destination: file.destination, content: file.content.into(), secret: file.secret }
+}
+
+fn login(login: wire::RegistryLogin) -> RegistryLogin {
+    let server = Some(login.server).filter(|server| !server.is_empty());
+    RegistryLogin { server, username: login.username, password: login.password }
 }
 
 #[cfg(test)]

@@ -135,14 +135,24 @@ impl Fake {
 
     pub(crate) fn create(&self, spec: DeploymentSpec) -> DeploymentId {
         let id = DeploymentId(Uuid::now_v7());
-        self.apply(Command::Apply { deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }], force: false });
+        self.apply(Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            force: false,
+        });
         id
     }
 
     /// Creates a deployment and tells nobody of the change.
     pub(crate) fn create_silently(&self, spec: DeploymentSpec) -> DeploymentId {
         let id = DeploymentId(Uuid::now_v7());
-        self.write(Command::Apply { deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }], force: false });
+        self.write(Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            force: false,
+        });
         id
     }
 
@@ -171,7 +181,7 @@ impl Fake {
     fn report(&self, instance: InstanceId, state: InstanceState, exit: Option<ExitStatus>) {
         let node = self.state().instance(instance).unwrap().node;
         let started_at = Some(clock::wall());
-        let report = InstanceReport { instance, state, address: None, image_digest: None, started_at, exit };
+        let report = InstanceReport { instance, state, address: None, image_digest: None, started_at, exit, health: None };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 

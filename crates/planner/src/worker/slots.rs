@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use ring_types::{Goal, InstanceState};
+use ring_types::{Goal, InstanceState, StopCause};
 
 use crate::reconcile::{Turn, Wanted};
 use crate::view::{self, View};
@@ -84,7 +84,7 @@ pub(super) fn trim(turn: &mut Turn<'_, '_>) {
     let idle_beyond = |slot: &&Slot| !slot.in_use() && slot.number >= wanted;
     going.extend(slots.iter().filter(idle_beyond).map(|slot| slot.number));
     for view in turn.views.iter_mut().filter(|view| going.contains(&view.slot)) {
-        view::set_goal(view, Goal::Remove, turn.out);
+        view::set_goal(view, Goal::Remove, StopCause::ScaledDown, turn.out);
     }
 }
 

@@ -98,7 +98,12 @@ impl World {
 
     pub(crate) fn create(&mut self, spec: DeploymentSpec) -> DeploymentId {
         let id = DeploymentId(self.fresh());
-        let reply = self.apply(Command::Apply { deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }], force: false });
+        let reply = self.apply(Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            force: false,
+        });
         let Reply::Deployments(outcomes) = reply else { panic!("{reply:?}") };
         outcomes[0].id
     }
@@ -207,7 +212,7 @@ impl World {
 
     fn report(&mut self, id: InstanceId, state: InstanceState, started_at: Option<Timestamp>, exit: Option<ExitStatus>) {
         let node = self.state.instance(id).unwrap().node;
-        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit };
+        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit, health: None };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 }

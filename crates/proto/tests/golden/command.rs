@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange, NodeUpdate,
-    PlacementNote, Role, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
+    NodeUpdate, PlacementNote, Role, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, UnknownExit,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit,
 };
 
-use crate::object::{exit, failure, info, join_token, token};
+use crate::object::{exit, failure, health, info, join_token, token};
 use crate::{
     AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, map, name, spec,
 };
@@ -39,12 +39,22 @@ fn deployments() -> Vec<Command> {
             admin: USER,
             admin_password_hash: "$argon2id$x".to_owned(),
         }),
-        Command::Apply { deployments, force: true },
+        Command::Apply { namespaces: vec![name("shop"), name("tools")], configs: vec![config()], deployments, force: true },
         Command::DeleteDeployments { ids: vec![DEPLOYMENT, OLDER] },
         Command::Prune { namespace: name("shop"), all: true },
         Command::CreateNamespace { name: name("shop") },
         Command::DeleteNamespace { name: name("shop") },
     ]
+}
+
+fn config() -> ApplyConfig {
+    ApplyConfig {
+        id: CONFIG,
+        namespace: name("shop"),
+        name: name("settings"),
+        data: map(&[("app.toml", "a = 1\n")]),
+        labels: map(&[("tier", "front")]),
+    }
 }
 
 fn objects() -> Vec<Command> {
@@ -130,6 +140,7 @@ fn reports() -> Vec<InstanceReport> {
         image_digest: Some("sha256:00".to_owned()),
         started_at: Some(LATER),
         exit: None,
+        health: Some(health()),
     };
     let ended = ends.map(|end| InstanceReport {
         instance: INSTANCE,
@@ -138,6 +149,7 @@ fn reports() -> Vec<InstanceReport> {
         image_digest: None,
         started_at: Some(AT),
         exit: Some(exit(end)),
+        health: None,
     });
     [running].into_iter().chain(ended).collect()
 }
@@ -145,7 +157,7 @@ fn reports() -> Vec<InstanceReport> {
 pub(crate) fn actions() -> Vec<Action> {
     vec![
         Action::CreateInstance { id: INSTANCE, deployment: DEPLOYMENT, slot: 1, attempt: 2, node: NODE, restart: true },
-        Action::SetGoal { instance: INSTANCE, goal: Goal::Remove },
+        Action::SetGoal { instance: INSTANCE, goal: Goal::Remove, cause: Some(StopCause::Unhealthy) },
         Action::LoseInstance { instance: INSTANCE },
         Action::ForgetInstance { instance: INSTANCE },
         Action::SetStatus {

@@ -48,6 +48,6 @@ macro_rules! enums {
 
 enums! {
     CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
-    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RuntimeKind StartFailure UnknownExit
+    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }

@@ -7,8 +7,8 @@ use ring_state::{
     Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Secret, Unplaced, UnplacedReason,
 };
 use ring_types::{
-    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, InstanceState, MemberId, Memory, NodeCapacity,
-    NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, UnknownExit,
+    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
+    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, StopCause, UnknownExit,
 };
 
 use crate::{
@@ -138,8 +138,16 @@ fn instance() -> Instance {
         created_at: AT,
         started_at: Some(LATER),
         exit: Some(Box::new(exit(Outcome::Code(-1)))),
+        stop_cause: Some(StopCause::TimedOut),
+        health: Some(Box::new(health())),
+        ready_at: Some(LATER),
         version: VERSION,
     }
+}
+
+pub(crate) fn health() -> Health {
+    let failing = vec![FailingCheck { check: 1, message: "connection refused".to_owned() }];
+    Health { ready: true, failing }
 }
 
 fn node() -> Node {

@@ -17,6 +17,8 @@ fn workload() -> Workload {
         generation: Generation(7),
         spec: Arc::new(spec),
         environment: BTreeMap::from([("A".to_owned(), "1=2".to_owned())]),
+        files: Vec::new(),
+        registry: None,
     }
 }
 

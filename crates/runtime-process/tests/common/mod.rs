@@ -38,6 +38,8 @@ pub(crate) fn workload(command: &[&str]) -> Workload {
         generation: Generation(1),
         spec: Arc::new(spec),
         environment: BTreeMap::new(),
+        files: Vec::new(),
+        registry: None,
     }
 }
 

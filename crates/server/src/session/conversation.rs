@@ -233,7 +233,7 @@ impl Conversation {
     async fn receive(&self, message: AgentMessage, registered: &Registered) -> Result<(), End> {
         use agent_message::Message as Incoming;
         match message.message {
-            Some(Incoming::Heartbeat(Heartbeat { sequence })) => {
+            Some(Incoming::Heartbeat(Heartbeat { sequence, .. })) => {
                 self.context.pulse.heard(self.node, registered.epoch);
                 self.send(Message::Heartbeat(HeartbeatReply { sequence })).await
             }
@@ -248,6 +248,7 @@ impl Conversation {
                 registered.seat.line.end(&end);
                 Ok(())
             }
+            Some(Incoming::ExecOutput(_) | Incoming::Answer(_)) => Err(End::because("an answer to nothing that was asked")),
             Some(Incoming::Hello(_)) => Err(End::because("a second hello on one session")),
             // A message of a later release: what it asks for is not for us.
             None => Ok(()),

@@ -7,11 +7,29 @@ use ring_types::{DeploymentId, DeploymentSpec, DeploymentStatus, Name};
 
 use super::{Done, EventAt, Tx};
 use crate::{
-    ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode, Reply, Row, limits,
+    ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode, Reply,
+    Row, limits,
 };
 
 impl Tx<'_> {
-    pub(super) fn apply_deployments(&mut self, wanted: &[ApplyDeployment], force: bool) -> Done {
+    /// What a deployment needs comes before it. Whoever applies checked that the same object is not there twice.
+    pub(super) fn apply_manifest(
+        &mut self,
+        namespaces: &[Name],
+        configs: &[ApplyConfig],
+        deployments: &[ApplyDeployment],
+        force: bool,
+    ) -> Done {
+        for namespace in namespaces {
+            self.ensure_namespace(namespace);
+        }
+        for config in configs {
+            self.apply_config(config);
+        }
+        self.apply_deployments(deployments, force)
+    }
+
+    fn apply_deployments(&mut self, wanted: &[ApplyDeployment], force: bool) -> Done {
         if wanted.len() > limits::DEPLOYMENTS_PER_APPLY {
             let message =
                 format!("{} deployments in one apply, at most {} are allowed", wanted.len(), limits::DEPLOYMENTS_PER_APPLY);

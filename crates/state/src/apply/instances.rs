@@ -44,6 +44,7 @@ impl Tx<'_> {
             after.image_digest = Some(digest.as_str().into());
         }
         after.started_at = after.started_at.or(report.started_at);
+        self.take_health(&mut after, report);
         if let Some(exit) = report.exit.as_ref().filter(|_| may_set_exit(before)) {
             after.exit = Some(Box::new(ExitStatus { node: before.node, ..exit.clone() }));
         }
@@ -52,8 +53,38 @@ impl Tx<'_> {
         }
         let corrected = before.state == InstanceState::Lost && after.exit != before.exit;
         self.note_transition(before, &after, corrected);
+        self.note_health(before, &after);
         self.count_start(before, &after);
         self.put_instance(after);
+    }
+
+    /// The latest account of its checks; what has ended is not ready any more.
+    fn take_health(&self, after: &mut Instance, report: &InstanceReport) {
+        if let Some(health) = &report.health {
+            after.health = Some(Box::new(health.clone()));
+        }
+        let ready = after.state == InstanceState::Running && after.health.as_deref().is_some_and(|health| health.ready);
+        after.ready_at = if ready { after.ready_at.or(Some(self.at)) } else { None };
+    }
+
+    fn note_health(&mut self, before: &Instance, after: &Instance) {
+        if after.state != InstanceState::Running {
+            return;
+        }
+        let failing = |i: &Instance| i.health.as_deref().map_or_else(Vec::new, |health| health.failing.clone());
+        let (old, new) = (failing(before), failing(after));
+        for check in new.iter().filter(|check| old.iter().all(|known| known.check != check.check)) {
+            let message = format!("health check {} fails: {}", check.check, check.message);
+            self.event(after.deployment, EventLevel::Warning, EventKind::HealthCheckFailed, EventAt::instance(after), message);
+        }
+        if !old.is_empty() && new.is_empty() {
+            let message = "its health checks pass again".to_owned();
+            self.event(after.deployment, EventLevel::Info, EventKind::HealthCheckRecovered, EventAt::instance(after), message);
+        }
+        if before.ready_at.is_none() && after.ready_at.is_some() {
+            let message = "ready".to_owned();
+            self.event(after.deployment, EventLevel::Info, EventKind::InstanceReady, EventAt::instance(after), message);
+        }
     }
 
     fn note_transition(&mut self, before: &Instance, after: &Instance, corrected: bool) {

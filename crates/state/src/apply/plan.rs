@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, UnknownExit};
+use ring_types::{Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit};
 
 use super::{Done, EventAt, Tx};
 use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey};
@@ -30,7 +30,7 @@ impl Tx<'_> {
                 let deployment = self.state.deployment(*deployment).cloned();
                 deployment.is_some_and(|deployment| self.create_instance(&deployment, &wanted))
             }
-            Action::SetGoal { instance, goal } => self.set_goal(*instance, *goal),
+            Action::SetGoal { instance, goal, cause } => self.set_goal(*instance, *goal, *cause),
             Action::LoseInstance { instance } => self.lose_instance(*instance),
             Action::ForgetInstance { instance } => self.forget_instance(*instance),
             Action::SetStatus { deployment, .. } => {
@@ -80,6 +80,9 @@ impl Tx<'_> {
             created_at: self.at,
             started_at: None,
             exit: None,
+            stop_cause: None,
+            health: None,
+            ready_at: None,
             version: self.revision,
         };
         let message = format!("assigned to {}", node.name);
@@ -116,10 +119,15 @@ impl Tx<'_> {
             && used.memory.0.saturating_add(memory.0) <= capacity.memory.0.max(used.memory.0)
     }
 
-    fn set_goal(&mut self, id: InstanceId, goal: Goal) -> bool {
+    fn set_goal(&mut self, id: InstanceId, goal: Goal, cause: Option<StopCause>) -> bool {
         let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal).cloned() else { return false };
         let generation = instance.generation.next();
-        self.put_instance(Instance { generation, goal, ..Instance::clone(&instance) });
+        let stop_cause = instance.stop_cause.or(cause);
+        self.put_instance(Instance { generation, goal, stop_cause, ..Instance::clone(&instance) });
+        if let Some(cause) = cause.filter(|_| instance.state == InstanceState::Running && instance.goal == Goal::Run) {
+            let message = format!("told to end: {cause}");
+            self.event(instance.deployment, EventLevel::Info, EventKind::InstanceStopping, EventAt::instance(&instance), message);
+        }
         true
     }
 

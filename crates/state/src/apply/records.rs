@@ -1,12 +1,11 @@
 //! Namespaces, secrets and configs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ring_types::{ConfigId, Name, SecretId, VolumeKind};
 
 use super::{Done, Tx};
-use crate::{Config, Deployment, Namespace, Refusal, Reply, Row, RowKey, Secret};
+use crate::{ApplyConfig, Config, Deployment, Namespace, Refusal, Reply, Row, RowKey, Secret};
 
 impl Tx<'_> {
     pub(super) fn ensure_namespace(&mut self, name: &Name) {
@@ -78,31 +77,33 @@ impl Tx<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn put_config(
-        &mut self,
-        id: ConfigId,
-        (namespace, name): (&Name, &Name),
-        data: &BTreeMap<String, String>,
-        labels: &BTreeMap<String, String>,
-        create: bool,
-    ) -> Done {
-        let current = self.state.config_named(namespace, name).cloned();
-        if create && current.is_some() {
+    pub(super) fn put_config(&mut self, wanted: &ApplyConfig, create: bool) -> Done {
+        let (namespace, name) = (&wanted.namespace, &wanted.name);
+        if create && self.state.config_named(namespace, name).is_some() {
             return Err(Refusal::conflict(format!("config '{namespace}/{name}' exists already")));
         }
-        self.ensure_namespace(namespace);
+        self.apply_config(wanted);
+        Ok(Reply::Done)
+    }
+
+    /// Makes a config or changes it; one that is the same already is left as it is.
+    pub(super) fn apply_config(&mut self, wanted: &ApplyConfig) {
+        let current = self.state.config_named(&wanted.namespace, &wanted.name).cloned();
+        if current.as_ref().is_some_and(|c| c.data == wanted.data && c.labels == wanted.labels) {
+            return;
+        }
+        self.ensure_namespace(&wanted.namespace);
         let config = Config {
-            id: current.as_ref().map_or(id, |c| c.id),
-            namespace: namespace.clone(),
-            name: name.clone(),
-            data: data.clone(),
-            labels: labels.clone(),
+            id: current.as_ref().map_or(wanted.id, |c| c.id),
+            namespace: wanted.namespace.clone(),
+            name: wanted.name.clone(),
+            data: wanted.data.clone(),
+            labels: wanted.labels.clone(),
             created_at: current.map_or(self.at, |c| c.created_at),
             updated_at: self.at,
             version: self.revision,
         };
         self.put(Row::Config(Arc::new(config)));
-        Ok(Reply::Done)
     }
 
     pub(super) fn delete_config(&mut self, id: ConfigId, force: bool) -> Done {

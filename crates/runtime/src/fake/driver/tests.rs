@@ -19,6 +19,8 @@ fn workload() -> Workload {
         generation: Generation(1),
         spec: Arc::new(spec),
         environment: BTreeMap::new(),
+        files: Vec::new(),
+        registry: None,
     }
 }
 

@@ -7,11 +7,10 @@ use axum::extract::State as Shared;
 use ring_api::manifest::{Manifest, ManifestError};
 use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 use ring_api::query;
-use ring_state::{ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
+use ring_state::{ApplyConfig, ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
 use ring_types::{ConfigId, DeploymentId, Name};
 
 use super::support;
-use crate::ids;
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
 use crate::rest::body::{Json, Raw};
@@ -33,8 +32,7 @@ pub(in crate::rest) async fn apply(
     let force = query::flag(&query, "force")?;
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
-    surroundings(&app, request, &manifest, &view.state).await?;
-    let command = Command::Apply { deployments: deployments(request, &manifest), force };
+    let command = command(request, &manifest, force);
     let done = app.commit(request.0, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
@@ -70,37 +68,20 @@ fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Namespaces and configs come before the deployments that need them. Each is written as often as it is asked for, so that
-/// an apply that broke off is finished by repeating it.
-async fn surroundings(app: &App, request: Request, manifest: &Manifest, state: &State) -> Result<()> {
-    for entry in &manifest.namespaces {
-        if state.namespace(&entry.name).is_none() {
-            let part = request.part(&format!("namespace/{}", entry.name));
-            create_namespace(app, part, &entry.name).await?;
-        }
-    }
-    for entry in &manifest.configs {
-        let part = request.part(&format!("config/{}/{}", entry.namespace, entry.name));
-        let known = state.config_named(&entry.namespace, &entry.name).map(|c| c.id);
-        let command = Command::PutConfig {
-            id: known.unwrap_or_else(|| ConfigId(ids::derived(part, "config"))),
-            namespace: entry.namespace.clone(),
-            name: entry.name.clone(),
-            data: entry.data.clone(),
-            labels: entry.labels.clone(),
-            create: false,
-        };
-        app.commit(part, command).await?;
-    }
-    Ok(())
-}
-
-/// Somebody else may have made it meanwhile, which is as good.
-async fn create_namespace(app: &App, part: ring_types::RequestId, name: &Name) -> Result<()> {
-    let done = app.store.propose(part, Command::CreateNamespace { name: name.clone() }).await?;
-    match done.reply {
-        Reply::Refused(refusal) if refusal.code != ring_state::RefusalCode::Conflict => Err(refusal.into()),
-        _ => Ok(()),
+/// The whole manifest as one log entry. Ids come from the request, so that the same request again makes the same objects.
+fn command(request: Request, manifest: &Manifest, force: bool) -> Command {
+    let config = |entry: &ring_api::manifest::ConfigEntry| ApplyConfig {
+        id: ConfigId(request.part(&format!("config/{}/{}", entry.namespace, entry.name)).0),
+        namespace: entry.namespace.clone(),
+        name: entry.name.clone(),
+        data: entry.data.clone(),
+        labels: entry.labels.clone(),
+    };
+    Command::Apply {
+        namespaces: manifest.namespaces.iter().map(|entry| entry.name.clone()).collect(),
+        configs: manifest.configs.iter().map(config).collect(),
+        deployments: deployments(request, manifest),
+        force,
     }
 }
 

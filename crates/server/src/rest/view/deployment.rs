@@ -104,6 +104,16 @@ const fn kind(kind: EventKind) -> &'static str {
         EventKind::InstanceLost => "instance_lost",
         EventKind::ExitCorrected => "exit_corrected",
         EventKind::NotPlaced => "not_placed",
+        EventKind::HealthCheckFailed => "health_check_failed",
+        EventKind::HealthCheckRecovered => "health_check_recovered",
+        EventKind::InstanceReady => "instance_ready",
+        EventKind::InstanceStopping => "instance_stopping",
+        EventKind::RolloutStarted => "rollout_started",
+        EventKind::RolloutCompleted => "rollout_completed",
+        EventKind::RolloutFailed => "rollout_failed",
+        EventKind::RestartRequested => "restart_requested",
+        EventKind::Autoscaled => "autoscaled",
+        EventKind::Retried => "retried",
     }
 }
 
