@@ -232,7 +232,8 @@ impl Plane {
                 may
             });
             let secret_environment = [("PASSWORD".to_owned(), "open sesame".to_owned())].into();
-            ClaimResult { instance_id: id.clone(), granted, secret_environment, config_error: state.faults.config_error.clone() }
+            let config_error = state.faults.config_error.clone();
+            ClaimResult { instance_id: id.clone(), granted, secret_environment, config_error, ..ClaimResult::default() }
         });
         let results = results.collect();
         if state.faults.lose_claim_replies > 0 {
@@ -299,6 +300,7 @@ impl Plane {
                 self.state().infos.push(NodeInfo::from_wire(update.info.unwrap()).unwrap());
                 None
             }
+            Theirs::ExecOutput(_) | Theirs::Answer(_) => None,
             Theirs::LogOutput(output) => {
                 let mut state = self.state();
                 *state.log_messages.entry(output.stream).or_default() += 1;
