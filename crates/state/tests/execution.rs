@@ -97,6 +97,54 @@ fn a_report_of_another_node_or_without_a_claim_is_dropped() {
 }
 
 #[test]
+fn what_may_have_run_is_not_removed_before_it_says_how_it_ended() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, node);
+    world.claim(node, 1, 1);
+    world.report(node, 1, InstanceState::Removed, None);
+    assert_eq!(world.instance(1).state, InstanceState::Claimed, "it may have run");
+    world.report(node, 1, InstanceState::Running, None);
+    world.report(node, 1, InstanceState::Removed, None);
+    assert_eq!(world.instance(1).state, InstanceState::Running, "it did run");
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Code(7)));
+    world.report(node, 1, InstanceState::Removed, None);
+    assert_eq!(world.instance(1).state, InstanceState::Removed, "its end is recorded");
+    assert_eq!(world.instance(1).exit.as_ref().unwrap().outcome, Outcome::Code(7));
+}
+
+#[test]
+fn what_nobody_claimed_may_be_removed_without_a_word() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, node);
+    world.report(node, 1, InstanceState::Removed, None);
+    assert_eq!(world.instance(1).state, InstanceState::Removed);
+    assert_eq!(world.instance(1).exit, None);
+}
+
+#[test]
+fn a_guess_about_a_lost_instance_does_not_keep_its_end_from_being_told() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, job("j"));
+    world.create(1, id, node);
+    world.claim(node, 1, 1);
+    world.lose_node(node, 1);
+    world.plan(vec![Action::LoseInstance { instance: instance_id(1) }]);
+    world.register(node, 1);
+    for state in [InstanceState::Exited, InstanceState::Removed] {
+        world.report(node, 1, state, None);
+        assert_eq!(world.instance(1).state, InstanceState::Lost, "{state} without an account of the end");
+    }
+    world.report(node, 1, InstanceState::Removed, Some(Outcome::Code(3)));
+    assert_eq!(world.instance(1).state, InstanceState::Removed);
+    assert_eq!(world.instance(1).exit.as_ref().unwrap().outcome, Outcome::Code(3));
+}
+
+#[test]
 fn a_worker_slot_has_one_live_instance_and_counts_restarts() {
     let mut world = World::new();
     let node = world.node(1);

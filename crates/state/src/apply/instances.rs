@@ -161,6 +161,9 @@ fn may_claim(instance: &Instance, node: NodeId) -> bool {
 }
 
 /// A report may move an instance forward, or add what was not known; an instance nobody claimed can only have never run.
+///
+/// One that was claimed may have run: no state from [`InstanceState::Exited`] on is taken without an account of its end, so
+/// that it cannot be removed and its end be lost. What stands for a lost one is a guess, which is no account of it.
 fn acceptable(instance: &Instance, report: &InstanceReport) -> bool {
     if report.state < instance.state || instance.state == InstanceState::Removed {
         return false;
@@ -168,10 +171,10 @@ fn acceptable(instance: &Instance, report: &InstanceReport) -> bool {
     let claimed = instance.claim.is_some();
     let never_ran = match &report.exit {
         Some(exit) => matches!(exit.outcome, Outcome::NotStarted { .. }),
-        None => report.state == InstanceState::Removed,
+        None => !claimed && report.state == InstanceState::Removed,
     };
-    let ends = report.state < InstanceState::Exited || report.exit.is_some() || instance.exit.is_some() || never_ran;
-    (claimed || never_ran) && ends
+    let told = report.exit.is_some() || (instance.exit.is_some() && instance.state != InstanceState::Lost);
+    (claimed || never_ran) && (report.state < InstanceState::Exited || told || never_ran)
 }
 
 /// The first account of the end stands, unless it was a guess that the truth replaces.
