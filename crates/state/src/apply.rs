@@ -34,7 +34,10 @@ impl State {
         let before = self.clone();
         let mut tx = Tx::begin(self, index, entry.at);
         let reply = match tx.run(&entry.command) {
-            Ok(reply) => reply,
+            Ok(reply) => {
+                tx.trim_events();
+                reply
+            }
             Err(refusal) => {
                 *tx.state = before;
                 tx.changed.clear();
@@ -125,16 +128,24 @@ impl<'a> Tx<'a> {
         self.put(Row::Instance(Arc::new(instance)));
     }
 
-    /// Records an event; the oldest one of the deployment goes when there are too many.
+    /// Records an event.
     fn event(&mut self, deployment: DeploymentId, level: EventLevel, kind: EventKind, at: EventAt, message: String) {
         let id = self.state.clock.next_event;
         self.put(Row::Clock(Clock { next_event: id + 1, ..self.state.clock }));
         let event = Event { id, deployment, at: self.at, level, kind, message, instance: at.0, node: at.1 };
         self.put(Row::Event(Arc::new(event)));
-        let kept: Vec<u64> = self.state.events(deployment).map(|e| e.id).collect();
-        let surplus = kept.len().saturating_sub(limits::EVENTS_PER_DEPLOYMENT);
-        for id in &kept[..surplus] {
-            self.delete(RowKey::Event(deployment, *id));
+    }
+
+    /// Of each deployment that got events the oldest ones go when there are too many: once for the entry, not for each event.
+    fn trim_events(&mut self) {
+        let of = |key: &RowKey| if let RowKey::Event(deployment, _) = key { Some(*deployment) } else { None };
+        let noted: BTreeSet<DeploymentId> = self.changed.iter().filter_map(of).collect();
+        for deployment in noted {
+            let newest_first = self.state.events(deployment).rev();
+            let surplus: Vec<u64> = newest_first.skip(limits::EVENTS_PER_DEPLOYMENT).map(|e| e.id).collect();
+            for id in surplus {
+                self.delete(RowKey::Event(deployment, id));
+            }
         }
     }
 

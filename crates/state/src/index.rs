@@ -45,6 +45,7 @@ impl State {
             }
             Row::Token(o) => {
                 self.token_hashes.insert(o.hash, o.id);
+                self.user_tokens.insert((o.user, o.id));
                 self.tokens.insert(o.id, o).is_some()
             }
             Row::JoinToken(o) => self.join_tokens.insert(o.id, o).is_some(),
@@ -75,7 +76,9 @@ impl State {
                 if let Some(o) = self.instances.remove(id) {
                     self.deployment_instances.remove(&(o.deployment, o.id));
                     self.node_instances.remove(&(o.node, o.id));
-                    self.account(&o, false);
+                    if holds(&o) {
+                        self.account(&o, false);
+                    }
                 }
             }
             RowKey::Node(id) => {
@@ -99,6 +102,7 @@ impl State {
             RowKey::Token(id) => {
                 if let Some(o) = self.tokens.remove(id) {
                     self.token_hashes.remove(&o.hash);
+                    self.user_tokens.remove(&(o.user, o.id));
                 }
             }
             RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
@@ -114,23 +118,29 @@ impl State {
 
     fn put_instance(&mut self, new: std::sync::Arc<Instance>) -> bool {
         let old = self.instances.insert(new.id, new.clone());
-        if let Some(old) = &old {
-            self.account(old, false);
-        } else {
+        if old.is_none() {
             self.deployment_instances.insert((new.deployment, new.id));
             self.node_instances.insert((new.node, new.id));
         }
-        self.account(&new, true);
+        // What it holds is the same all its life, so that only the change between holding it and not is a change.
+        let held = old.as_ref().is_some_and(|old| holds(old));
+        if held != holds(&new) {
+            self.account(&new, !held);
+        }
         old.is_some()
     }
 
-    /// Adds an instance to its node's usage, or takes it off. Only what may still run counts: on a lost node too, since
-    /// what runs there still holds its memory.
+    /// Adds an instance to its node's usage and ports, or takes it off.
     fn account(&mut self, instance: &Instance, add: bool) {
-        if instance.state > ring_types::InstanceState::Lost {
-            return;
-        }
         let Some(deployment) = self.deployments.get(&instance.deployment) else { return };
+        for port in &deployment.spec.ports {
+            let held = (instance.node, port.published, instance.id);
+            if add {
+                self.published.insert(held);
+            } else {
+                self.published.remove(&held);
+            }
+        }
         let (cpu, memory) = deployment.spec.resources.reserved();
         change(&mut self.usage, instance.node, |usage| {
             if add {
@@ -144,6 +154,11 @@ impl State {
             }
         });
     }
+}
+
+/// Only what may still run counts in its node's usage: on a lost node too, since what runs there still holds its memory.
+fn holds(instance: &Instance) -> bool {
+    instance.state <= ring_types::InstanceState::Lost
 }
 
 fn change(usage: &mut OrdMap<NodeId, Usage>, node: NodeId, edit: impl FnOnce(&mut Usage)) {

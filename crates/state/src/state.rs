@@ -48,10 +48,12 @@ pub struct State {
     pub(crate) deployment_instances: OrdSet<(DeploymentId, InstanceId)>,
     pub(crate) node_instances: OrdSet<(NodeId, InstanceId)>,
     pub(crate) usage: OrdMap<NodeId, Usage>,
+    pub(crate) published: OrdSet<(NodeId, u16, InstanceId)>,
     pub(crate) secret_names: OrdMap<(Name, Name), SecretId>,
     pub(crate) config_names: OrdMap<(Name, Name), ConfigId>,
     pub(crate) user_names: OrdMap<Name, UserId>,
     pub(crate) token_hashes: OrdMap<[u8; 32], TokenId>,
+    pub(crate) user_tokens: OrdSet<(UserId, TokenId)>,
     pub(crate) replacements: OrdSet<(DeploymentId, DeploymentId)>,
 }
 
@@ -148,12 +150,10 @@ impl State {
 
     /// Every deployment of a namespace, those being deleted too, by name.
     pub fn deployments_in(&self, namespace: &Name) -> impl Iterator<Item = &Arc<Deployment>> {
+        let from = (namespace.clone(), Name::least(), DeploymentId(uuid_from(0)));
         let wanted = namespace.clone();
-        let entries = self.deployment_names.iter().skip_while({
-            let wanted = wanted.clone();
-            move |(ns, ..)| *ns < wanted
-        });
-        entries.take_while(move |(ns, ..)| *ns == wanted).filter_map(|(_, _, id)| self.deployments.get(id))
+        let entries = self.deployment_names.range(from..).take_while(move |(ns, ..)| *ns == wanted);
+        entries.filter_map(|(_, _, id)| self.deployments.get(id))
     }
 
     /// Deployments that take the place of `old`.
@@ -184,6 +184,13 @@ impl State {
         let id = |bytes| InstanceId(uuid_from(bytes));
         let range = (node, id(0))..=(node, id(u128::MAX));
         self.node_instances.range(range).filter_map(|(_, id)| self.instances.get(id))
+    }
+
+    /// Instances that may run on a node and publish this port there, of whatever protocol and address, by id.
+    pub fn publishing(&self, node: NodeId, port: u16) -> impl Iterator<Item = &Arc<Instance>> {
+        let id = |bytes| InstanceId(uuid_from(bytes));
+        let range = (node, port, id(0))..=(node, port, id(u128::MAX));
+        self.published.range(range).filter_map(|(_, _, id)| self.instances.get(id))
     }
 
     /// What is set aside on a node.
@@ -221,6 +228,11 @@ impl State {
         self.secret_names.get(&(namespace.clone(), name.clone())).and_then(|id| self.secrets.get(id))
     }
 
+    /// Secrets of a namespace by name.
+    pub fn secrets_in(&self, namespace: &Name) -> impl Iterator<Item = &Arc<Secret>> {
+        of_namespace(&self.secret_names, namespace).filter_map(|id| self.secrets.get(id))
+    }
+
     /// All secrets by id.
     pub fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
         self.secrets.values()
@@ -234,6 +246,11 @@ impl State {
     /// A config by name.
     pub fn config_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Config>> {
         self.config_names.get(&(namespace.clone(), name.clone())).and_then(|id| self.configs.get(id))
+    }
+
+    /// Configs of a namespace by name.
+    pub fn configs_in(&self, namespace: &Name) -> impl Iterator<Item = &Arc<Config>> {
+        of_namespace(&self.config_names, namespace).filter_map(|id| self.configs.get(id))
     }
 
     /// All configs by id.
@@ -264,6 +281,13 @@ impl State {
     /// The token of a hash; whether it is expired is for the caller to say.
     pub fn token_hashed(&self, hash: &[u8; 32]) -> Option<&Arc<ApiToken>> {
         self.token_hashes.get(hash).and_then(|id| self.tokens.get(id))
+    }
+
+    /// Tokens of an account by id.
+    pub fn tokens_of(&self, user: UserId) -> impl Iterator<Item = &Arc<ApiToken>> {
+        let id = |bytes| TokenId(uuid_from(bytes));
+        let range = (user, id(0))..=(user, id(u128::MAX));
+        self.user_tokens.range(range).filter_map(|(_, id)| self.tokens.get(id))
     }
 
     /// All tokens by id.
@@ -300,6 +324,13 @@ impl State {
     pub fn past_request(&self, id: RequestId) -> Option<&Arc<PastRequest>> {
         self.request_ids.get(&id).and_then(|revision| self.requests.get(revision))
     }
+}
+
+/// What an index by name has of one namespace.
+fn of_namespace<'a, T>(names: &'a OrdMap<(Name, Name), T>, namespace: &Name) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let wanted = namespace.clone();
+    let entries = names.range((namespace.clone(), Name::least())..);
+    entries.take_while(move |((ns, _), _)| *ns == wanted).map(|(_, id)| id)
 }
 
 pub(crate) fn uuid_from(bytes: u128) -> uuid::Uuid {

@@ -53,6 +53,11 @@ impl Name {
         Ok(Self(text.into()))
     }
 
+    /// The name that comes before every other one: where a range over names begins.
+    pub fn least() -> Self {
+        Self("0".into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,5 +109,14 @@ mod tests {
         assert_eq!(Name::new("-x"), Err(NameError::Start));
         assert_eq!(Name::new("a/b"), Err(NameError::Character('/')));
         assert_eq!(Name::new(&"a".repeat(101)), Err(NameError::TooLong(101)));
+    }
+
+    #[test]
+    fn no_name_comes_before_the_least() {
+        assert_eq!(Name::new("0"), Ok(Name::least()));
+        for other in ["00", "0-", "0.a", "1", "A", "a"] {
+            assert!(Name::least() < Name::new(other).unwrap(), "{other}");
+        }
+        assert!((0..=127u8).map(char::from).filter(char::is_ascii_alphanumeric).all(|first| first >= '0'));
     }
 }

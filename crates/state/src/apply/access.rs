@@ -72,7 +72,7 @@ impl Tx<'_> {
     }
 
     fn revoke_all(&mut self, user: UserId) {
-        let ids: Vec<_> = self.state.tokens().filter(|t| t.user == user).map(|t| t.id).collect();
+        let ids: Vec<_> = self.state.tokens_of(user).map(|t| t.id).collect();
         for id in ids {
             self.delete(RowKey::Token(id));
         }
@@ -91,8 +91,8 @@ impl Tx<'_> {
 
     /// Sessions end by time; what is left of them goes when their user makes a new one, so they never pile up.
     fn forget_expired(&mut self, user: UserId) {
-        let over = |t: &&Arc<ApiToken>| t.user == user && t.expires_at.is_some_and(|end| end <= self.at);
-        let ids: Vec<_> = self.state.tokens().filter(over).map(|t| t.id).collect();
+        let over = |t: &&Arc<ApiToken>| t.expires_at.is_some_and(|end| end <= self.at);
+        let ids: Vec<_> = self.state.tokens_of(user).filter(over).map(|t| t.id).collect();
         for id in ids {
             self.delete(RowKey::Token(id));
         }

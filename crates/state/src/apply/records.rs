@@ -28,8 +28,8 @@ impl Tx<'_> {
             return Err(Refusal::not_found(format!("namespace '{name}'")));
         }
         let deployments = self.state.deployments_in(name).count();
-        let secrets = self.state.secrets().filter(|s| s.namespace == *name).count();
-        let configs = self.state.configs().filter(|c| c.namespace == *name).count();
+        let secrets = self.state.secrets_in(name).count();
+        let configs = self.state.configs_in(name).count();
         if deployments + secrets + configs > 0 {
             let message = format!(
                 "namespace '{name}' still has {deployments} deployments, {secrets} secrets and {configs} configs; delete those first"
