@@ -73,11 +73,10 @@ impl<'a> Placer<'a> {
         let state = self.state;
         let count = state.node_count();
         let sampled = count > SAMPLE;
-        let mut tally = Tally::default();
         let mut best: Option<(score::Score, &'a Node)> = None;
         let (mut seen, mut fitting) = (0, 0);
-        let start = if sampled { self.start(count) } else { None };
-        let nodes = state.nodes_from(start.unwrap_or(NodeId(uuid::Uuid::nil())));
+        let start = if sampled { self.start() } else { NodeId(uuid::Uuid::nil()) };
+        let nodes = state.nodes_from(start);
         for node in nodes {
             if sampled && (fitting >= ENOUGH || (fitting > 0 && seen >= SAMPLE)) {
                 self.cursor = Some(node.id);
@@ -85,8 +84,7 @@ impl<'a> Placer<'a> {
             }
             seen += 1;
             let usage = self.usage(node.id);
-            if let Some(reason) = self.refuses(node, usage, deployment, own) {
-                tally.add(node, reason, &deployment.spec);
+            if filter::ruled_out(node, &deployment.spec) || self.refuses(node, usage, deployment, own).is_some() {
                 continue;
             }
             fitting += 1;
@@ -95,17 +93,25 @@ impl<'a> Placer<'a> {
                 best = Some((score, node));
             }
         }
-        best.map(|(_, node)| node).ok_or_else(|| tally.refused())
+        best.map(|(_, node)| node).ok_or_else(|| self.explain(deployment, own))
     }
 
-    /// Where looking begins: where the last placement of this plan stopped, and for the first one at a place that differs
-    /// from plan to plan.
-    fn start(&mut self, count: usize) -> Option<NodeId> {
-        if self.cursor.is_none() {
-            let place = (self.state.revision().0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as usize % count;
-            self.cursor = self.state.nodes().nth(place).map(|node| node.id);
+    /// Why no node takes it. Put into words only now: where few of many nodes fit, the others would cost most of the search.
+    fn explain(&self, deployment: &Deployment, own: &Own) -> Refused {
+        let mut tally = Tally::default();
+        for node in self.state.nodes() {
+            if let Some(reason) = self.refuses(node, self.usage(node.id), deployment, own) {
+                tally.add(node, reason, &deployment.spec);
+            }
         }
-        self.cursor
+        tally.refused()
+    }
+
+    /// Where looking begins: where the last placement of this plan stopped, and for the first one at a point that differs
+    /// from plan to plan. Nodes have random ids, so that any point is as near to one of them as to another.
+    fn start(&mut self) -> NodeId {
+        let revision = self.state.revision().0;
+        *self.cursor.get_or_insert_with(|| NodeId(uuid::Uuid::from_u64_pair(scatter(revision), 0)))
     }
 
     fn usage(&self, node: NodeId) -> Usage {
@@ -124,6 +130,15 @@ impl<'a> Placer<'a> {
         }
         own.add(Some(node), node.id, &deployment.spec);
     }
+}
+
+/// Neighbouring numbers come far apart and every bit of them counts: the finalizer of SplitMix64 (Steele, Lea and Flood,
+/// "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+fn scatter(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// None when the answer depends on more than what is compared.

@@ -3,6 +3,8 @@
 mod derive;
 mod slots;
 
+use std::collections::BTreeSet;
+
 use ring_state::Action;
 use ring_types::{DeploymentStatus, Goal, InstanceState, OnNodeLoss, Outcome, StopCause, Timestamp, UnknownExit};
 
@@ -75,7 +77,7 @@ fn has_failed(turn: &Turn<'_, '_>) -> bool {
 
 /// Of each slot the newest instance that ended is kept for its logs.
 fn keep_newest_ended(turn: &mut Turn<'_, '_>) {
-    let kept: Vec<_> = slots::slots(&turn.views).into_iter().filter_map(|slot| slot.ended).collect();
+    let kept: BTreeSet<_> = slots::slots(&turn.views).into_iter().filter_map(|slot| slot.ended).collect();
     for (index, view) in turn.views.iter_mut().enumerate() {
         if view.has_ended() && !kept.contains(&index) {
             view::set_goal(view, Goal::Remove, StopCause::Cleared, turn.out);

@@ -1,7 +1,7 @@
 //! What speaks against a node.
 
 use ring_state::{Deployment, Node, UnplacedReason, Usage};
-use ring_types::{DeploymentSpec, InstanceState, NetworkMode, NodeId, NodeStatus, Port};
+use ring_types::{Constraint, DeploymentSpec, NetworkMode, NodeId, NodeStatus, Port};
 
 use super::{Own, Placer};
 
@@ -29,18 +29,13 @@ impl Placer<'_> {
     }
 
     fn port_taken(&self, node: NodeId, spec: &DeploymentSpec) -> Option<UnplacedReason> {
-        if spec.ports.is_empty() {
-            return None;
-        }
-        let holds = |other: &DeploymentSpec| {
-            let taken = spec.ports.iter().find(|port| other.ports.iter().any(|theirs| clash(port, theirs)));
-            taken.map(|port| UnplacedReason::Port(port.published))
+        let taken = |port: &&Port| {
+            let planned = self.ports.get(&node).into_iter().flatten().copied();
+            let holders = self.state.publishing(node, port.published);
+            let running = holders.filter_map(|i| self.state.deployment(i.deployment)).map(|d| &*d.spec);
+            planned.chain(running).any(|other| other.ports.iter().any(|theirs| clash(port, theirs)))
         };
-        let here = self.ports.get(&node).into_iter().flatten().find_map(|other| holds(other));
-        here.or_else(|| {
-            let running = self.state.instances_on(node).filter(|i| i.state <= InstanceState::Lost);
-            running.filter_map(|i| self.state.deployment(i.deployment)).find_map(|other| holds(&other.spec))
-        })
+        spec.ports.iter().find(taken).map(|port| UnplacedReason::Port(port.published))
     }
 }
 
@@ -58,13 +53,25 @@ fn runtime(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
     (!usable).then(|| UnplacedReason::RuntimeMissing(spec.runtime.to_string()))
 }
 
+/// What the deployment says of nodes keeps this one out.
+pub(super) fn ruled_out(node: &Node, spec: &DeploymentSpec) -> bool {
+    unnamed(node, spec) || broken(node, spec).is_some()
+}
+
 fn constraints(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
-    let placement = &spec.placement;
-    if !placement.nodes.is_empty() && !placement.nodes.iter().any(|name| name == node.name.as_str()) {
-        return Some(UnplacedReason::Constraint(format!("node in {}", placement.nodes.join(", "))));
+    if unnamed(node, spec) {
+        return Some(UnplacedReason::Constraint(format!("node in {}", spec.placement.nodes.join(", "))));
     }
-    let broken = placement.constraints.iter().find(|c| (label(node, &c.label) == Some(c.value.as_str())) != c.equal);
-    broken.map(|constraint| UnplacedReason::Constraint(constraint.to_string()))
+    broken(node, spec).map(|constraint| UnplacedReason::Constraint(constraint.to_string()))
+}
+
+fn unnamed(node: &Node, spec: &DeploymentSpec) -> bool {
+    let named = &spec.placement.nodes;
+    !named.is_empty() && !named.iter().any(|name| name == node.name.as_str())
+}
+
+fn broken<'s>(node: &Node, spec: &'s DeploymentSpec) -> Option<&'s Constraint> {
+    spec.placement.constraints.iter().find(|c| (label(node, &c.label) == Some(c.value.as_str())) != c.equal)
 }
 
 /// The same sum the state checks the binding with.
