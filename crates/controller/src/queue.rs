@@ -66,8 +66,10 @@ impl Queue {
         self.dirty.extend(due);
         let source = if self.dirty.is_empty() { &mut self.sweep } else { &mut self.dirty };
         let batch: BTreeSet<_> = source.iter().take(BATCH).copied().collect();
-        source.retain(|id| !batch.contains(id));
-        self.timers.retain(|id, _| !batch.contains(id));
+        for id in &batch {
+            source.remove(id);
+            self.timers.remove(id);
+        }
         batch
     }
 
