@@ -7,6 +7,7 @@ mod affected;
 mod jobs;
 mod nodes;
 mod placement;
+mod plans;
 mod properties;
 mod workers;
 mod world;

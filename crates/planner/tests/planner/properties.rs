@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use ring_state::Usage;
 use ring_types::{
     DeploymentId, DeploymentSpec, Goal, InstanceId, InstanceState, Kind, NodeId, NodeStatus, Outcome, Span, StartFailure,
     UnknownExit,
@@ -12,7 +13,7 @@ use crate::world::{World, job, needs, worker};
 
 /// Something that happens. Numbers choose among what there is.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8 },
     Delete(u8),
     Node(u8),
@@ -28,7 +29,7 @@ enum Step {
     Plan,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let status = prop_oneof![Just(NodeStatus::Unreachable), Just(NodeStatus::Lost), Just(NodeStatus::Ready)];
     let step = prop_oneof![
         4 => (0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..2)
@@ -75,7 +76,7 @@ fn outcome(n: u8) -> Outcome {
     }
 }
 
-fn take(world: &mut World, step: &Step) {
+pub(crate) fn take(world: &mut World, step: &Step) {
     use InstanceState::{Assigned, Claimed, Exited, Lost, Running};
     match *step {
         Step::Apply { name, kind, replicas, cpu, image } => {
@@ -145,12 +146,25 @@ impl History {
                 prop_assert!(ran.len() <= 1, "a job ran twice: {ran:?}");
             }
         }
-        for node in world.state.nodes() {
-            let used = world.state.usage(node.id);
-            prop_assert!(used.cpu <= node.info.capacity.cpu, "placed over capacity");
-        }
-        Ok(())
+        within_capacity(world)
     }
+}
+
+/// No node has more on it than it has room for, by its instances and by the index of what is set aside.
+pub(crate) fn within_capacity(world: &World) -> Result<(), TestCaseError> {
+    for node in world.state.nodes() {
+        let mut held = Usage::default();
+        for instance in world.state.instances_on(node.id).filter(|i| i.state <= InstanceState::Lost) {
+            let (cpu, memory) = world.deployment(instance.deployment).spec.resources.reserved();
+            held.cpu.0 += cpu.0;
+            held.memory.0 += memory.0;
+            held.instances += 1;
+        }
+        prop_assert_eq!(held, world.state.usage(node.id), "what is set aside is what its instances hold");
+        let capacity = node.info.capacity;
+        prop_assert!(held.cpu <= capacity.cpu && held.memory <= capacity.memory, "placed over capacity: {:?}", held);
+    }
+    Ok(())
 }
 
 fn settled(world: &mut World) -> Result<(), TestCaseError> {

@@ -115,7 +115,12 @@ impl World {
     /// What the planner says about everything.
     pub(crate) fn look(&mut self) -> Plan {
         let all: BTreeSet<_> = self.state.deployments().map(|d| d.id).collect();
-        plan(&self.state, &all, self.now, &mut self.ids)
+        self.look_at(&all)
+    }
+
+    /// What the planner says about some.
+    pub(crate) fn look_at(&mut self, dirty: &BTreeSet<DeploymentId>) -> Plan {
+        plan(&self.state, dirty, self.now, &mut self.ids)
     }
 
     /// Plans and applies once; nothing may be passed over.

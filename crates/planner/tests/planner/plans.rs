@@ -1,0 +1,95 @@
+//! What holds between one plan and another: the next one, or one made from the same view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use ring_state::{Action, Command, Reply};
+use ring_types::{DeploymentSpec, Goal};
+
+use crate::properties::{steps, take, within_capacity};
+use crate::world::{World, job, needs, worker};
+
+/// Other deployments may have waited for what this frees: they are planned again when it is applied.
+fn frees(action: &Action) -> bool {
+    match action {
+        Action::LoseInstance { .. } | Action::ForgetInstance { .. } | Action::ForgetDeployment { .. } => true,
+        Action::SetGoal { goal, .. } => *goal > Goal::Run,
+        _ => false,
+    }
+}
+
+/// A worker or a job that needs so much. Large ones fill a node of 4 processors and 8000 bytes alone.
+fn spec() -> impl Strategy<Value = (bool, u32, u64, u64)> {
+    (any::<bool>(), 1u32..6, 0u64..4100, 0u64..8100)
+}
+
+fn create(world: &mut World, number: usize, (is_job, replicas, cpu, memory): (bool, u32, u64, u64)) {
+    let label = format!("d{number}");
+    let spec: DeploymentSpec = if is_job { job(&label) } else { worker(&label, replicas) };
+    world.create(needs(spec, cpu, memory));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever came before: what a plan did not decide, the same view of things does not decide a moment later either.
+    #[test]
+    fn planning_again_gives_nothing_more_to_do(steps in steps()) {
+        let mut world = World::with_nodes(2);
+        steps.iter().for_each(|step| take(&mut world, step));
+        // What waits for something that goes is planned again when it has gone; that ends by itself.
+        for _ in 0..3 {
+            let plan = world.step();
+            if !plan.actions.iter().any(frees) {
+                break;
+            }
+        }
+        prop_assert_eq!(world.look().actions, Vec::new());
+    }
+
+    /// Two leaders at once, or one that plans anew before its plan is applied.
+    #[test]
+    fn two_plans_of_one_view_never_overfill_a_node(
+        first in prop::collection::vec(spec(), 1..6),
+        second in prop::collection::vec(spec(), 1..6),
+        together in any::<bool>(),
+    ) {
+        let mut world = World::with_nodes(3);
+        first.iter().enumerate().for_each(|(n, one)| create(&mut world, n, *one));
+        if !together {
+            world.settle();
+        }
+        second.iter().enumerate().for_each(|(n, one)| create(&mut world, 100 + n, *one));
+        let plans = [world.look(), world.look()];
+        let wanted: usize = plans.iter().map(|plan| plan.actions.len()).sum();
+        for plan in plans {
+            let reply = world.apply(Command::Plan { actions: plan.actions });
+            let fitting = matches!(reply, Reply::Planned { skipped } if skipped as usize <= wanted);
+            prop_assert!(fitting, "{:?}", reply);
+            within_capacity(&world)?;
+        }
+        let mut slots = BTreeMap::new();
+        for instance in world.state.instances() {
+            *slots.entry((instance.deployment, instance.slot)).or_insert(0) += 1;
+        }
+        prop_assert!(slots.values().all(|count| *count == 1), "two instances in one slot: {slots:?}");
+        world.settle();
+        within_capacity(&world)?;
+    }
+
+    /// Each plan is for deployments of its own, so that only the room on the nodes is between them.
+    #[test]
+    fn plans_for_different_deployments_compete_for_room_only(specs in prop::collection::vec(spec(), 2..10)) {
+        let mut world = World::with_nodes(2);
+        specs.iter().enumerate().for_each(|(n, one)| create(&mut world, n, *one));
+        let all: Vec<_> = world.state.deployments().map(|d| d.id).collect();
+        let (left, right) = all.split_at(all.len() / 2);
+        let plans: Vec<_> = [left, right].map(|part| world.look_at(&part.iter().copied().collect::<BTreeSet<_>>())).into();
+        for plan in plans {
+            world.apply(Command::Plan { actions: plan.actions });
+            within_capacity(&world)?;
+        }
+        world.settle();
+        within_capacity(&world)?;
+    }
+}
