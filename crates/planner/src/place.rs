@@ -73,6 +73,9 @@ impl<'a> Placer<'a> {
         let state = self.state;
         let count = state.node_count();
         let sampled = count > SAMPLE;
+        // Why they are is put into words only when no node fits: of many nodes most may be ruled out for one placement.
+        let mut ruled_out: Vec<&Node> = Vec::new();
+        let mut tally = Tally::default();
         let mut best: Option<(score::Score, &'a Node)> = None;
         let (mut seen, mut fitting) = (0, 0);
         let start = if sampled { self.start() } else { NodeId(uuid::Uuid::nil()) };
@@ -83,8 +86,13 @@ impl<'a> Placer<'a> {
                 break;
             }
             seen += 1;
+            if filter::ruled_out(node, &deployment.spec) {
+                ruled_out.push(node);
+                continue;
+            }
             let usage = self.usage(node.id);
-            if filter::ruled_out(node, &deployment.spec) || self.refuses(node, usage, deployment, own).is_some() {
+            if let Some(reason) = self.refuses(node, usage, deployment, own) {
+                tally.add(node, reason, &deployment.spec);
                 continue;
             }
             fitting += 1;
@@ -93,18 +101,15 @@ impl<'a> Placer<'a> {
                 best = Some((score, node));
             }
         }
-        best.map(|(_, node)| node).ok_or_else(|| self.explain(deployment, own))
-    }
-
-    /// Why no node takes it. Put into words only now: where few of many nodes fit, the others would cost most of the search.
-    fn explain(&self, deployment: &Deployment, own: &Own) -> Refused {
-        let mut tally = Tally::default();
-        for node in self.state.nodes() {
+        if let Some((_, node)) = best {
+            return Ok(node);
+        }
+        for node in ruled_out {
             if let Some(reason) = self.refuses(node, self.usage(node.id), deployment, own) {
                 tally.add(node, reason, &deployment.spec);
             }
         }
-        tally.refused()
+        Err(tally.refused())
     }
 
     /// Where looking begins: where the last placement of this plan stopped, and for the first one at a point that differs

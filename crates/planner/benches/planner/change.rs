@@ -42,11 +42,11 @@ pub(crate) fn measure(worlds: &mut [World], times: usize) -> Table {
         }
         let median = |n: usize, part: fn(&Parts) -> Duration| Times::new(measured[n].iter().map(part).collect()).median();
         let first = median(0, Parts::all);
-        for n in 0..worlds.len() {
+        for (n, (ids, _)) in contexts.iter().enumerate() {
             let all = median(n, Parts::all);
             table.row([
                 what.to_owned(),
-                contexts[n].0.len().to_string(),
+                ids.len().to_string(),
                 us(median(n, |parts| parts.applied)),
                 us(median(n, |parts| parts.found)),
                 us(median(n, |parts| parts.planned)),

@@ -8,7 +8,7 @@ use ring_state::{Action, Command, Instance, InstanceReport, Reply, Row, State};
 use ring_types::{Cpu, DeploymentId, InstanceState, Port, Protocol, Resources};
 
 use crate::out;
-use crate::process::{processor, resident};
+use crate::process::{processor, resident, since};
 use crate::stats::{Times, ms};
 use crate::table::Table;
 use crate::world::{BATCH, World, worker};
@@ -43,7 +43,7 @@ pub(crate) fn measure(empty: &World, deployments: u32, replicas: u32) -> (World,
     start(&mut world);
     place(&mut world, &ids);
     let running = resident();
-    let built = (processor() - begin_processor, begin.elapsed());
+    let built = (since(begin_processor), begin.elapsed());
     assert_eq!(world.state.instances().filter(|i| i.state == InstanceState::Running).count(), spent.placements);
     let mut table = Table::new(&["filling the cluster", "measured", "aim"]);
     let mut row = |what: &str, measured: String, aim: &str| table.row([what.to_owned(), measured, aim.to_owned()]);
@@ -72,7 +72,7 @@ fn load(state: &State) -> (Duration, u64, usize) {
     let before = resident();
     let begin = processor();
     let again = State::from_rows(state.revision(), rows.iter().cloned()).unwrap();
-    let took = processor() - begin;
+    let took = since(begin);
     assert_eq!(again.instances().count(), state.instances().count());
     (took, resident().saturating_sub(before), count)
 }
@@ -84,13 +84,13 @@ fn place(world: &mut World, ids: &[DeploymentId]) -> Spent {
         while !dirty.is_empty() {
             let begin = processor();
             let plan = world.plan(&dirty);
-            spent.planned += processor() - begin;
+            spent.planned += since(begin);
             spent.placements += creates(&plan.actions);
             dirty = plan.remaining;
             let entry = world.entry(Command::Plan { actions: plan.actions });
             let begin = processor();
             let reply = world.state.apply(world.state.revision().next(), &entry).reply;
-            spent.applied += processor() - begin;
+            spent.applied += since(begin);
             assert_eq!(reply, Reply::Planned { skipped: 0 });
         }
     }
@@ -147,7 +147,7 @@ pub(crate) fn searches(world: &mut World, times: usize) -> Table {
         let timed = || {
             let begin = processor();
             let plan = world.plan(&dirty);
-            let took = processor() - begin;
+            let took = since(begin);
             assert_eq!(creates(&plan.actions), found as usize, "{what}");
             took
         };

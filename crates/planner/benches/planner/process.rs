@@ -10,6 +10,11 @@ pub(crate) fn processor() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Processor time of this thread since an earlier reading.
+pub(crate) fn since(earlier: Duration) -> Duration {
+    processor().saturating_sub(earlier)
+}
+
 /// Bytes of this process that are in memory now: `VmRSS` of `/proc/self/status`.
 pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
