@@ -3,7 +3,7 @@
 use ring_api::model::{Token, User};
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
+use crate::resolve::named;
 use crate::time::shown_or_none;
 
 impl Row for User {
@@ -21,17 +21,7 @@ impl Row for User {
     }
 }
 
-impl Named for User {
-    const KIND: &'static str = "user";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.username.clone()
-    }
-}
+named!(User as "user" by username);
 
 impl Row for Token {
     const COLUMNS: &'static [(&'static str, bool)] = &[
@@ -58,14 +48,4 @@ impl Row for Token {
     }
 }
 
-impl Named for Token {
-    const KIND: &'static str = "token";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Token as "token" by name);

@@ -4,7 +4,7 @@ use ring_api::model::{JoinToken, Member, Node};
 use ring_types::NodeStatus;
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
+use crate::resolve::named;
 use crate::time::shown_or_none;
 
 fn yes(value: bool) -> Cell {
@@ -63,17 +63,7 @@ fn memory(bytes: u64) -> String {
     unit.map_or_else(|| bytes.to_string(), |(name, scale)| format!("{}.{}{name}", bytes / scale, bytes % scale * 10 / scale))
 }
 
-impl Named for Node {
-    const KIND: &'static str = "node";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Node as "node" by name);
 
 impl Row for Member {
     const COLUMNS: &'static [(&'static str, bool)] = &[
@@ -104,17 +94,7 @@ impl Row for Member {
     }
 }
 
-impl Named for Member {
-    const KIND: &'static str = "member";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Member as "member" by name);
 
 impl Row for JoinToken {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -131,14 +111,4 @@ impl Row for JoinToken {
     }
 }
 
-impl Named for JoinToken {
-    const KIND: &'static str = "join token";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.id.to_string()
-    }
-}
+named!(JoinToken as "join token" by id);

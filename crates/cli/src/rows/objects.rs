@@ -3,7 +3,7 @@
 use ring_api::model::{Config, Namespace, Secret};
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
+use crate::resolve::named;
 use crate::time::shown_or_none;
 
 impl Row for Namespace {
@@ -29,21 +29,7 @@ impl Row for Secret {
     }
 }
 
-impl Named for Secret {
-    const KIND: &'static str = "secret";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    fn short_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-}
+named!(Secret as "secret" by namespace / name);
 
 impl Row for Config {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -61,18 +47,4 @@ impl Row for Config {
     }
 }
 
-impl Named for Config {
-    const KIND: &'static str = "config";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    fn short_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-}
+named!(Config as "config" by namespace / name);
