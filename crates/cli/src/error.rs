@@ -156,6 +156,8 @@ pub enum Exit {
     NotFound = 4,
     /// In conflict with what is there.
     Conflict = 5,
+    /// A node whose cluster has removed it: to start it again is of no use.
+    Removed = 6,
     /// `--timeout` ran out.
     TimedOut = 124,
     /// Ctrl-C, as shells say it.

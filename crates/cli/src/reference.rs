@@ -92,6 +92,7 @@ fn exit_codes() -> String {
         (Exit::Unreachable, "no control node can be reached, or none can serve (no quorum)"),
         (Exit::NotFound, "no such object"),
         (Exit::Conflict, "in conflict with what is there"),
+        (Exit::Removed, "a control node or agent whose cluster has removed it; its unit does not start it again"),
         (Exit::TimedOut, "`--timeout` ran out"),
         (Exit::Interrupted, "Ctrl-C; the work goes on"),
     ];

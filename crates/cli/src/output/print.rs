@@ -63,10 +63,10 @@ pub(crate) fn failure(error: &CliError) -> ExitCode {
 }
 
 /// A failure of a part that this crate does not know.
-pub fn failure_message(message: &str, hint: Option<&str>) -> ExitCode {
+pub fn failure_message(message: &str, hint: Option<&str>, exit: Exit) -> ExitCode {
     let hint = hint.map(str::to_owned);
-    shown(&Shown { message: message.to_owned(), details: Vec::new(), hint, exit: Exit::General });
-    ExitCode::from(Exit::General as u8)
+    shown(&Shown { message: message.to_owned(), details: Vec::new(), hint, exit });
+    ExitCode::from(exit as u8)
 }
 
 fn shown(failure: &Shown) {
