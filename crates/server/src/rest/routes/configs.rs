@@ -1,6 +1,7 @@
 //! Configs.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateConfig, Done};
 use ring_api::query;
 use ring_state::Command;
@@ -58,7 +59,7 @@ pub(in crate::rest) async fn replace(
     let known = named::seen(view.state.config(id), &caller, id)?;
     if known.namespace.as_str() != body.namespace || known.name.as_str() != body.name {
         let detail = format!("config '{id}' is '{}/{}': a config cannot be renamed", known.namespace, known.name);
-        return Err(ApiError::new(409, "config.renamed", detail));
+        return Err(ApiError::new(ErrorCode::ConfigRenamed, detail));
     }
     let (namespace, name) = (known.namespace.clone(), known.name.clone());
     let command = Command::PutConfig { id, namespace, name, data: body.data, labels: body.labels, create: false };
@@ -67,7 +68,7 @@ pub(in crate::rest) async fn replace(
 
 async fn changed(app: &App, request: Request, id: ConfigId, command: Command) -> Result<Json<Changed<model::Config>>> {
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let config = state.config(id).ok_or_else(|| ApiError::not_found("config", id))?;
+    let config = state.config(id).ok_or_else(|| ApiError::not_found(ErrorCode::ConfigNotFound, id))?;
     Ok(Json(Changed { object: view::config(config), revision: done.revision.0 }))
 }
 

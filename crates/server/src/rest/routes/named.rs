@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use ring_api::errors::ErrorCode;
 use ring_api::query;
 use ring_state::{Config, Secret, State};
 use ring_types::Name;
@@ -12,15 +13,15 @@ use crate::rest::error::{ApiError, Result};
 
 /// An object with a name in a namespace.
 pub(super) trait Named {
-    /// What messages call it.
-    const KIND: &'static str;
+    /// The error when there is none.
+    const NOT_FOUND: ErrorCode;
 
     /// Its namespace, and its name there.
     fn place(&self) -> (&Name, &Name);
 }
 
 impl Named for Config {
-    const KIND: &'static str = "config";
+    const NOT_FOUND: ErrorCode = ErrorCode::ConfigNotFound;
 
     fn place(&self) -> (&Name, &Name) {
         (&self.namespace, &self.name)
@@ -28,7 +29,7 @@ impl Named for Config {
 }
 
 impl Named for Secret {
-    const KIND: &'static str = "secret";
+    const NOT_FOUND: ErrorCode = ErrorCode::SecretNotFound;
 
     fn place(&self) -> (&Name, &Name) {
         (&self.namespace, &self.name)
@@ -51,7 +52,7 @@ pub(super) fn list<'a, T: Named>(all: impl Iterator<Item = &'a Arc<T>>, caller: 
 /// What was found, when the caller may see it.
 pub(super) fn seen<'a, T: Named>(found: Option<&'a Arc<T>>, caller: &Caller, id: impl Display) -> Result<&'a T> {
     let found = found.map(AsRef::as_ref).filter(|object: &&T| caller.sees(object.place().0));
-    found.ok_or_else(|| ApiError::not_found(T::KIND, id))
+    found.ok_or_else(|| ApiError::not_found(T::NOT_FOUND, id))
 }
 
 /// Whoever makes something in a namespace that is not there makes the namespace too.
@@ -65,6 +66,6 @@ pub(super) fn may_delete<T: Named>(found: Option<&Arc<T>>, caller: &Caller, id: 
     match found {
         Some(found) => caller.require_namespace(found.place().0),
         None if caller.token.namespaces.is_empty() => Ok(()),
-        None => Err(ApiError::not_found(T::KIND, id)),
+        None => Err(ApiError::not_found(T::NOT_FOUND, id)),
     }
 }

@@ -1,9 +1,11 @@
 //! Secrets: their values go in and never come out.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateSecret, Done};
 use ring_api::query;
 use ring_state::Command;
+use ring_types::Rule;
 use ring_types::SecretId;
 
 use super::named;
@@ -45,14 +47,15 @@ pub(in crate::rest) async fn put(
     named::may_make(&caller, &view.state, &namespace)?;
     if body.value.len() > MAX_VALUE {
         let message = format!("the value has {} bytes, at most {MAX_VALUE} are allowed", body.value.len());
-        return Err(ApiError::violation("value", "secret.value.too_large", message));
+        return Err(ApiError::violation("value", "secret.value", Rule::TooLarge, message));
     }
     let known = view.state.secret_named(&namespace, &name).map(|s| s.id);
     let id = known.unwrap_or_else(|| SecretId(ids::derived(request.0, "secret")));
     let sealed = secrets::seal(&app.secret, id, &body.value)?;
     let command = Command::PutSecret { id, namespace: namespace.clone(), name: name.clone(), sealed, create: false };
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let secret = state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found("secret", &body.name))?;
+    let secret =
+        state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found(ErrorCode::SecretNotFound, &body.name))?;
     Ok(Json(Changed { object: view::secret(secret), revision: done.revision.0 }))
 }
 
