@@ -215,9 +215,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Api(error) => return api_hint(error),
-            Self::NotFound { kind: "deployment", .. } => "see what there is with: ring deployment list",
-            Self::NotFound { kind: "node", .. } => "see what there is with: ring node list",
-            Self::NotFound { kind: "context", .. } => "see what there is with: ring context configs",
+            Self::NotFound { kind, .. } => return list_of(kind).map(|list| format!("see what there is with: ring {list}")),
             Self::Ambiguous { .. } => "write more of the id",
             Self::Exists(_) => "overwrite it with --force",
             Self::NotLoggedIn(_) => "log in with: ring login, or set RING_TOKEN",
@@ -227,6 +225,23 @@ impl CliError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// The command that lists the objects of a kind.
+fn list_of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "deployment" => "deployment list",
+        "node" => "node list",
+        "control node" => "cluster members",
+        "context" => "context configs",
+        "secret" => "secret list",
+        "config" => "config list",
+        "namespace" => "namespace list",
+        "user" => "user list",
+        "token" => "token list",
+        "join token" => "cluster token list",
+        _ => return None,
+    })
 }
 
 fn violation(violation: &Violation) -> String {

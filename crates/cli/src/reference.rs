@@ -28,10 +28,7 @@ pub fn help_pages() -> Vec<(String, String)> {
 
 /// The reference of all commands, in Markdown.
 pub fn command_reference() -> String {
-    let mut out = vec![
-        "# Command line".to_owned(),
-        MADE.to_owned(),
-    ];
+    let mut out = vec!["# Command line".to_owned(), MADE.to_owned()];
     visit(&tree(), "ring", &mut |path, command| out.extend(section(path, command)));
     out.push("## Exit codes".to_owned());
     out.push(exit_codes());

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use owo_colors::OwoColorize;
 
+use super::view::Screen;
 use crate::error::{CliError, Exit, Shown};
 
 /// May colour be used on this stream?
@@ -17,9 +18,13 @@ pub(super) fn talk_has_colour() -> bool {
     colour(io::stderr().is_terminal())
 }
 
-/// Is standard output a terminal where colour is wanted?
-pub(super) fn data_has_colour() -> bool {
-    colour(io::stdout().is_terminal())
+/// What standard output is.
+pub(crate) fn data_screen() -> Screen {
+    let out = io::stdout();
+    let terminal = out.is_terminal();
+    // A terminal that does not know its size says 0.
+    let columns = || rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    Screen { colour: colour(terminal), width: if terminal { columns() } else { None } }
 }
 
 /// A line of data.

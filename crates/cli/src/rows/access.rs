@@ -4,7 +4,6 @@ use ring_api::model::{Token, User};
 
 use crate::output::{Cell, Row};
 use crate::resolve::named;
-use crate::time::shown_or_none;
 
 impl Row for User {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -12,9 +11,9 @@ impl Row for User {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.username.as_str().into(),
             self.role.as_str().into(),
         ]
@@ -37,12 +36,12 @@ impl Row for Token {
     fn cells(&self) -> Vec<Cell> {
         let namespaces = if self.namespaces.is_empty() { "all".to_owned() } else { self.namespaces.join(",") };
         vec![
-            self.id.to_string().into(),
+            Cell::id(self.id),
             self.name.as_str().into(),
             self.user.as_str().into(),
-            self.scopes.join(",").into(),
+            Cell::keep_start(self.scopes.join(",")),
             namespaces.into(),
-            shown_or_none(self.created_at).into(),
+            Cell::time(self.created_at),
             self.expires_at.map_or_else(|| "never".to_owned(), crate::time::shown).into(),
         ]
     }

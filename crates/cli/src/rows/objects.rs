@@ -4,13 +4,12 @@ use ring_api::model::{Config, Namespace, Secret};
 
 use crate::output::{Cell, Row};
 use crate::resolve::named;
-use crate::time::shown_or_none;
 
 impl Row for Namespace {
     const COLUMNS: &'static [(&'static str, bool)] = &[("Name", false), ("Created", false), ("Deployments", false)];
 
     fn cells(&self) -> Vec<Cell> {
-        vec![self.name.as_str().into(), shown_or_none(self.created_at).into(), self.deployments.to_string().into()]
+        vec![self.name.as_str().into(), Cell::time(self.created_at), self.deployments.to_string().into()]
     }
 }
 
@@ -20,9 +19,9 @@ impl Row for Secret {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.namespace.as_str().into(),
             self.name.as_str().into(),
         ]
@@ -37,12 +36,12 @@ impl Row for Config {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.namespace.as_str().into(),
             self.name.as_str().into(),
-            self.data.keys().cloned().collect::<Vec<_>>().join(",").into(),
+            Cell::keep_start(self.data.keys().cloned().collect::<Vec<_>>().join(",")),
         ]
     }
 }
