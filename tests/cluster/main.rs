@@ -7,6 +7,7 @@ mod api;
 mod ci;
 mod joining;
 mod lossy;
+mod removal;
 mod restart;
 #[path = "../seed/script.rs"]
 mod script;

@@ -1,22 +1,15 @@
 //! The page "Run a job", word for word: its manifests and its scripts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ring_testkit::Cluster;
 use ring_testkit::command::Outcome;
+use ring_testkit::guide::{GUIDE, UNIQUE, VARIABLES};
 use ring_testkit::wait;
 use ring_testkit::work::{IN_TIME, Runtime, job, manifest};
 use serde_json::{Value, json};
 
-use crate::script::{FOLLOW, RERUN, WATCH, manifests, script};
-
-/// The files of the page's manifests.
-fn files() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(manifests()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert_eq!(files.len(), 5, "{files:?}");
-    files
-}
+use crate::script::{FOLLOW, RERUN, WATCH, script};
 
 /// `migrate.yaml` with the job the scripts name, on the runtime that is there.
 fn migrate_yaml(dir: &Path, text: &str) {
@@ -26,17 +19,17 @@ fn migrate_yaml(dir: &Path, text: &str) {
 #[test]
 fn every_manifest_of_the_page_applies() {
     let cluster = Cluster::loopback(1, 1).unwrap();
-    let ring = cluster.cli().clone().env("BUILD_ID", "42").env("COMMIT_SHA", "abc123");
+    let ring = VARIABLES.iter().fold(cluster.cli().clone(), |ring, (name, value)| ring.env(name, *value));
     for (namespace, name) in [("production", "database-url"), ("data-jobs", "warehouse-url")] {
         ring.ok(["secret", "create", name, "-n", namespace, "-v", "postgres://db"]).unwrap();
     }
-    for file in files() {
-        let file = file.display().to_string();
-        ring.ok(["apply", "-f", &file, "--dry-run"]).unwrap();
+    let files = GUIDE.map(|manifest| manifest.path().display().to_string());
+    for file in &files {
+        ring.ok(["apply", "-f", file, "--dry-run"]).unwrap();
     }
     assert_eq!(cluster.get_any("/deployments").unwrap(), json!([]), "a dry run changes nothing");
-    for file in files() {
-        ring.ok(["apply", "-f", file.to_str().unwrap(), "--detach"]).unwrap();
+    for file in &files {
+        ring.ok(["apply", "-f", file, "--detach"]).unwrap();
     }
     let list = cluster.get_any("/deployments").unwrap();
     let mut names: Vec<&str> = list.as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
@@ -52,8 +45,8 @@ fn every_manifest_of_the_page_applies() {
 #[test]
 fn the_page_needs_the_build_id() {
     let cluster = Cluster::loopback(1, 0).unwrap();
-    let file = files().into_iter().find(|file| file.ends_with("test.yaml")).unwrap();
-    let refused = cluster.cli().run(["apply", "-f", file.to_str().unwrap()]).unwrap();
+    let file = UNIQUE.path().display().to_string();
+    let refused = cluster.cli().run(["apply", "-f", &file]).unwrap();
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("BUILD_ID") && refused.stderr.contains("COMMIT_SHA"), "{}", refused.stderr);
 }

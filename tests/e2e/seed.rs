@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use ring_testkit::guide;
 use ring_testkit::lab::{Docker, IMAGE, Lab};
 use ring_testkit::work::IN_TIME;
 use ring_testkit::{Cluster, RingCli, wait};
 use serde_json::{Value, json};
 
-use crate::script::{FOLLOW, RERUN, WATCH, manifests, script};
+use crate::script::{FOLLOW, RERUN, WATCH, script};
 use crate::three;
 
 /// Makes the page's images from the test image, with a program for its commands.
@@ -38,7 +39,7 @@ fn start(name: &str) -> Option<(Lab, Cluster)> {
         load_images(lab.docker(host), &["v1.2.3", "abc123"]);
     }
     for (file, name) in [("migrate-v123", "migrate"), ("test", "test"), ("release", "release")] {
-        std::fs::copy(manifests().join(format!("{file}.yaml")), lab.dir().join(format!("{name}.yaml"))).unwrap();
+        std::fs::copy(guide::folder().join(format!("{file}.yaml")), lab.dir().join(format!("{name}.yaml"))).unwrap();
     }
     Some((lab, cluster))
 }

@@ -1,6 +1,6 @@
-//! The page "Run a job": its manifests, its scripts, and running those as a person does.
+//! The scripts of the page "Run a job", and running them as a person does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use ring_testkit::RingCli;
@@ -13,11 +13,6 @@ pub(crate) const WATCH: &str = include_str!("watch.sh");
 pub(crate) const RERUN: &str = include_str!("rerun.sh");
 /// "Job logs are also available while it runs".
 pub(crate) const FOLLOW: &str = include_str!("follow.sh");
-
-/// The directory of the page's manifests.
-pub(crate) fn manifests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster/manifests/seed")
-}
 
 /// Runs a script in `dir` with `bash` that finds `ring` in its path and the environment of `cli`.
 pub(crate) fn script(cli: &RingCli, dir: &Path, text: &str) -> Outcome {

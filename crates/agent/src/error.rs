@@ -9,7 +9,7 @@ pub enum AgentError {
     #[error("the agent's ledger cannot be opened: {0}")]
     Ledger(#[from] LedgerError),
     /// The cluster does not want this node any more.
-    #[error("the cluster does not want this node any more: {0}; join it again with a new token to go on")]
+    #[error("{0}: the agent ends; what runs on this host goes on")]
     Dismissed(String),
     /// A part of the agent failed by a fault of its own.
     #[error("{0} failed by a fault of the agent; start it again, it goes on from its ledger")]

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod errors;
 pub mod manifest;
 pub mod model;
 pub mod problem;

@@ -4,13 +4,15 @@ use ring_types::Violation;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::errors::{ENTRIES, ErrorCode};
+
 /// Media type of an error reply.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Address of the page about this kind of error.
+    /// Address of the entry about this kind of error, on the control node that answered.
     #[serde(rename = "type", default)]
     pub kind: String,
     /// What kind of error it is, for people.
@@ -37,24 +39,15 @@ pub struct Problem {
     pub missing: Vec<String>,
 }
 
-/// Code of a 503 for want of a quorum.
-pub const NO_QUORUM: &str = "cluster.no_quorum";
-
-/// Code of a 503 while a leader is being elected.
-pub const NO_LEADER: &str = "cluster.no_leader";
-
-/// Code of a 422.
-pub const INVALID: &str = "request.invalid";
-
 impl Problem {
-    /// An error of HTTP status `status` with a stable `code`.
-    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+    /// An error of one of the known codes.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self {
-            kind: "about:blank".to_owned(),
-            title: title(status).to_owned(),
-            status,
+            kind: format!("{ENTRIES}{}", code.as_str()),
+            title: title(code.status()).to_owned(),
+            status: code.status(),
             detail: detail.into(),
-            code: code.to_owned(),
+            code: code.as_str().to_owned(),
             ..Self::default()
         }
     }
@@ -63,7 +56,12 @@ impl Problem {
     pub fn invalid(violations: Vec<Violation>) -> Self {
         let count = violations.len();
         let detail = if count == 1 { "1 violation".to_owned() } else { format!("{count} violations") };
-        Self { violations, ..Self::new(422, INVALID, detail) }
+        Self { violations, ..Self::new(ErrorCode::RequestInvalid, detail) }
+    }
+
+    /// Is it of this code?
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.code == code.as_str()
     }
 
     /// The same with a next step.

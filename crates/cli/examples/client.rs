@@ -6,7 +6,7 @@ use ring_cli::Invocation;
 
 fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        return ring_cli::output::failure_message("there is a rustls provider already", None);
+        return ring_cli::output::failure_message("there is a rustls provider already", None, ring_cli::Exit::General);
     }
     match ring_cli::parse(std::env::args_os()) {
         Invocation::Client(command) => command.run(),

@@ -27,7 +27,7 @@ pub(crate) struct Globals {
     #[arg(short = 'c', long, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// Configuration file [env: RING_CONFIG_FILE; default: config.toml in the configuration directory]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub(crate) config: Option<PathBuf>,
 }
 

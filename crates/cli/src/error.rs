@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use ring_api::client::{ClientError, HostError};
-use ring_api::problem;
+use ring_api::errors::ErrorCode;
 use ring_types::Violation;
 
 /// Why a command failed.
@@ -140,26 +140,37 @@ fn count(violations: usize) -> String {
     if violations == 1 { "1 mistake".to_owned() } else { format!("{violations} mistakes") }
 }
 
-/// Exit codes, as the interface fixes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Ok = 0,
-    /// General, validation, a failed job under `--wait`.
-    General = 1,
-    /// Authentication or permission.
-    Denied = 2,
-    /// The API cannot be reached.
-    Unreachable = 3,
-    /// No such object.
-    NotFound = 4,
-    /// In conflict with what is there.
-    Conflict = 5,
-    /// `--timeout` ran out.
-    TimedOut = 124,
-    /// Ctrl-C, as shells say it.
-    Interrupted = 130,
+macro_rules! exits {
+    ($($exit:ident = $code:literal: $meaning:literal;)+) => {
+        /// Exit codes, as the interface fixes them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit {
+            $(#[doc = $meaning] $exit = $code,)+
+        }
+
+        impl Exit {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$exit),+];
+
+            /// When it is given.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$exit => $meaning),+ }
+            }
+        }
+    };
+}
+
+exits! {
+    Ok = 0: "done";
+    General = 1: "anything not below: a wrong command line or manifest, a failed job under `--wait`";
+    Denied = 2: "not logged in, or not allowed";
+    Unreachable = 3: "no control node can be reached, or none can serve (no quorum)";
+    NotFound = 4: "no such object";
+    Conflict = 5: "in conflict with what is there";
+    Removed = 6: "a control node or agent whose cluster has removed it; its unit does not start it again";
+    TimedOut = 124: "`--timeout` ran out";
+    Interrupted = 130: "Ctrl-C; the work goes on";
 }
 
 /// A failure, ready to be shown.
@@ -204,9 +215,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Api(error) => return api_hint(error),
-            Self::NotFound { kind: "deployment", .. } => "see what there is with: ring deployment list",
-            Self::NotFound { kind: "node", .. } => "see what there is with: ring node list",
-            Self::NotFound { kind: "context", .. } => "see what there is with: ring context configs",
+            Self::NotFound { kind, .. } => return list_of(kind).map(|list| format!("see what there is with: ring {list}")),
             Self::Ambiguous { .. } => "write more of the id",
             Self::Exists(_) => "overwrite it with --force",
             Self::NotLoggedIn(_) => "log in with: ring login, or set RING_TOKEN",
@@ -216,6 +225,23 @@ impl CliError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// The command that lists the objects of a kind.
+fn list_of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "deployment" => "deployment list",
+        "node" => "node list",
+        "control node" => "cluster members",
+        "context" => "context configs",
+        "secret" => "secret list",
+        "config" => "config list",
+        "namespace" => "namespace list",
+        "user" => "user list",
+        "token" => "token list",
+        "join token" => "cluster token list",
+        _ => return None,
+    })
 }
 
 fn violation(violation: &Violation) -> String {
@@ -239,7 +265,7 @@ fn api_hint(error: &ClientError) -> Option<String> {
         }
         ClientError::Problem(problem) if problem.hint.is_some() => problem.hint.clone(),
         ClientError::Problem(problem) if problem.status == 401 => Some("log in with: ring login, or set RING_TOKEN".to_owned()),
-        ClientError::Problem(problem) if problem.code == problem::NO_QUORUM => {
+        ClientError::Problem(problem) if problem.is(ErrorCode::NoQuorum) => {
             Some("start the missing control nodes; reads with ?consistency=stale work meanwhile".to_owned())
         }
         _ => None,
@@ -260,7 +286,7 @@ mod tests {
     #[test]
     fn no_quorum_names_who_is_missing() {
         let missing = vec!["control-2".to_owned(), "control-3".to_owned()];
-        let shown = of(Problem::new(503, problem::NO_QUORUM, "there is no quorum").with_missing(missing));
+        let shown = of(Problem::new(ErrorCode::NoQuorum, "there is no quorum").with_missing(missing));
         assert_eq!(shown.message, "there is no quorum: not reachable: control-2, control-3");
         assert_eq!(shown.exit, Exit::Unreachable);
         assert!(shown.hint.is_some());
@@ -268,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_servers_hint_is_shown() {
-        let shown = of(Problem::new(409, "x", "taken").with_hint("choose another"));
+        let shown = of(Problem::new(ErrorCode::ObjectConflict, "taken").with_hint("choose another"));
         assert_eq!((shown.hint.as_deref(), shown.exit), (Some("choose another"), Exit::Conflict));
     }
 

@@ -25,7 +25,7 @@ use clap::Parser;
 
 pub use error::{CliError, Exit};
 pub use node::{AgentStart, ClusterInit, ClusterJoin, JoinAs, NodeCommand, NodeSettings, ServerStart};
-pub use reference::{command_reference, help_pages};
+pub use reference::{command_reference, error_reference, help_pages};
 
 /// What a command line asks for.
 #[derive(Debug)]

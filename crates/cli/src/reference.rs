@@ -8,6 +8,9 @@ use crate::error::Exit;
 /// Width help is wrapped at, wherever it is made.
 const WIDTH: usize = 100;
 
+/// Says that a page is not to be edited.
+const MADE: &str = "Made from the program itself (`RING_UPDATE_DOCS=1 cargo test -p ring-cli --test reference`); do not edit.";
+
 fn tree() -> Command {
     let mut command = Cli::command().term_width(WIDTH);
     command.build();
@@ -25,10 +28,7 @@ pub fn help_pages() -> Vec<(String, String)> {
 
 /// The reference of all commands, in Markdown.
 pub fn command_reference() -> String {
-    let mut out = vec![
-        "# Command line".to_owned(),
-        "Made from the program itself (`RING_UPDATE_DOCS=1 cargo test -p ring-cli --test reference`); do not edit.".to_owned(),
-    ];
+    let mut out = vec!["# Command line".to_owned(), MADE.to_owned()];
     visit(&tree(), "ring", &mut |path, command| out.extend(section(path, command)));
     out.push("## Exit codes".to_owned());
     out.push(exit_codes());
@@ -85,18 +85,23 @@ fn row(arg: &Arg) -> String {
 }
 
 fn exit_codes() -> String {
-    let codes = [
-        (Exit::Ok, "done"),
-        (Exit::General, "anything not below: a wrong command line or manifest, a failed job under `--wait`"),
-        (Exit::Denied, "not logged in, or not allowed"),
-        (Exit::Unreachable, "no control node can be reached, or none can serve (no quorum)"),
-        (Exit::NotFound, "no such object"),
-        (Exit::Conflict, "in conflict with what is there"),
-        (Exit::TimedOut, "`--timeout` ran out"),
-        (Exit::Interrupted, "Ctrl-C; the work goes on"),
-    ];
-    let rows: Vec<_> = codes.iter().map(|(code, what)| format!("| {} | {what} |", *code as u8)).collect();
+    let rows: Vec<_> = Exit::ALL.iter().map(|exit| format!("| {} | {} |", *exit as u8, exit.meaning())).collect();
     format!("| code | when |\n|---|---|\n{}", rows.join("\n"))
+}
+
+/// The reference of errors: what the command line exits with, and what the API answers.
+pub fn error_reference() -> String {
+    let parts = [
+        "# Errors".to_owned(),
+        MADE.to_owned(),
+        "## Exit codes".to_owned(),
+        "A failed command says on standard error what failed, and where there is one, the next step; its exit code is one of \
+         these."
+            .to_owned(),
+        exit_codes(),
+        ring_api::errors::reference(),
+    ];
+    parts.join("\n\n") + "\n"
 }
 
 fn environment() -> String {

@@ -24,6 +24,41 @@ pub(crate) trait Named {
     }
 }
 
+/// How an object is typed: `by FIELD`, its one name; or by `namespace/name`.
+macro_rules! named {
+    ($object:ty as $kind:literal by $name:ident) => {
+        impl $crate::resolve::Named for $object {
+            const KIND: &'static str = $kind;
+
+            fn id(&self) -> String {
+                self.id.to_string()
+            }
+
+            fn full_name(&self) -> String {
+                self.$name.to_string()
+            }
+        }
+    };
+    ($object:ty as $kind:literal by namespace / name) => {
+        impl $crate::resolve::Named for $object {
+            const KIND: &'static str = $kind;
+
+            fn id(&self) -> String {
+                self.id.to_string()
+            }
+
+            fn full_name(&self) -> String {
+                format!("{}/{}", self.namespace, self.name)
+            }
+
+            fn short_name(&self) -> Option<&str> {
+                Some(&self.name)
+            }
+        }
+    };
+}
+pub(crate) use named;
+
 /// Shortest prefix of an id that is taken for one.
 const MIN_PREFIX: usize = 4;
 

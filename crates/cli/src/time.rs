@@ -16,9 +16,15 @@ pub(crate) fn shown(time: Timestamp) -> String {
     text.get(..19).map_or_else(|| text.clone(), |seconds| seconds.replace('T', " "))
 }
 
-/// A time that may be missing.
-pub(crate) fn shown_or_none(time: Option<Timestamp>) -> String {
-    time.map(shown).unwrap_or_default()
+/// How long ago a time was, in one unit.
+pub(crate) fn age(now: Timestamp, time: Timestamp) -> String {
+    let seconds = now.0.saturating_sub(time.0).max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 /// `10m` (that long ago) or an RFC 3339 time.
@@ -54,6 +60,8 @@ mod tests {
         assert_eq!((took(Span(80)), took(Span(3_250)), took(Span(61_000))), ("80ms".into(), "3.2s".into(), "61s".into()));
         assert_eq!(since("2026-04-12T13:20:00Z"), Ok(Timestamp(1_776_000_000_000)));
         assert!(since("yesterday").is_err());
+        let ages = [-5, 90, 3_600, 90_000, 400_000].map(|seconds| age(Timestamp(seconds * 1_000), Timestamp(0)));
+        assert_eq!(ages, ["0s", "90s", "60m", "25h", "4d"]);
         assert!(now() - since("1h").unwrap().since(Timestamp(0)) >= Timestamp(3_600_000 - 5_000));
     }
 }

@@ -11,6 +11,7 @@ fn every_help_page_is_as_it_was() {
 #[test]
 fn the_references_are_fresh() {
     fresh("cli.md", &ring_cli::command_reference());
+    fresh("errors.md", &ring_cli::error_reference());
     fresh("configuration.md", &ring_cli::config::configuration_reference());
 }
 

@@ -1,6 +1,7 @@
 //! Test support: real processes, a lab of hosts with their own networks and Docker daemons, and clusters of `ring`.
 //!
 //! * [`process`], [`command`], [`wait`], [`http`]: the small tools everything else is made of.
+//! * [`guide`]: the manifests of the guide "Run a job".
 //! * [`lab`]: hosts as network namespaces, faults between them, Docker daemons in them. Needs root.
 //! * [`sim`]: a whole cluster simulated in one thread, from a seed.
 //! * [`cluster`]: control nodes and agents as `ring` processes, on loopback or on the hosts of a lab.
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod command;
 pub mod flags;
+pub mod guide;
 pub mod http;
 pub mod lab;
 pub mod node;

@@ -14,6 +14,7 @@ mod spec_parts;
 mod status;
 mod time;
 mod validate;
+mod violation;
 
 pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
 pub use health::{FailingCheck, Health};
@@ -32,4 +33,5 @@ pub use spec_parts::{
 };
 pub use status::{Condition, DeploymentStatus, Goal, InstanceState, StopCause};
 pub use time::{Span, SpanError, Timestamp};
-pub use validate::{Violation, validate};
+pub use validate::validate;
+pub use violation::{Rule, Violation};

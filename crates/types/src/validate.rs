@@ -2,27 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{CheckKind, DeploymentSpec, EnvValue, Kind, NetworkMode, Permission, RuntimeKind, VolumeKind};
-
-/// One broken rule.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Violation {
-    /// Where: `deployments.web.ports[1].published`.
-    pub property_path: String,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// Stable code: `deployment.ports.published.duplicate`.
-    pub code: String,
-}
-
-impl Violation {
-    /// A violation at `path`.
-    pub fn new(path: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
-        Self { property_path: path.into(), message: message.into(), code: code.to_owned() }
-    }
-}
+use crate::{CheckKind, DeploymentSpec, EnvValue, Kind, NetworkMode, Permission, Rule, RuntimeKind, Violation, VolumeKind};
 
 /// Every rule `spec` breaks, in the order of its fields; paths are relative to the deployment. Empty means valid.
 pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
@@ -42,14 +22,14 @@ pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
 
 fn image(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.image.trim().is_empty() && spec.runtime != RuntimeKind::Process {
-        found.push(Violation::new("image", "deployment.image.required", "image is required"));
+        found.push(Violation::new("image", "deployment.image", Rule::Required, "image is required"));
     }
     if spec.image.chars().any(char::is_whitespace) {
-        found.push(Violation::new("image", "deployment.image.invalid", "image must not contain white space"));
+        found.push(Violation::new("image", "deployment.image", Rule::Invalid, "image must not contain white space"));
     }
     if spec.runtime == RuntimeKind::Process && spec.command.is_empty() {
         let message = "the process runtime has no image to take a command from: set command";
-        found.push(Violation::new("command", "deployment.command.required", message));
+        found.push(Violation::new("command", "deployment.command", Rule::Required, message));
     }
 }
 
@@ -59,11 +39,11 @@ const MAX_REPLICAS: u32 = 10_000;
 fn replicas(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.replicas > MAX_REPLICAS {
         let message = format!("replicas is {}, at most {MAX_REPLICAS} are allowed", spec.replicas);
-        found.push(Violation::new("replicas", "deployment.replicas.too_many", message));
+        found.push(Violation::new("replicas", "deployment.replicas", Rule::TooMany, message));
     }
     if spec.network == NetworkMode::Host && spec.kind == Kind::Worker && spec.replicas > 1 {
         let message = "with network mode host there is one replica: set replicas to 1 or use bridge";
-        found.push(Violation::new("replicas", "deployment.network.host.replicas", message));
+        found.push(Violation::new("replicas", "deployment.network.host", Rule::Replicas, message));
     }
 }
 
@@ -74,14 +54,19 @@ fn environment(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let start = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
         if !start || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let message = format!("'{name}' is not a variable name: letters, digits and '_' are allowed, no digit first");
-            found.push(Violation::new(&path, "deployment.environment.name.invalid", message));
+            found.push(Violation::new(&path, "deployment.environment.name", Rule::Invalid, message));
         }
         let (EnvValue::Plain(text) | EnvValue::Secret(text)) = value;
         if text.contains('\0') {
-            found.push(Violation::new(&path, "deployment.environment.value.invalid", "a value must not contain a NUL byte"));
+            found.push(Violation::new(
+                &path,
+                "deployment.environment.value",
+                Rule::Invalid,
+                "a value must not contain a NUL byte",
+            ));
         }
         if matches!(value, EnvValue::Secret(name) if name.is_empty()) {
-            found.push(Violation::new(path, "deployment.environment.secret_ref.required", "secretRef must name a secret"));
+            found.push(Violation::new(path, "deployment.environment.secret_ref", Rule::Required, "secretRef must name a secret"));
         }
     }
 }
@@ -89,21 +74,21 @@ fn environment(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
 fn ports(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.network == NetworkMode::Host && !spec.ports.is_empty() {
         let message = "with network mode host the instance has the host's ports already: remove ports or use bridge";
-        found.push(Violation::new("ports", "deployment.network.host.ports", message));
+        found.push(Violation::new("ports", "deployment.network.host", Rule::Ports, message));
     }
     let mut seen = BTreeSet::new();
     for (i, port) in spec.ports.iter().enumerate() {
         if port.published == 0 || port.target == 0 {
             let message = "published and target must be between 1 and 65535";
-            found.push(Violation::new(format!("ports[{i}]"), "deployment.ports.range", message));
+            found.push(Violation::new(format!("ports[{i}]"), "deployment.ports", Rule::Range, message));
         }
         if !seen.insert((port.published, port.protocol)) {
             let message = format!("port {}/{} is published twice", port.published, port.protocol);
-            found.push(Violation::new(format!("ports[{i}].published"), "deployment.ports.published.duplicate", message));
+            found.push(Violation::new(format!("ports[{i}].published"), "deployment.ports.published", Rule::Duplicate, message));
         }
         if port.host_ip.parse::<std::net::IpAddr>().is_err() {
             let message = format!("'{}' is not an IP address", port.host_ip);
-            found.push(Violation::new(format!("ports[{i}].host_ip"), "deployment.ports.host_ip.invalid", message));
+            found.push(Violation::new(format!("ports[{i}].host_ip"), "deployment.ports.host_ip", Rule::Invalid, message));
         }
     }
 }
@@ -113,19 +98,19 @@ fn volumes(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let path = |field: &str| format!("volumes[{i}].{field}");
         if !volume.destination.starts_with('/') {
             let message = "destination must be an absolute path";
-            found.push(Violation::new(path("destination"), "deployment.volumes.destination.absolute", message));
+            found.push(Violation::new(path("destination"), "deployment.volumes.destination", Rule::Absolute, message));
         }
         if volume.kind == VolumeKind::Config && volume.key.is_none() {
             let message = "a config mount needs the key to show";
-            found.push(Violation::new(path("key"), "deployment.volumes.key.required", message));
+            found.push(Violation::new(path("key"), "deployment.volumes.key", Rule::Required, message));
         }
         if volume.source.is_empty() && volume.kind != VolumeKind::Volume {
-            found.push(Violation::new(path("source"), "deployment.volumes.source.required", "source is required"));
+            found.push(Violation::new(path("source"), "deployment.volumes.source", Rule::Required, "source is required"));
         }
         let named = volume.kind == VolumeKind::Volume && !volume.source.is_empty();
         if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.replicas > 1 {
             let message = "a named volume can be written by one replica only: set permission ro or replicas 1";
-            found.push(Violation::new(path("permission"), "deployment.volumes.rw.replicas", message));
+            found.push(Violation::new(path("permission"), "deployment.volumes.rw", Rule::Replicas, message));
         }
     }
 }
@@ -136,13 +121,13 @@ fn resources(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         && request > limit
     {
         let message = format!("the request {request} is above the limit {limit}");
-        found.push(Violation::new("resources.requests.cpu", "deployment.resources.requests.above_limit", message));
+        found.push(Violation::new("resources.requests.cpu", "deployment.resources.requests", Rule::AboveLimit, message));
     }
     if let (Some(limit), Some(request)) = (limits.memory, requests.memory)
         && request > limit
     {
         let message = format!("the request {request} is above the limit {limit}");
-        found.push(Violation::new("resources.requests.memory", "deployment.resources.requests.above_limit", message));
+        found.push(Violation::new("resources.requests.memory", "deployment.resources.requests", Rule::AboveLimit, message));
     }
 }
 
@@ -151,22 +136,27 @@ fn checks(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let path = |field: &str| format!("health_checks[{i}].{field}");
         if check.readiness && spec.kind == Kind::Job {
             let message = "a job is never ready, it ends: remove readiness";
-            found.push(Violation::new(path("readiness"), "deployment.health_checks.readiness.job", message));
+            found.push(Violation::new(path("readiness"), "deployment.health_checks.readiness", Rule::Job, message));
         }
         if check.interval.0 == 0 || check.timeout.0 == 0 || check.threshold == 0 {
             let message = "interval, timeout and threshold must be above zero";
-            found.push(Violation::new(path("interval"), "deployment.health_checks.zero", message));
+            found.push(Violation::new(path("interval"), "deployment.health_checks", Rule::Zero, message));
         }
         match &check.kind {
             CheckKind::Tcp { port: 0 } => {
-                found.push(Violation::new(path("port"), "deployment.health_checks.port.range", "port must be above zero"));
+                found.push(Violation::new(path("port"), "deployment.health_checks.port", Rule::Range, "port must be above zero"));
             }
             CheckKind::Http { url } if !url.starts_with("http://") && !url.starts_with("https://") => {
                 let message = format!("'{url}' is not an http or https URL");
-                found.push(Violation::new(path("url"), "deployment.health_checks.url.invalid", message));
+                found.push(Violation::new(path("url"), "deployment.health_checks.url", Rule::Invalid, message));
             }
             CheckKind::Command { command } if command.trim().is_empty() => {
-                found.push(Violation::new(path("command"), "deployment.health_checks.command.required", "command is required"));
+                found.push(Violation::new(
+                    path("command"),
+                    "deployment.health_checks.command",
+                    Rule::Required,
+                    "command is required",
+                ));
             }
             _ => {}
         }
@@ -178,24 +168,24 @@ fn credentials(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     let sources = [config.username.is_some(), config.use_host_auth, config.image_pull_secret.is_some()];
     if sources.into_iter().filter(|set| *set).count() > 1 {
         let message = "give one source of registry credentials: username and password, use_host_auth, or image_pull_secret";
-        found.push(Violation::new("config", "deployment.config.credentials.ambiguous", message));
+        found.push(Violation::new("config", "deployment.config.credentials", Rule::Ambiguous, message));
     }
 }
 
 fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     let Some(auto) = spec.autoscale else { return };
     if spec.kind == Kind::Job {
-        found.push(Violation::new("autoscale", "deployment.autoscale.job", "a job has one instance: remove autoscale"));
+        found.push(Violation::new("autoscale", "deployment.autoscale", Rule::Job, "a job has one instance: remove autoscale"));
     }
     if auto.min < 1 {
-        found.push(Violation::new("autoscale.min", "deployment.autoscale.min", "min must be at least 1"));
+        found.push(Violation::new("autoscale.min", "deployment.autoscale", Rule::Min, "min must be at least 1"));
     }
     if auto.max < auto.min {
-        found.push(Violation::new("autoscale.max", "deployment.autoscale.max", "max must not be below min"));
+        found.push(Violation::new("autoscale.max", "deployment.autoscale", Rule::Max, "max must not be below min"));
     }
     if auto.target_cpu == 0 || auto.target_cpu >= 100 {
         let message = "target_cpu must be between 0 and 100, both excluded";
-        found.push(Violation::new("autoscale.target_cpu", "deployment.autoscale.target_cpu", message));
+        found.push(Violation::new("autoscale.target_cpu", "deployment.autoscale", Rule::TargetCpu, message));
     }
 }
 
@@ -204,10 +194,15 @@ fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         return;
     }
     if spec.timeout.is_some() {
-        found.push(Violation::new("timeout", "deployment.timeout.worker", "timeout is for jobs: remove it"));
+        found.push(Violation::new("timeout", "deployment.timeout", Rule::Worker, "timeout is for jobs: remove it"));
     }
     if spec.retries > 0 {
-        found.push(Violation::new("retries", "deployment.retries.worker", "retries is for jobs: remove it or use restart"));
+        found.push(Violation::new(
+            "retries",
+            "deployment.retries",
+            Rule::Worker,
+            "retries is for jobs: remove it or use restart",
+        ));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a request.
 
-use crate::problem::{self, Problem};
+use crate::errors::ErrorCode;
+use crate::problem::Problem;
 
 /// Why one control node gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ fn hosts(failures: &[Failure]) -> String {
 
 fn sentence(problem: &Problem) -> String {
     let what = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
-    if problem.code == problem::NO_QUORUM && !problem.missing.is_empty() {
+    if problem.is(ErrorCode::NoQuorum) && !problem.missing.is_empty() {
         return format!("{what}: not reachable: {}", problem.missing.join(", "));
     }
     what.clone()

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Client;
 use super::error::{ClientError, Failure};
 use crate::IDEMPOTENCY_KEY;
+use crate::errors::ErrorCode;
 use crate::problem::{self, Problem};
 
 /// A request, ready to be sent again.
@@ -188,7 +189,7 @@ async fn accepted(host: &str, response: Response) -> Result<Response, Miss> {
     let later = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let mut problem = match parsed {
         Some(problem) => problem,
-        None if later => Problem::new(status.as_u16(), "http.error", format!("{host} answered {status}")),
+        None if later => Problem::new(ErrorCode::Foreign, format!("{host} answered {status}")),
         None => {
             let reason = format!("{status} without a description: is this the REST port of ring?");
             return Err(Miss::Final(ClientError::Unexpected { host: host.to_owned(), reason }));

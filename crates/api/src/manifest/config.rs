@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_types::{Name, Violation};
+use ring_types::{Name, Rule, Violation};
 
 use super::deployment::name;
 use super::parts;
@@ -29,14 +29,14 @@ pub(super) fn config(reader: &mut Reader, label: &str, node: &Node) -> Option<Co
     let fields = reader.fields(node, &at, &["namespace", "name", "data", "files", "interpolate", "labels"])?;
     let (namespace, name) = (name(reader, &fields, "namespace"), name(reader, &fields, "name"));
     if let Some((files, at)) = fields.get("files") {
-        reader.fail(&at, files.line, "not_inlined", "files are read by the command line: send their contents as data");
+        reader.fail(&at, files.line, Rule::NotInlined, "files are read by the command line: send their contents as data");
     }
     let data = match fields.get("data") {
         Some((data_node, at)) => data(reader, data_node, &at).unwrap_or_default(),
         None => BTreeMap::new(),
     };
     if fields.get("data").is_none() && fields.get("files").is_none() {
-        reader.fail(&at.field("data"), node.line, "required", "a config needs data or files");
+        reader.fail(&at.field("data"), node.line, Rule::Required, "a config needs data or files");
     }
     let labels = fields.get("labels").map(|(node, at)| parts::labels(reader, node, &at)).unwrap_or_default();
     Some(ConfigEntry { label: label.to_owned(), namespace: namespace?, name: name?, data, labels })
@@ -109,7 +109,7 @@ fn merge(reader: &mut Reader, config: &mut Node, contents: Vec<Entry>, at: &At) 
     for content in contents {
         if entries.iter().any(|entry| entry.key == content.key) {
             let message = format!("the key '{}' is both in data and in files", content.key);
-            reader.fail(&at.key(&content.key), content.line, "duplicate", message);
+            reader.fail(&at.key(&content.key), content.line, Rule::Duplicate, message);
         } else {
             entries.push(content);
         }

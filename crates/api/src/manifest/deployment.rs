@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ring_types::{
     Autoscale, Dependency, DependencyCondition, DeploymentSpec, Kind, Name, NetworkMode, OnNodeLoss, Placement, RestartPolicy,
-    RuntimeKind, Spread, validate,
+    Rule, RuntimeKind, Spread, validate,
 };
 
 use super::DeploymentEntry;
@@ -59,7 +59,7 @@ pub(super) fn read(reader: &mut Reader, label: &str, node: &Node) -> Option<Depl
 /// A required name.
 pub(super) fn name(reader: &mut Reader, fields: &Fields<'_>, field: &str) -> Option<Name> {
     let Some((node, at)) = fields.get(field) else {
-        reader.fail(&fields.at.field(field), fields.line, "required", format_args!("{field} is required"));
+        reader.fail(&fields.at.field(field), fields.line, Rule::Required, format_args!("{field} is required"));
         return None;
     };
     let text = reader.text(node, &at)?;
@@ -231,7 +231,7 @@ fn placement(reader: &mut Reader, node: &Node, at: &At) -> Option<Placement> {
     if let Some((node, at)) = fields.get("max_per_node") {
         placement.max_per_node = reader.integer(node, &at, U32);
         if placement.max_per_node == Some(0) {
-            reader.fail(&at, node.line, "zero", "max_per_node must be at least 1");
+            reader.fail(&at, node.line, Rule::Zero, "max_per_node must be at least 1");
         }
     }
     Some(placement)

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use ring_types::Violation;
+use ring_types::{Rule, Violation};
 
 use super::tree::{Entry, Node, Value};
 use super::variables::Variables;
@@ -70,7 +70,7 @@ impl Walk<'_> {
             path.pop();
             if !keys.insert(entry.key.clone()) {
                 let message = format!("the key '{}' is there twice once variables are replaced", entry.key);
-                self.fail(path, entry.line, "manifest.key.duplicate", &message);
+                self.fail(path, entry.line, "manifest.key", Rule::Duplicate, &message);
             }
             if verbatim && entry.key == "data" {
                 continue;
@@ -89,7 +89,7 @@ impl Walk<'_> {
         for name in unset {
             if needed {
                 let message = format!("variable '{name}' is not set");
-                self.fail(path, line, "manifest.variable.unset", &message);
+                self.fail(path, line, "manifest.variable", Rule::Unset, &message);
             } else {
                 let warning = format!("variable '{name}' is not set, '{text}' stays as it is written (line {line})");
                 self.found.warnings.push(warning);
@@ -98,8 +98,8 @@ impl Walk<'_> {
         out
     }
 
-    fn fail(&mut self, path: &[String], line: u32, code: &str, message: &str) {
-        self.found.violations.push(Violation::new(join(path), code, format!("{message} (line {line})")));
+    fn fail(&mut self, path: &[String], line: u32, field: &str, rule: Rule, message: &str) {
+        self.found.violations.push(Violation::new(join(path), field, rule, format!("{message} (line {line})")));
     }
 }
 

@@ -16,7 +16,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 
-use ring_types::{DeploymentSpec, Name, Violation};
+use ring_types::{DeploymentSpec, Name, Rule, Violation};
 
 pub use config::take_in_files;
 pub use interpolate::{Interpolated, interpolate, interpolate_text};
@@ -139,7 +139,7 @@ impl Manifest {
             manifest.configs = each(reader, node, &at, config::config);
         }
         let Some((node, at)) = fields.get("deployments") else {
-            reader.fail(&At::new("deployments", "manifest.deployments"), 0, "required", "a manifest needs deployments");
+            reader.fail(&At::new("deployments", "manifest.deployments"), 0, Rule::Required, "a manifest needs deployments");
             return None;
         };
         manifest.deployments = each(reader, node, &at, deployment::read);
@@ -151,7 +151,7 @@ impl Manifest {
     fn check_together(&self, reader: &mut Reader) {
         if self.deployments.len() > MAX_DEPLOYMENTS {
             let message = format!("{} deployments in one manifest, at most {MAX_DEPLOYMENTS}", self.deployments.len());
-            reader.fail(&At::new("deployments", "manifest.deployments"), 0, "too_many", message);
+            reader.fail(&At::new("deployments", "manifest.deployments"), 0, Rule::TooMany, message);
         }
         let mut names = BTreeMap::new();
         for entry in &self.deployments {
@@ -159,12 +159,12 @@ impl Manifest {
             if let Some(first) = names.insert(identity, &entry.label) {
                 let at = At::new(format!("deployments.{}.name", entry.label), "deployment.name");
                 let message = format!("'{}' is '{}/{}', as this one is", first, identity.0, identity.1);
-                reader.fail(&at, 0, "duplicate", message);
+                reader.fail(&at, 0, Rule::Duplicate, message);
             }
         }
         for label in deployment::cycle(&self.deployments) {
             let at = At::new(format!("deployments.{label}.depends_on"), "deployment.depends_on");
-            reader.fail(&at, 0, "cycle", format_args!("'{label}' waits for itself, directly or through others"));
+            reader.fail(&at, 0, Rule::Cycle, format_args!("'{label}' waits for itself, directly or through others"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ring_types::{
-    CheckKind, EnvValue, HealthCheck, ImageConfig, Permission, Port, ResourceAmounts, Resources, Span, UserConfig, Volume,
+    CheckKind, EnvValue, HealthCheck, ImageConfig, Permission, Port, ResourceAmounts, Resources, Rule, Span, UserConfig, Volume,
     VolumeKind,
 };
 
@@ -18,7 +18,7 @@ const U32: u64 = u32::MAX as u64;
 pub(super) fn required<'a>(reader: &mut Reader, fields: &Fields<'a>, name: &str) -> Option<(&'a Node, At)> {
     let found = fields.get(name);
     if found.is_none() {
-        reader.fail(&fields.at.field(name), fields.line, "required", format_args!("{name} is required"));
+        reader.fail(&fields.at.field(name), fields.line, Rule::Required, format_args!("{name} is required"));
     }
     found
 }
@@ -78,9 +78,9 @@ fn take_labels(reader: &mut Reader, node: &Node, at: &At, found: &mut BTreeMap<S
         let at = at.key(&entry.key);
         let Some(value) = reader.scalar(&entry.value, &at) else { continue };
         if entry.key.is_empty() {
-            reader.fail(&at, entry.line, "empty", "a label needs a name");
+            reader.fail(&at, entry.line, Rule::Empty, "a label needs a name");
         } else if found.insert(entry.key.clone(), value).is_some() {
-            reader.fail(&at, entry.line, "duplicate", format_args!("the label '{}' is there twice", entry.key));
+            reader.fail(&at, entry.line, Rule::Duplicate, format_args!("the label '{}' is there twice", entry.key));
         }
     }
 }
@@ -162,13 +162,13 @@ fn check_kind(reader: &mut Reader, fields: &Fields<'_>, node: &Node, at: &At) ->
         "http" => "url",
         "command" => "command",
         other => {
-            reader.fail(at, node.line, "invalid", format_args!("'{other}' is not one of tcp, http, command"));
+            reader.fail(at, node.line, Rule::Invalid, format_args!("'{other}' is not one of tcp, http, command"));
             return None;
         }
     };
     for foreign in ["port", "url", "command"].into_iter().filter(|name| *name != own) {
         if let Some((node, at)) = fields.get(foreign) {
-            reader.fail(&at, node.line, "not_of_type", format_args!("a check of type {word} has no {foreign}"));
+            reader.fail(&at, node.line, Rule::NotOfType, format_args!("a check of type {word} has no {foreign}"));
         }
     }
     let (node, at) = required(reader, fields, own)?;
@@ -197,7 +197,7 @@ pub(super) fn image_config(reader: &mut Reader, node: &Node, at: &At) -> (ImageC
     if config.username.is_some() != password.is_some() {
         let missing = if password.is_some() { "username" } else { "password" };
         let message = format!("username and password belong together: {missing} is missing");
-        reader.fail(&fields.at.field(missing), fields.line, "required", message);
+        reader.fail(&fields.at.field(missing), fields.line, Rule::Required, message);
     }
     (config, password)
 }

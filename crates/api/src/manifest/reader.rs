@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use ring_types::Violation;
+use ring_types::{Rule, Violation};
 
 use super::tree::{Entry, Node, Value};
 
@@ -56,14 +56,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Remembers a mistake of the value at `at`; `rule` ends its code.
-    pub(super) fn fail(&mut self, at: &At, line: u32, rule: &str, message: impl Display) {
+    /// Remembers a mistake of the value at `at`.
+    pub(super) fn fail(&mut self, at: &At, line: u32, rule: Rule, message: impl Display) {
         let message = if line == 0 { message.to_string() } else { format!("{message} (line {line})") };
-        self.violations.push(Violation::new(&at.path, &format!("{}.{rule}", at.code), message));
+        self.violations.push(Violation::new(&at.path, &at.code, rule, message));
     }
 
     fn wrong_type(&mut self, node: &Node, at: &At, wanted: &str) {
-        self.fail(at, node.line, "type", format_args!("{wanted} is wanted here, not {}", node.kind()));
+        self.fail(at, node.line, Rule::Type, format_args!("{wanted} is wanted here, not {}", node.kind()));
     }
 
     /// A map whose fields are known; unknown ones are mistakes.
@@ -72,7 +72,7 @@ impl Reader {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let near = nearest(&entry.key, known)
                 .map_or_else(|| format!("known here are {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
-            self.fail(&at.key(&entry.key), entry.line, "unknown_field", format_args!("unknown field '{}'; {near}", entry.key));
+            self.fail(&at.key(&entry.key), entry.line, Rule::UnknownField, format_args!("unknown field '{}'; {near}", entry.key));
         }
         Some(Fields { entries, at: at.clone(), line: node.line })
     }
@@ -123,7 +123,7 @@ impl Reader {
 
     /// Keeps the mistake of a value that was read by other means.
     pub(super) fn parsed<T, E: Display>(&mut self, result: Result<T, E>, node: &Node, at: &At) -> Option<T> {
-        result.map_err(|error| self.fail(at, node.line, "invalid", error)).ok()
+        result.map_err(|error| self.fail(at, node.line, Rule::Invalid, error)).ok()
     }
 
     /// A whole number up to `max`; a text of digits is one, too (it may come from a variable).
@@ -135,7 +135,7 @@ impl Reader {
         let number = text.parse::<u64>().ok().filter(|n| *n <= max).and_then(|n| T::try_from(n).ok());
         if number.is_none() {
             let shown = if text.is_empty() { node.kind().to_owned() } else { format!("'{text}'") };
-            self.fail(at, node.line, "invalid", format_args!("{shown} is not a whole number from 0 to {max}"));
+            self.fail(at, node.line, Rule::Invalid, format_args!("{shown} is not a whole number from 0 to {max}"));
         }
         number
     }
@@ -147,7 +147,7 @@ impl Reader {
             Value::Text(text) if text == "true" => Some(true),
             Value::Text(text) if text == "false" => Some(false),
             _ => {
-                self.fail(at, node.line, "invalid", "true or false is wanted here");
+                self.fail(at, node.line, Rule::Invalid, "true or false is wanted here");
                 None
             }
         }

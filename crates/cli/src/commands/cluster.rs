@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::format::{Format, OutputArgs};
 use crate::node::{ClusterInit, ClusterJoin, JoinAs};
-use crate::output::{ListView, ObjectView, Reply, View};
+use crate::output::{ListView, ObjectView, Reply, Screen, View};
 use crate::resolve::pick;
 use crate::time::{shown, span};
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Re
         ClusterCommand::Promote(args) => {
             let member = find(&client, &args.member).await?;
             client.promote(member.id).await?;
-            Ok(Reply::line(format!("member {} ({}) promoted", member.id, member.name)))
+            Ok(Reply::line(format!("control node {} ({}) promoted", member.id, member.name)))
         }
         ClusterCommand::Remove(args) => {
             let member = find(&client, &args.member).await?;
@@ -119,7 +119,7 @@ async fn find(client: &Client, wanted: &str) -> Result<Member, CliError> {
 
 async fn remove(client: &Client, id: MemberId, name: &str) -> Result<Reply, CliError> {
     client.remove_member(id).await?;
-    Ok(Reply::line(format!("member {id} ({name}) removed")))
+    Ok(Reply::line(format!("control node {id} ({name}) removed")))
 }
 
 async fn token(client: &Client, command: TokenCommand) -> Result<Reply, CliError> {
@@ -159,10 +159,10 @@ pub(crate) fn status_view(status: ClusterStatus) -> impl View {
 struct StatusView(ClusterStatus);
 
 impl View for StatusView {
-    fn render(&self, format: Format, colour: bool) -> Result<String, CliError> {
+    fn render(&self, format: Format, screen: Screen) -> Result<String, CliError> {
         let status = &self.0;
         if matches!(format, Format::Json | Format::Yaml) {
-            return ObjectView(status).render(format, colour);
+            return ObjectView(status).render(format, screen);
         }
         let name = |id: MemberId| status.members.iter().find(|m| m.id == id).map_or("?", |m| m.name.as_str());
         let leader = status.leader.map_or_else(|| "none".to_owned(), |id| format!("{} ({id})", name(id)));
@@ -177,7 +177,7 @@ impl View for StatusView {
         ];
         let mut lines: Vec<_> = facts.iter().map(|(what, value)| format!("{what:<12}  {value}")).collect();
         lines.push(String::new());
-        lines.push(ListView(status.members.clone()).render(format, colour)?);
+        lines.push(ListView(status.members.clone()).render(format, screen)?);
         Ok(lines.join("\n"))
     }
 }

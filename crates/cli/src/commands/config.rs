@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::named::{Delete, List};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
@@ -20,29 +21,11 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Of this namespace only
-    #[arg(short, long)]
-    namespace: Option<String>,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// Its id, a unique prefix of it, or NAMESPACE/NAME
     id: String,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Delete {
-    /// Its id, a unique prefix of it, or NAMESPACE/NAME
-    id: String,
-    /// Even when a deployment refers to it
-    #[arg(short, long)]
-    force: bool,
 }
 
 pub(crate) async fn run(context: &Context, command: ConfigCommand) -> Result<Reply, CliError> {

@@ -14,7 +14,7 @@ use crate::config::read_secret_key;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
-use crate::output::{Cell, ListView, Reply, Row, data};
+use crate::output::{Cell, ListView, Reply, Row, data, data_screen};
 
 /// `ring doctor`
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: &DoctorArgs) -> Result<Reply, C
     if failed == 0 {
         return Ok(reply);
     }
-    data(&reply.text(false)?)?;
+    data(&reply.text(data_screen())?)?;
     Err(CliError::Doctor(failed))
 }
 

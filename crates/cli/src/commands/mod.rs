@@ -9,6 +9,7 @@ pub(crate) mod deployment;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod login;
+mod named;
 pub(crate) mod namespace;
 pub(crate) mod node;
 #[cfg(test)]

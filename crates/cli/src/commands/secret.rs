@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ring_api::model::CreateSecret;
 
+use super::named::{Delete, List};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::format::OutputArgs;
 use crate::output::{ListView, Reply};
 use crate::resolve::pick;
 
@@ -36,24 +36,6 @@ pub(crate) struct Create {
     /// A file with its value, taken as it is; '-' is standard input
     #[arg(long, value_name = "FILE")]
     value_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Of this namespace only
-    #[arg(short, long)]
-    namespace: Option<String>,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Delete {
-    /// Its id, a unique prefix of it, or NAMESPACE/NAME
-    id: String,
-    /// Even when a deployment refers to it
-    #[arg(short, long)]
-    force: bool,
 }
 
 pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Reply, CliError> {

@@ -1,5 +1,6 @@
 //! The only place that prints. Data goes to standard output, talk to standard error.
 
+mod fit;
 mod print;
 mod progress;
 mod reply;
@@ -8,7 +9,7 @@ mod tests;
 mod view;
 
 pub use print::{data, failure_message, note};
-pub(crate) use print::{failure, usage, warning};
+pub(crate) use print::{data_screen, failure, usage, warning};
 pub(crate) use progress::Progress;
 pub(crate) use reply::{Reply, reply};
-pub(crate) use view::{Cell, ListView, ObjectView, Row, View};
+pub(crate) use view::{Cell, ListView, ObjectView, Row, Screen, View};

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use owo_colors::OwoColorize;
 
+use super::view::Screen;
 use crate::error::{CliError, Exit, Shown};
 
 /// May colour be used on this stream?
@@ -17,9 +18,13 @@ pub(super) fn talk_has_colour() -> bool {
     colour(io::stderr().is_terminal())
 }
 
-/// Is standard output a terminal where colour is wanted?
-pub(super) fn data_has_colour() -> bool {
-    colour(io::stdout().is_terminal())
+/// What standard output is.
+pub(crate) fn data_screen() -> Screen {
+    let out = io::stdout();
+    let terminal = out.is_terminal();
+    // A terminal that does not know its size says 0.
+    let columns = || rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    Screen { colour: colour(terminal), width: if terminal { columns() } else { None } }
 }
 
 /// A line of data.
@@ -63,10 +68,10 @@ pub(crate) fn failure(error: &CliError) -> ExitCode {
 }
 
 /// A failure of a part that this crate does not know.
-pub fn failure_message(message: &str, hint: Option<&str>) -> ExitCode {
+pub fn failure_message(message: &str, hint: Option<&str>, exit: Exit) -> ExitCode {
     let hint = hint.map(str::to_owned);
-    shown(&Shown { message: message.to_owned(), details: Vec::new(), hint, exit: Exit::General });
-    ExitCode::from(Exit::General as u8)
+    shown(&Shown { message: message.to_owned(), details: Vec::new(), hint, exit });
+    ExitCode::from(exit as u8)
 }
 
 fn shown(failure: &Shown) {

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::print::{data, data_has_colour, failure, note, warning};
-use super::view::View;
+use super::print::{data, data_screen, failure, note, warning};
+use super::view::{Screen, View};
 use crate::error::CliError;
 use crate::format::Format;
 
@@ -53,11 +53,11 @@ impl Reply {
     }
 
     /// The text of the data, as it goes to standard output.
-    pub(crate) fn text(&self, colour: bool) -> Result<String, CliError> {
+    pub(crate) fn text(&self, screen: Screen) -> Result<String, CliError> {
         match &self.body {
             Body::Nothing => Ok(String::new()),
             Body::Lines(lines) => Ok(lines.join("\n")),
-            Body::View(view, format) => view.render(*format, colour),
+            Body::View(view, format) => view.render(*format, screen),
         }
     }
 }
@@ -67,7 +67,7 @@ pub(crate) fn reply(reply: &Reply) -> ExitCode {
     for line in &reply.warnings {
         warning(line);
     }
-    let shown = reply.text(data_has_colour()).and_then(|text| if text.is_empty() { Ok(()) } else { data(&text) });
+    let shown = reply.text(data_screen()).and_then(|text| if text.is_empty() { Ok(()) } else { data(&text) });
     for line in &reply.notes {
         note(line);
     }

@@ -4,7 +4,7 @@ use ring_api::manifest::Node as Tree;
 use ring_api::model::{ClusterStatus, Config, DeploymentEvent, JoinToken, Member, Namespace, Node, Secret, Token, User};
 use serde::de::DeserializeOwned;
 
-use super::{ListView, ObjectView, Row, View};
+use super::{ListView, ObjectView, Row, Screen, View};
 use crate::commands::samples::{job, worker};
 use crate::format::Format;
 
@@ -13,7 +13,7 @@ fn read<T: DeserializeOwned>(yaml: &str) -> T {
 }
 
 fn table<T: Row>(items: Vec<T>, format: Format) -> String {
-    ListView(items).render(format, false).unwrap()
+    ListView(items).render(format, Screen::default()).unwrap()
 }
 
 fn both<T: Row + DeserializeOwned>(yaml: &str) -> String {
@@ -28,7 +28,14 @@ fn deployments() {
     insta::assert_snapshot!(table(vec![job(), worker()], Format::Wide));
     insta::assert_snapshot!(table(vec![job()], Format::Json));
     insta::assert_snapshot!(table(vec![job()], Format::Yaml));
-    insta::assert_snapshot!(ObjectView(job()).render(Format::Table, false).unwrap());
+    insta::assert_snapshot!(ObjectView(job()).render(Format::Table, Screen::default()).unwrap());
+}
+
+#[test]
+fn a_narrow_terminal_gets_short_lines() {
+    let narrow = ListView(vec![worker()]).render(Format::Table, Screen { colour: false, width: Some(90) }).unwrap();
+    assert!(narrow.lines().all(|line| line.chars().count() <= 90), "{narrow}");
+    assert!(narrow.contains("Name") && !narrow.contains("Updated"), "{narrow}");
 }
 
 #[test]
@@ -40,7 +47,11 @@ fn an_empty_list_has_its_header_and_is_an_empty_array() {
 #[test]
 fn colour_is_only_for_those_who_want_it() {
     assert!(!table(vec![job()], Format::Table).contains('\u{1b}'));
-    assert!(ListView(vec![job()]).render(Format::Table, true).unwrap().contains('\u{1b}'));
+    let coloured = ListView(vec![job()]).render(Format::Table, Screen { colour: true, width: None }).unwrap();
+    assert!(
+        coloured.contains('\u{1b}') && !coloured.contains(" \u{1b}[39m\n") && !coloured.ends_with(" \u{1b}[39m"),
+        "{coloured}"
+    );
 }
 
 #[test]
@@ -61,8 +72,8 @@ fn nodes_and_members() {
           state_digest: abc123}}"
     );
     let status: ClusterStatus = read(&status);
-    insta::assert_snapshot!(ObjectView(&status).render(Format::Yaml, false).unwrap());
-    insta::assert_snapshot!(crate::commands::cluster::status_view(status).render(Format::Table, false).unwrap());
+    insta::assert_snapshot!(ObjectView(&status).render(Format::Yaml, Screen::default()).unwrap());
+    insta::assert_snapshot!(crate::commands::cluster::status_view(status).render(Format::Table, Screen::default()).unwrap());
 }
 
 #[test]

@@ -3,21 +3,49 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Color, ContentArrangement, Table};
 use ring_api::manifest::{Node, Value};
+use ring_types::Timestamp;
 use serde::Serialize;
 
+use super::fit::Grid;
 use crate::error::CliError;
 use crate::format::Format;
+use crate::time::{now, shown};
 
 /// Something that can be shown in every format.
 pub(crate) trait View {
-    fn render(&self, format: Format, colour: bool) -> Result<String, CliError>;
+    fn render(&self, format: Format, screen: Screen) -> Result<String, CliError>;
+}
+
+/// What is known of the place data goes to; the default is a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Screen {
+    /// Colour may be used.
+    pub(crate) colour: bool,
+    /// Columns of a terminal.
+    pub(crate) width: Option<usize>,
 }
 
 /// One cell of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
-    text: String,
+    pub(super) text: String,
     mood: Mood,
+    pub(super) shrink: Shrink,
+}
+
+/// How a cell gives way where there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shrink {
+    /// Not at all.
+    Never,
+    /// To as much of the id as tells it from the others.
+    Id,
+    /// To the time since then.
+    Age(Timestamp),
+    /// Its end is cut off.
+    KeepStart,
+    /// Its beginning is cut off.
+    KeepEnd,
 }
 
 /// What a cell is to a person who skims.
@@ -38,20 +66,56 @@ impl Cell {
             "no" | "voter" => Mood::Plain,
             _ => Mood::Bad,
         };
-        Self { text: text.to_owned(), mood }
+        Self { mood, ..Self::from(text) }
     }
-}
 
-impl Cell {
     /// A word that says all is well.
     pub(crate) fn good(text: &str) -> Self {
-        Self { text: text.to_owned(), mood: Mood::Good }
+        Self { mood: Mood::Good, ..Self::from(text) }
+    }
+
+    /// An id.
+    pub(crate) fn id(id: impl ToString) -> Self {
+        Self { shrink: Shrink::Id, ..Self::from(id.to_string()) }
+    }
+
+    /// A time, in UTC.
+    pub(crate) fn time(time: impl Into<Option<Timestamp>>) -> Self {
+        let time = time.into();
+        let shrink = time.map_or(Shrink::Never, Shrink::Age);
+        Self { shrink, ..Self::from(time.map(shown).unwrap_or_default()) }
+    }
+
+    /// A text that may be long and says most at its beginning.
+    pub(crate) fn keep_start(text: impl Into<String>) -> Self {
+        Self { shrink: Shrink::KeepStart, ..Self::from(text) }
+    }
+
+    /// A text that may be long and says most at its end.
+    pub(crate) fn keep_end(text: impl Into<String>) -> Self {
+        Self { shrink: Shrink::KeepEnd, ..Self::from(text) }
+    }
+
+    /// Leaves at most `width` characters, when it may be cut.
+    pub(super) fn cut(&mut self, width: usize) {
+        let length = self.text.chars().count();
+        let kept = width.saturating_sub(1);
+        if length <= width {
+            return;
+        }
+        match self.shrink {
+            Shrink::KeepStart => self.text = self.text.chars().take(kept).chain(['…']).collect(),
+            Shrink::KeepEnd => self.text = ['…'].into_iter().chain(self.text.chars().skip(length - kept)).collect(),
+            Shrink::Never | Shrink::Id | Shrink::Age(_) => {}
+        }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), mood: Mood::Plain }
+        // A line break in a message would break the table.
+        let text = text.into().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { text, mood: Mood::Plain, shrink: Shrink::Never }
     }
 }
 
@@ -59,6 +123,9 @@ impl<T: Into<String>> From<T> for Cell {
 pub(crate) trait Row: Serialize {
     /// Columns, and whether each is shown in `wide` only.
     const COLUMNS: &'static [(&'static str, bool)];
+
+    /// Columns that go first where there is no room.
+    const SPARE: &'static [&'static str] = &[];
 
     /// One cell a column.
     fn cells(&self) -> Vec<Cell>;
@@ -68,39 +135,46 @@ pub(crate) trait Row: Serialize {
 pub(crate) struct ListView<T>(pub(crate) Vec<T>);
 
 impl<T: Row> View for ListView<T> {
-    fn render(&self, format: Format, colour: bool) -> Result<String, CliError> {
+    fn render(&self, format: Format, screen: Screen) -> Result<String, CliError> {
         match format {
             Format::Json => json(&self.0),
             Format::Yaml => yaml(&self.0),
-            Format::Table | Format::Wide => Ok(self.table(format == Format::Wide, colour)),
+            Format::Table | Format::Wide => Ok(self.table(format == Format::Wide, screen)),
         }
     }
 }
 
 impl<T: Row> ListView<T> {
-    fn table(&self, wide: bool, colour: bool) -> String {
+    fn table(&self, wide: bool, screen: Screen) -> String {
         let shown: Vec<bool> = T::COLUMNS.iter().map(|(_, only_wide)| wide || !only_wide).collect();
-        let mut table = Table::new();
-        table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        let keep = |i: &usize| shown.get(*i).copied().unwrap_or(false);
-        table.set_header(T::COLUMNS.iter().enumerate().filter(|(i, _)| keep(i)).map(|(_, (name, _))| *name));
-        for item in &self.0 {
-            let cells = item.cells().into_iter().enumerate().filter(|(i, _)| keep(i));
-            table.add_row(cells.map(|(_, cell)| paint(cell, colour)));
+        let keep = |i: usize| shown.get(i).copied().unwrap_or(false);
+        let headers = T::COLUMNS.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, (name, _))| *name).collect();
+        let cells = |item: &T| item.cells().into_iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, cell)| cell).collect();
+        let mut grid = Grid { headers, rows: self.0.iter().map(cells).collect() };
+        if let Some(width) = screen.width {
+            grid.fit(width, now(), T::SPARE);
         }
-        if colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        trim(&table.to_string())
+        draw(grid, screen.colour)
     }
 }
 
+fn draw(grid: Grid, colour: bool) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(grid.headers);
+    for row in grid.rows {
+        table.add_row(row.into_iter().map(|cell| paint(cell, colour)));
+    }
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    trim(&table.to_string())
+}
+
 fn paint(cell: Cell, colour: bool) -> comfy_table::Cell {
-    // A line break in a message would break the table.
-    let text = cell.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let shown = comfy_table::Cell::new(if text.is_empty() { "-".to_owned() } else { text });
+    let shown = comfy_table::Cell::new(if cell.text.is_empty() { "-".to_owned() } else { cell.text });
     match cell.mood {
         Mood::Good if colour => shown.fg(Color::Green),
         Mood::Busy if colour => shown.fg(Color::Yellow),
@@ -109,8 +183,16 @@ fn paint(cell: Cell, colour: bool) -> comfy_table::Cell {
     }
 }
 
+/// Ends a colour.
+const PLAIN: &str = "\u{1b}[39m";
+
+/// Takes the padding at both ends of each line away: a line as wide as the terminal would break because of it.
 fn trim(table: &str) -> String {
-    let lines: Vec<_> = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let end = |line: &str| match line.strip_suffix(PLAIN) {
+        Some(coloured) => format!("{}{PLAIN}", coloured.trim_end()),
+        None => line.to_owned(),
+    };
+    let lines: Vec<_> = table.lines().map(|line| end(line.strip_prefix(' ').unwrap_or(line).trim_end())).collect();
     lines.join("\n")
 }
 
@@ -118,7 +200,7 @@ fn trim(table: &str) -> String {
 pub(crate) struct ObjectView<T>(pub(crate) T);
 
 impl<T: Serialize> View for ObjectView<T> {
-    fn render(&self, format: Format, _colour: bool) -> Result<String, CliError> {
+    fn render(&self, format: Format, _screen: Screen) -> Result<String, CliError> {
         match format {
             Format::Json => json(&self.0),
             Format::Yaml => yaml(&self.0),

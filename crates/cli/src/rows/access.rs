@@ -3,8 +3,7 @@
 use ring_api::model::{Token, User};
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
-use crate::time::shown_or_none;
+use crate::resolve::named;
 
 impl Row for User {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -12,26 +11,16 @@ impl Row for User {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.username.as_str().into(),
             self.role.as_str().into(),
         ]
     }
 }
 
-impl Named for User {
-    const KIND: &'static str = "user";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.username.clone()
-    }
-}
+named!(User as "user" by username);
 
 impl Row for Token {
     const COLUMNS: &'static [(&'static str, bool)] = &[
@@ -47,25 +36,15 @@ impl Row for Token {
     fn cells(&self) -> Vec<Cell> {
         let namespaces = if self.namespaces.is_empty() { "all".to_owned() } else { self.namespaces.join(",") };
         vec![
-            self.id.to_string().into(),
+            Cell::id(self.id),
             self.name.as_str().into(),
             self.user.as_str().into(),
-            self.scopes.join(",").into(),
+            Cell::keep_start(self.scopes.join(",")),
             namespaces.into(),
-            shown_or_none(self.created_at).into(),
+            Cell::time(self.created_at),
             self.expires_at.map_or_else(|| "never".to_owned(), crate::time::shown).into(),
         ]
     }
 }
 
-impl Named for Token {
-    const KIND: &'static str = "token";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Token as "token" by name);

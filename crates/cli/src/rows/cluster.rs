@@ -4,8 +4,7 @@ use ring_api::model::{JoinToken, Member, Node};
 use ring_types::NodeStatus;
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
-use crate::time::shown_or_none;
+use crate::resolve::named;
 
 fn yes(value: bool) -> Cell {
     Cell::status(if value { "yes" } else { "no" })
@@ -40,7 +39,7 @@ impl Row for Node {
         let usable = self.runtimes.iter().filter(|r| r.problem.is_none()).map(|r| r.kind.as_str());
         let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));
         vec![
-            self.id.to_string().into(),
+            Cell::id(self.id),
             self.name.as_str().into(),
             Cell::status(status(self.status)),
             yes(self.schedulable),
@@ -48,7 +47,7 @@ impl Row for Node {
             format!("{}/{}", self.reserved.cpu, self.capacity.cpu).into(),
             format!("{}/{}", memory(self.reserved.memory.0), memory(self.capacity.memory.0)).into(),
             self.instances.to_string().into(),
-            labels.collect::<Vec<_>>().join(",").into(),
+            Cell::keep_start(labels.collect::<Vec<_>>().join(",")),
             self.address.as_str().into(),
             self.platform.as_str().into(),
             self.agent_version.as_str().into(),
@@ -63,17 +62,7 @@ fn memory(bytes: u64) -> String {
     unit.map_or_else(|| bytes.to_string(), |(name, scale)| format!("{}.{}{name}", bytes / scale, bytes % scale * 10 / scale))
 }
 
-impl Named for Node {
-    const KIND: &'static str = "node";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Node as "node" by name);
 
 impl Row for Member {
     const COLUMNS: &'static [(&'static str, bool)] = &[
@@ -91,7 +80,7 @@ impl Row for Member {
     fn cells(&self) -> Vec<Cell> {
         let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
         vec![
-            self.id.to_string().into(),
+            Cell::id(self.id),
             self.name.as_str().into(),
             self.address.as_str().into(),
             self.api_address.as_str().into(),
@@ -104,17 +93,7 @@ impl Row for Member {
     }
 }
 
-impl Named for Member {
-    const KIND: &'static str = "member";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.name.clone()
-    }
-}
+named!(Member as "control node" by name);
 
 impl Row for JoinToken {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -122,23 +101,13 @@ impl Row for JoinToken {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
+            Cell::id(self.id),
             self.role.as_str().into(),
-            shown_or_none(self.expires_at).into(),
+            Cell::time(self.expires_at),
             self.uses_left.map_or_else(|| "unlimited".to_owned(), |uses| uses.to_string()).into(),
-            shown_or_none(self.created_at).into(),
+            Cell::time(self.created_at),
         ]
     }
 }
 
-impl Named for JoinToken {
-    const KIND: &'static str = "join token";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        self.id.to_string()
-    }
-}
+named!(JoinToken as "join token" by id);

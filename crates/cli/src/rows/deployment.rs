@@ -5,7 +5,6 @@ use ring_types::DeploymentStatus;
 
 use crate::output::{Cell, Row};
 use crate::resolve::Named;
-use crate::time::shown;
 
 impl Row for Deployment {
     const COLUMNS: &'static [(&'static str, bool)] = &[
@@ -23,22 +22,23 @@ impl Row for Deployment {
         ("Status", false),
         ("Message", true),
     ];
+    const SPARE: &'static [&'static str] = &["Updated", "Created", "Runtime"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown(self.created_at).into(),
-            shown(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.namespace.as_str().into(),
             self.name.as_str().into(),
-            self.image.as_str().into(),
+            Cell::keep_end(self.image.as_str()),
             self.runtime.as_str().into(),
             self.kind.as_str().into(),
             format!("{}/{}", self.replicas, self.desired_replicas).into(),
             self.restart_count.to_string().into(),
             self.nodes().join(",").into(),
             Cell::status(self.status.as_str()),
-            remarks(self).into(),
+            Cell::keep_start(remarks(self)),
         ]
     }
 }
@@ -76,12 +76,12 @@ impl Row for DeploymentEvent {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            shown(self.timestamp).into(),
+            Cell::time(self.timestamp),
             self.level.as_str().into(),
             self.kind.as_str().into(),
             self.node.as_deref().unwrap_or_default().into(),
             self.instance.map(|id| id.to_string()).unwrap_or_default().into(),
-            self.message.as_str().into(),
+            Cell::keep_start(self.message.as_str()),
         ]
     }
 }

@@ -3,14 +3,13 @@
 use ring_api::model::{Config, Namespace, Secret};
 
 use crate::output::{Cell, Row};
-use crate::resolve::Named;
-use crate::time::shown_or_none;
+use crate::resolve::named;
 
 impl Row for Namespace {
     const COLUMNS: &'static [(&'static str, bool)] = &[("Name", false), ("Created", false), ("Deployments", false)];
 
     fn cells(&self) -> Vec<Cell> {
-        vec![self.name.as_str().into(), shown_or_none(self.created_at).into(), self.deployments.to_string().into()]
+        vec![self.name.as_str().into(), Cell::time(self.created_at), self.deployments.to_string().into()]
     }
 }
 
@@ -20,30 +19,16 @@ impl Row for Secret {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.namespace.as_str().into(),
             self.name.as_str().into(),
         ]
     }
 }
 
-impl Named for Secret {
-    const KIND: &'static str = "secret";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    fn short_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-}
+named!(Secret as "secret" by namespace / name);
 
 impl Row for Config {
     const COLUMNS: &'static [(&'static str, bool)] =
@@ -51,28 +36,14 @@ impl Row for Config {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            self.id.to_string().into(),
-            shown_or_none(self.created_at).into(),
-            shown_or_none(self.updated_at).into(),
+            Cell::id(self.id),
+            Cell::time(self.created_at),
+            Cell::time(self.updated_at),
             self.namespace.as_str().into(),
             self.name.as_str().into(),
-            self.data.keys().cloned().collect::<Vec<_>>().join(",").into(),
+            Cell::keep_start(self.data.keys().cloned().collect::<Vec<_>>().join(",")),
         ]
     }
 }
 
-impl Named for Config {
-    const KIND: &'static str = "config";
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    fn short_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-}
+named!(Config as "config" by namespace / name);

@@ -12,8 +12,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use ring_agent::AgentError;
 use ring_cli::output::failure_message;
-use ring_cli::{JoinAs, NodeCommand, NodeSettings};
+use ring_cli::{Exit, JoinAs, NodeCommand, NodeSettings};
+use ring_server::node::NodeError;
+
+/// What to do with a host that was removed.
+const REJOIN: &str = "to use this host again, join it with a new token and an empty data directory: ring cluster join";
 
 /// Hidden subcommand with which the process runtime starts its supervisors.
 pub(super) const SHIM: &str = "__shim";
@@ -35,9 +40,16 @@ pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            failure_message(&format!("{error:#}"), None)
+            let (hint, exit) = if removed(&error) { (Some(REJOIN), Exit::Removed) } else { (None, Exit::General) };
+            failure_message(&format!("{error:#}"), hint, exit)
         }
     }
+}
+
+/// Did the node end because its cluster has removed it?
+fn removed(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(NodeError::Removed { .. }))
+        || matches!(error.downcast_ref(), Some(AgentError::Dismissed(_)))
 }
 
 async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Result<()> {

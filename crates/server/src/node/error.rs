@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ring_store::StoreError;
+use ring_types::MemberId;
 
 use crate::pki::{PkiError, TokenTextError};
 use crate::services::EnrolError;
@@ -83,6 +84,16 @@ pub enum NodeError {
     /// The store does not open, or has failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The cluster has removed this control node: to start it again would change nothing.
+    #[error("control node {id} ('{name}') was removed from its cluster ({says}): it ends; what runs on this host goes on")]
+    Removed {
+        /// Its id.
+        id: MemberId,
+        /// What it was called.
+        name: String,
+        /// How this is known.
+        says: String,
+    },
     /// A part of the node ended by itself.
     #[error("{0} ended by itself")]
     Ended(&'static str),

@@ -15,6 +15,7 @@ use ring_state::RowKey;
 use ring_store::{PeerConnector, Store, Update};
 use ring_types::{Epoch, MemberId, NodeId, Timestamp};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -26,7 +27,9 @@ use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{App, AppParts, router};
-use crate::services::{Admission, ClusterApi, ContactSink, ControlApi, Guard, JoinApi, Peers, Pulse, control_addresses};
+use crate::services::{
+    Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
+};
 use crate::session::{AgentApi, Hub, Logs, SessionContext};
 use crate::tls::{Dialer, HostTls, accept, renew_forever};
 
@@ -97,10 +100,12 @@ impl Wiring {
         let api = ports.api.local_addr().map_err(|source| NodeError::Listen { address: member.api_listen, source })?;
         self.serve_api(&parts, ports.api, &mut tasks);
         self.keep_up(&parts, &mut tasks)?;
+        let removed = self.await_removal(&parts, &mut tasks);
         let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
         let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
-        Ok(ControlNode { store, controllers, tasks, stop, agent, api, data_dir: self.files.data_dir().to_owned() })
+        let data_dir = self.files.data_dir().to_owned();
+        Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, data_dir })
     }
 
     /// A key of another cluster would only show when a secret is needed, or a host joins.
@@ -228,6 +233,31 @@ impl Wiring {
         });
         Ok(())
     }
+
+    /// Yields who says that this control node was removed, when somebody does.
+    fn await_removal(&self, parts: &Parts, tasks: &mut JoinSet<&'static str>) -> oneshot::Receiver<String> {
+        let dismissal = Dismissal {
+            member: parts.member.clone(),
+            store: parts.store.clone(),
+            pulse: parts.pulse.clone(),
+            dialer: self.dialer.clone(),
+            addresses: self.record.control_addresses.clone(),
+        };
+        let (sender, removed) = oneshot::channel();
+        let stop = parts.stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                says = dismissal.known() => {
+                    // Nobody waits for it in a node that stops anyway.
+                    let _ = sender.send(says);
+                }
+                () = stop.cancelled() => {}
+            }
+            stop.cancelled().await;
+            "the watch over its membership"
+        });
+        removed
+    }
 }
 
 /// Keeps the addresses of the control nodes on disk, for a start at which none of those it joined with is left.
@@ -273,6 +303,8 @@ struct Parts {
 /// A control node that runs.
 pub struct ControlNode {
     store: Store,
+    member: MemberRecord,
+    removed: oneshot::Receiver<String>,
     controllers: Controllers,
     tasks: JoinSet<&'static str>,
     stop: CancellationToken,
@@ -305,11 +337,15 @@ impl ControlNode {
     /// Runs until `shutdown` resolves, then stops in good order. Workloads go on running.
     ///
     /// # Errors
-    /// [`NodeError`] when its store failed or a part of it ended: the process has to exit with that message.
+    /// [`NodeError`] when the cluster has removed it, its store failed or a part of it ended: the process has to exit with that
+    /// message.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             error = self.store.failed() => Err(NodeError::Store(error)),
+            Ok(says) = &mut self.removed => {
+                Err(NodeError::Removed { id: self.member.id, name: self.member.name.clone(), says })
+            }
             ended = self.tasks.join_next() => Err(match ended {
                 Some(Ok(part)) => NodeError::Ended(part),
                 _ => NodeError::Ended("a part of the control node"),

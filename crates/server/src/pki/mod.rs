@@ -22,4 +22,4 @@ pub use host_key::HostKey;
 pub use identity::{Identity, Validity};
 pub use join_token::{JoinTokenText, TokenTextError};
 pub use seal::{SealError, SecretKey};
-pub use verify::{Expect, PeerVerifier, PinnedVerifier, client_verifier};
+pub use verify::{Expect, ServerVerifier, client_verifier};

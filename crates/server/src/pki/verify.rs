@@ -63,84 +63,68 @@ fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Believes the control nodes of one cluster.
+/// Believes control nodes, and nobody else.
 #[derive(Debug)]
-pub struct PeerVerifier {
-    cluster: ClusterId,
-    roots: RootCertStore,
-    expect: Expect,
+pub struct ServerVerifier {
+    trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl PeerVerifier {
+/// Which control nodes.
+#[derive(Debug)]
+enum Trust {
+    /// Of a cluster whose authority this host knows.
+    Cluster { cluster: ClusterId, roots: RootCertStore, expect: Expect },
+    /// Of the cluster whose authority has this fingerprint: all that a join token says.
+    Pinned(Fingerprint),
+}
+
+impl ServerVerifier {
     /// Believes whom `expect` says, when `authority` signed its certificate.
     ///
     /// # Errors
     /// When the authority's certificate cannot be used.
-    pub fn new(
+    pub fn of_cluster(
         cluster: ClusterId,
         authority: &CertificateDer<'_>,
         expect: Expect,
         provider: &CryptoProvider,
     ) -> Result<Self, PkiError> {
         let roots = roots(authority).map_err(PkiError::Tls)?;
-        Ok(Self { cluster, roots, expect, algorithms: provider.signature_verification_algorithms })
+        Ok(Self::new(Trust::Cluster { cluster, roots, expect }, provider))
     }
 
-    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Mistaken> {
-        let found = Identity::of(certificate).map_err(|_| Mistaken::Nobody)?;
-        if found.cluster != self.cluster {
-            return Err(Mistaken::Cluster(found.cluster));
-        }
-        match (self.expect, found.member) {
-            (_, None) => Err(Mistaken::NotMember { found }),
-            (Expect::Member(wanted), Some(member)) if member != wanted => Err(Mistaken::Other { wanted, found }),
-            _ => Ok(()),
-        }
+    /// Believes whoever shows the authority with this fingerprint and a control node's certificate signed by it.
+    pub fn pinned(pin: Fingerprint, provider: &CryptoProvider) -> Self {
+        Self::new(Trust::Pinned(pin), provider)
     }
-}
 
-/// Believes whoever shows the authority a join token names and a control node's certificate signed by it.
-#[derive(Debug)]
-pub struct PinnedVerifier {
-    pin: Fingerprint,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+    fn new(trust: Trust, provider: &CryptoProvider) -> Self {
+        Self { trust, algorithms: provider.signature_verification_algorithms }
+    }
 
-impl PinnedVerifier {
-    /// Trusts the authority with this fingerprint.
-    pub fn new(pin: Fingerprint, provider: &CryptoProvider) -> Self {
-        Self { pin, algorithms: provider.signature_verification_algorithms }
+    fn signed(
+        &self,
+        server: &CertificateDer<'_>,
+        roots: &RootCertStore,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let parsed = ParsedCertificate::try_from(server)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
     }
 }
 
-macro_rules! signatures {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, certificate, signature, &self.algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, certificate, signature, &self.algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.algorithms.supported_schemes()
-        }
-    };
+/// Who the certificate says it is; a control node, or a mistake.
+fn member_of(certificate: &CertificateDer<'_>, cluster: Option<ClusterId>) -> Result<(MemberId, Identity), Mistaken> {
+    let found = Identity::of(certificate).map_err(|_| Mistaken::Nobody)?;
+    if cluster.is_some_and(|cluster| cluster != found.cluster) {
+        return Err(Mistaken::Cluster(found.cluster));
+    }
+    found.member.map(|member| (member, found)).ok_or(Mistaken::NotMember { found })
 }
 
-impl ServerCertVerifier for PeerVerifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -149,31 +133,44 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, self.algorithms.all)?;
-        self.check(end_entity)?;
+        match &self.trust {
+            Trust::Cluster { cluster, roots, expect } => {
+                self.signed(end_entity, roots, intermediates, now)?;
+                let (member, found) = member_of(end_entity, Some(*cluster))?;
+                if let Expect::Member(wanted) = *expect
+                    && wanted != member
+                {
+                    return Err(Mistaken::Other { wanted, found }.into());
+                }
+            }
+            Trust::Pinned(pin) => {
+                let authority = intermediates.iter().find(|c| Fingerprint::of(c) == *pin).ok_or(Mistaken::Pin)?;
+                self.signed(end_entity, &roots(authority)?, &[], now)?;
+                member_of(end_entity, None)?;
+            }
+        }
         Ok(ServerCertVerified::assertion())
     }
 
-    signatures!();
-}
-
-impl ServerCertVerifier for PinnedVerifier {
-    fn verify_server_cert(
+    fn verify_tls12_signature(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let authority = intermediates.iter().find(|c| Fingerprint::of(c) == self.pin).ok_or(Mistaken::Pin)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots(authority)?, &[], now, self.algorithms.all)?;
-        let found = Identity::of(end_entity).map_err(|_| Mistaken::Nobody)?;
-        found.member.ok_or(Mistaken::NotMember { found })?;
-        Ok(ServerCertVerified::assertion())
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
-    signatures!();
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, Result};
+use ring_api::errors::ErrorCode;
 
 /// A JSON body; an empty one is the default, where there is one.
 pub(super) struct Body<T>(pub(super) T);
@@ -23,9 +24,9 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status().as_u16() == 413 {
                 let detail = format!("the request has more than {} bytes", ring_api::MAX_BODY);
-                return ApiError::new(413, "request.too_large", detail);
+                return ApiError::new(ErrorCode::RequestTooLarge, detail);
             }
-            ApiError::bad_request("request.body", rejection.body_text())
+            ApiError::new(ErrorCode::RequestBody, rejection.body_text())
         })?;
         Ok(Self(bytes))
     }
@@ -39,7 +40,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text)
             .map(Self)
-            .map_err(|e| ApiError::bad_request("request.body", format!("the body is not as expected: {e}")))
+            .map_err(|e| ApiError::new(ErrorCode::RequestBody, format!("the body is not as expected: {e}")))
     }
 }
 
@@ -56,8 +57,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|e| ApiError::bad_request("request.path", e.body_text()))?;
-        let unknown = || ApiError::new(404, "object.not_found", format!("'{text}' is not an id"));
+            .map_err(|e| ApiError::new(ErrorCode::RequestPath, e.body_text()))?;
+        let unknown = || ApiError::new(ErrorCode::ObjectNotFound, format!("'{text}' is not an id"));
         text.parse().map(Self).map_err(|_| unknown())
     }
 }

@@ -2,11 +2,12 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ring_api::problem::{MEDIA_TYPE, NO_LEADER, NO_QUORUM, Problem};
+use ring_api::errors::ErrorCode;
+use ring_api::problem::{MEDIA_TYPE, Problem};
 use ring_api::query::QueryError;
 use ring_state::{Refusal, RefusalCode};
 use ring_store::{MemberError, MissingMember, ProposeError, ReadError};
-use ring_types::Violation;
+use ring_types::{Rule, Violation};
 
 use crate::pki::SealError;
 use crate::services::EnrolError;
@@ -21,41 +22,38 @@ pub(super) struct ApiError {
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
 
 impl ApiError {
-    pub(super) fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
-        Self { problem: Box::new(Problem::new(status, code, detail)), retry_after: None }
-    }
-
-    pub(super) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
-        Self::new(400, code, detail)
+    pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { problem: Box::new(Problem::new(code, detail)), retry_after: None }
     }
 
     pub(super) fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::new(401, "auth.required", detail).hint("log in with `ring login`, or set RING_TOKEN")
+        Self::new(ErrorCode::Unauthenticated, detail).hint("log in with `ring login`, or set RING_TOKEN")
     }
 
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(403, "auth.forbidden", detail)
+        Self::new(ErrorCode::Forbidden, detail)
     }
 
-    pub(super) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
-        Self::new(404, &format!("{}.not_found", what.replace(' ', "_")), format!("{what} '{id}' not found"))
+    pub(super) fn not_found(code: ErrorCode, id: impl std::fmt::Display) -> Self {
+        Self::new(code, format!("{} '{id}' not found", code.subject()))
     }
 
     pub(super) fn too_many(detail: impl Into<String>, after: u64) -> Self {
-        Self { retry_after: Some(after), ..Self::new(429, "request.too_many", detail) }
+        Self { retry_after: Some(after), ..Self::new(ErrorCode::RequestTooMany, detail) }
     }
 
     pub(super) fn invalid(violations: Vec<Violation>) -> Self {
         Self { problem: Box::new(Problem::invalid(violations)), retry_after: None }
     }
 
-    pub(super) fn violation(path: &str, code: &str, message: impl Into<String>) -> Self {
-        Self::invalid(vec![Violation::new(path, code, message)])
+    /// One broken rule; `field` is what codes call the place.
+    pub(super) fn violation(path: &str, field: &str, rule: Rule, message: impl Into<String>) -> Self {
+        Self::invalid(vec![Violation::new(path, field, rule, message)])
     }
 
     pub(super) fn internal(detail: impl std::fmt::Display) -> Self {
         tracing::error!("a request failed: {detail}");
-        Self::new(500, "server.internal", "the server failed to answer; its log says why")
+        Self::new(ErrorCode::ServerInternal, "the server failed to answer; its log says why")
     }
 
     pub(super) fn hint(mut self, hint: &str) -> Self {
@@ -63,15 +61,15 @@ impl ApiError {
         self
     }
 
-    fn unavailable(code: &str, detail: String, missing: &[MissingMember]) -> Self {
-        let mut error = Self::new(503, code, detail);
+    fn unavailable(code: ErrorCode, detail: String, missing: &[MissingMember]) -> Self {
+        let mut error = Self::new(code, detail);
         error.problem.missing = missing.iter().map(ToString::to_string).collect();
         error.retry_after = Some(1);
         error
     }
 
     fn no_quorum(detail: String, missing: &[MissingMember]) -> Self {
-        let code = if missing.is_empty() { NO_LEADER } else { NO_QUORUM };
+        let code = if missing.is_empty() { ErrorCode::NoLeader } else { ErrorCode::NoQuorum };
         Self::unavailable(code, detail, missing).hint("reads of this node's own copy work: ?consistency=stale")
     }
 }
@@ -93,20 +91,20 @@ impl IntoResponse for ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        Self::bad_request("request.query", error.to_string())
+        Self::new(ErrorCode::RequestQuery, error.to_string())
     }
 }
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let (status, code) = match refusal.code {
-            RefusalCode::NotFound => (404, "object.not_found"),
-            RefusalCode::Conflict => (409, "object.conflict"),
-            RefusalCode::Forbidden => (403, "object.forbidden"),
-            RefusalCode::LimitReached => (409, "limit.reached"),
-            RefusalCode::Invalid => (409, "object.state"),
+        let code = match refusal.code {
+            RefusalCode::NotFound => ErrorCode::ObjectNotFound,
+            RefusalCode::Conflict => ErrorCode::ObjectConflict,
+            RefusalCode::Forbidden => ErrorCode::ObjectForbidden,
+            RefusalCode::LimitReached => ErrorCode::LimitReached,
+            RefusalCode::Invalid => ErrorCode::ObjectState,
         };
-        Self::new(status, code, refusal.message)
+        Self::new(code, refusal.message)
     }
 }
 
@@ -116,12 +114,12 @@ impl From<ProposeError> for ApiError {
         match error {
             ProposeError::NoQuorum { missing } => Self::no_quorum(detail, &missing),
             ProposeError::Unknown { missing } => {
-                let error = Self::unavailable("cluster.outcome_unknown", detail, &missing);
+                let error = Self::unavailable(ErrorCode::OutcomeUnknown, detail, &missing);
                 error.hint("repeat the request with the same Idempotency-Key: it is done once")
             }
-            ProposeError::TooLarge { .. } => Self::new(413, "request.too_large", detail),
-            ProposeError::Shutdown => Self::unavailable("server.stopping", detail, &[]),
-            ProposeError::Storage(_) => Self::unavailable("server.storage", detail, &[]),
+            ProposeError::TooLarge { .. } => Self::new(ErrorCode::RequestTooLarge, detail),
+            ProposeError::Shutdown => Self::unavailable(ErrorCode::ServerStopping, detail, &[]),
+            ProposeError::Storage(_) => Self::unavailable(ErrorCode::ServerStorage, detail, &[]),
         }
     }
 }
@@ -131,8 +129,8 @@ impl From<ReadError> for ApiError {
         let detail = error.to_string();
         match error {
             ReadError::NoQuorum { missing } => Self::no_quorum(detail, &missing),
-            ReadError::Shutdown => Self::unavailable("server.stopping", detail, &[]),
-            ReadError::Storage(_) => Self::unavailable("server.storage", detail, &[]),
+            ReadError::Shutdown => Self::unavailable(ErrorCode::ServerStopping, detail, &[]),
+            ReadError::Storage(_) => Self::unavailable(ErrorCode::ServerStorage, detail, &[]),
         }
     }
 }
@@ -142,13 +140,13 @@ impl From<MemberError> for ApiError {
         let detail = error.to_string();
         match error {
             MemberError::NoQuorum { missing } => Self::no_quorum(detail, &missing),
-            MemberError::Unknown => Self::unavailable("cluster.outcome_unknown", detail, &[]),
-            MemberError::Busy => Self::new(409, "cluster.busy", detail),
-            MemberError::NotMember(_) => Self::new(404, "member.not_found", detail),
-            MemberError::Behind { .. } => Self::new(409, "member.behind", detail),
-            MemberError::Invalid(_) => Self::new(409, "member.invalid", detail),
-            MemberError::Shutdown => Self::unavailable("server.stopping", detail, &[]),
-            MemberError::Storage(_) => Self::unavailable("server.storage", detail, &[]),
+            MemberError::Unknown => Self::unavailable(ErrorCode::OutcomeUnknown, detail, &[]),
+            MemberError::Busy => Self::new(ErrorCode::MembersBusy, detail),
+            MemberError::NotMember(_) => Self::new(ErrorCode::MemberNotFound, detail),
+            MemberError::Behind { .. } => Self::new(ErrorCode::MemberBehind, detail),
+            MemberError::Invalid(_) => Self::new(ErrorCode::MemberInvalid, detail),
+            MemberError::Shutdown => Self::unavailable(ErrorCode::ServerStopping, detail, &[]),
+            MemberError::Storage(_) => Self::unavailable(ErrorCode::ServerStorage, detail, &[]),
         }
     }
 }
@@ -162,10 +160,10 @@ impl From<SealError> for ApiError {
 impl From<EnrolError> for ApiError {
     fn from(error: EnrolError) -> Self {
         match error {
-            EnrolError::Unavailable(detail) => Self::unavailable("cluster.unavailable", detail, &[]),
+            EnrolError::Unavailable(detail) => Self::unavailable(ErrorCode::EnrolUnavailable, detail, &[]),
             EnrolError::Pki(error) => Self::internal(error),
             EnrolError::Token(detail) | EnrolError::Invalid(detail) | EnrolError::Conflict(detail) => {
-                Self::new(409, "object.conflict", detail)
+                Self::new(ErrorCode::ObjectConflict, detail)
             }
         }
     }

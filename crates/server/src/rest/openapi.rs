@@ -22,7 +22,7 @@ use super::routes::{
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
         cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
-        meta::healthz, meta::readyz, meta::metrics, meta::openapi,
+        meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
     ),
     components(schemas(
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,

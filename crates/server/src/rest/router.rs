@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::routes::{
     apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
 };
+use ring_api::errors::ErrorCode;
 
 /// Longest time to the head of a reply; what streams goes on.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +32,8 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(meta::healthz))
         .route("/readyz", get(meta::readyz))
         .route("/metrics", get(meta::metrics))
-        .route("/openapi.json", get(meta::openapi));
+        .route("/openapi.json", get(meta::openapi))
+        .route("/errors/{code}", get(meta::error_entry));
     routes
         .method_not_allowed_fallback(no_such_method)
         .route_layer(from_fn_with_state(app.clone(), check))
@@ -88,11 +90,11 @@ fn cluster_routes() -> Router<App> {
 }
 
 async fn no_such_route(request: Request) -> ApiError {
-    ApiError::new(404, "route.not_found", format!("there is no {}", request.uri().path()))
+    ApiError::new(ErrorCode::RouteNotFound, format!("there is no {}", request.uri().path()))
 }
 
 async fn no_such_method(request: Request) -> ApiError {
-    ApiError::new(405, "route.closed", format!("{} does not take {}", request.uri().path(), request.method()))
+    ApiError::new(ErrorCode::RouteClosed, format!("{} does not take {}", request.uri().path(), request.method()))
 }
 
 /// A handler has a time, and a fault in it is one failed request.
@@ -101,7 +103,7 @@ async fn bounded(request: Request, next: Next) -> Response {
     match tokio::time::timeout(HANDLER_TIMEOUT, guarded).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => ApiError::internal("a handler panicked").into_response(),
-        Err(_) => ApiError::new(504, "request.timeout", "no answer in time").into_response(),
+        Err(_) => ApiError::new(ErrorCode::RequestTimeout, "no answer in time").into_response(),
     }
 }
 

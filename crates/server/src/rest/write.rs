@@ -3,9 +3,10 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ring_api::IDEMPOTENCY_KEY;
+use ring_api::errors::ErrorCode;
 use ring_state::{Command, Reply};
 use ring_store::Committed;
-use ring_types::{Name, RequestId};
+use ring_types::{Name, RequestId, Rule};
 
 use super::App;
 use super::auth::Caller;
@@ -33,7 +34,7 @@ impl FromRequestParts<App> for Request {
         let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(ids::fresh())) };
         if key.is_empty() || key.len() > MAX_KEY {
             let detail = format!("Idempotency-Key must have 1 to {MAX_KEY} bytes");
-            return Err(ApiError::bad_request("request.idempotency_key", detail));
+            return Err(ApiError::new(ErrorCode::RequestIdempotencyKey, detail));
         }
         let user = parts.extensions.get::<Caller>().map(|caller| caller.user.id.0.into_bytes()).unwrap_or_default();
         let route = format!("{} {}", parts.method, parts.uri);
@@ -55,12 +56,12 @@ impl App {
     pub(super) async fn commit_and_see(&self, request: RequestId, command: Command) -> Result<(Committed, ring_state::State)> {
         let done = self.commit(request, command).await?;
         let state = crate::session::state_at(&self.store, done.revision).await;
-        let state = state.ok_or_else(|| ApiError::new(503, "server.stopping", "this control node is stopping"))?;
+        let state = state.ok_or_else(|| ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"))?;
         Ok((done, state))
     }
 }
 
 /// A name of a body.
 pub(super) fn name(field: &str, text: &str) -> Result<Name> {
-    Name::new(text).map_err(|e| ApiError::violation(field, &format!("{field}.invalid"), format!("{field} {e}")))
+    Name::new(text).map_err(|e| ApiError::violation(field, field, Rule::Invalid, format!("{field} {e}")))
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use ring_state::MemberState;
 use ring_store::Store;
 use ring_types::{ClusterId, MemberId, NodeId};
-use tonic::{Request, Status};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Status};
 
 use crate::pki::Identity;
 use crate::tls::Peer;
@@ -17,6 +18,9 @@ use crate::tls::Peer;
 const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Refused callers remembered; beyond that all are forgotten and logged again.
 const REMEMBERED: usize = 1_000;
+
+/// Names the member in the refusal of a removed one, for programs: no other refusal carries it.
+const REMOVED: &str = "ring-removed-member";
 
 /// Checks callers of the cluster port.
 #[derive(Clone)]
@@ -82,7 +86,7 @@ impl Guard {
         }
         let removed = |id| self.store.local().member(id).is_some_and(|m| m.state == MemberState::Removed);
         if let Some(id) = identity.member.filter(|id| removed(*id)) {
-            return Err(Status::permission_denied(format!("control node {id} was removed from this cluster")));
+            return Err(removed_member(id));
         }
         Ok(identity)
     }
@@ -109,5 +113,30 @@ impl Guard {
     pub fn members_only(&self) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
         let guard = self.clone();
         move |request| guard.member(&request).map(|_| request)
+    }
+}
+
+fn removed_member(id: MemberId) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(REMOVED, id.0.into());
+    Status::with_metadata(Code::PermissionDenied, format!("control node {id} was removed from this cluster"), metadata)
+}
+
+/// Does a control node refuse `id` because the cluster has removed it?
+pub(super) fn names_removed(status: &Status, id: MemberId) -> bool {
+    let named = status.metadata().get(REMOVED).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    status.code() == Code::PermissionDenied && named == Some(id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_refusal_of_this_removed_member_counts() {
+        assert!(names_removed(&removed_member(MemberId(3)), MemberId(3)));
+        assert!(!names_removed(&removed_member(MemberId(3)), MemberId(2)));
+        assert!(!names_removed(&Status::permission_denied("control node 3 was removed from this cluster"), MemberId(3)));
+        assert!(!names_removed(&Status::unavailable("no answer"), MemberId(3)));
     }
 }

@@ -1,6 +1,7 @@
 //! What control nodes and joining hosts ask each other, and who may ask it.
 
 mod control;
+mod dismissal;
 mod enrol;
 mod guard;
 mod join;
@@ -10,6 +11,7 @@ mod pulse;
 
 pub use control::ControlApi;
 pub(crate) use control::error_of;
+pub(crate) use dismissal::Dismissal;
 pub use enrol::{Admission, EnrolError};
 pub(crate) use enrol::{control_addresses, members};
 pub use guard::Guard;

@@ -11,7 +11,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
-use crate::pki::{Expect, HostFiles, HostKey, Identity, PeerVerifier, PkiError, Validity, client_verifier};
+use crate::pki::{Expect, HostFiles, HostKey, Identity, PkiError, ServerVerifier, Validity, client_verifier};
 
 const ALPN: &[u8] = b"h2";
 
@@ -91,7 +91,7 @@ impl HostTls {
 
     pub(crate) fn client(&self, expect: Expect) -> Result<ClientConfig, PkiError> {
         let material = self.current.load();
-        let verifier = PeerVerifier::new(self.cluster, &material.authority, expect, &self.provider)?;
+        let verifier = ServerVerifier::of_cluster(self.cluster, &material.authority, expect, &self.provider)?;
         let builder = client_builder(self.provider.clone(), Arc::new(verifier))?;
         let chain = vec![material.certificate.clone(), material.authority.clone()];
         let config = builder.with_client_auth_cert(chain, self.key.der()).map_err(PkiError::Tls)?;

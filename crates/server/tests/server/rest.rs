@@ -57,7 +57,11 @@ async fn every_route_that_is_not_open_wants_a_token() {
     for open in ["/healthz", "/readyz", "/metrics"] {
         caller.get(open).await.expect(200);
     }
-    assert_eq!(caller.get("/nothing").await.code(), "route.not_found");
+    let missing = caller.get("/nothing").await;
+    assert_eq!(missing.code(), "route.not_found");
+    let entry = caller.get(missing.body["type"].as_str().unwrap()).await.expect(200);
+    assert!(entry.as_str().unwrap().contains("What to do"), "{entry}");
+    assert_eq!(caller.get("/errors/no.such_code").await.code(), "object.not_found");
     assert_eq!(caller.send(Method::PUT, "/deployments", None, &[]).await.status, 405);
     control.stop().await;
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
+use ring_api::errors::ErrorCode;
 use ring_server::JoinRole;
 use ring_server::node::{ControlNode, FirstWords, InitOptions, JoinOptions, Settings, StartOptions, init, join};
 use serde_json::{Value, json};
@@ -236,7 +237,9 @@ fn assert_problem(status: StatusCode, headers: &reqwest::header::HeaderMap, body
     }
     assert_eq!(headers["content-type"], "application/problem+json", "{body}");
     assert_eq!(body["status"], status.as_u16(), "{body}");
-    assert!(body["code"].as_str().is_some_and(|code| code.contains('.')), "{body}");
+    let code = body["code"].as_str().unwrap_or_default();
+    assert_eq!(ErrorCode::named(code).map(ErrorCode::status), Some(status.as_u16()), "{body}");
+    assert_eq!(body["type"], format!("/errors/{code}"), "{body}");
 }
 
 /// A manifest of one job for the process runtime.

@@ -11,12 +11,13 @@ use crate::clock;
 use crate::rest::App;
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::View;
+use ring_api::errors::ErrorCode;
 
 /// Lets a request through when its route is in the table and its caller may.
 pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let needed = request.extensions().get::<MatchedPath>().and_then(|path| need(request.method(), path.as_str()));
     let view = match needed {
-        None => return ApiError::new(405, "route.closed", "this path has no such method").into_response(),
+        None => return ApiError::new(ErrorCode::RouteClosed, "this path has no such method").into_response(),
         Some(Need::Nothing) => return next.run(request).await,
         Some(needed) => match admit(&app, needed, &mut request).await {
             Ok(view) => view,

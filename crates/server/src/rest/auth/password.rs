@@ -8,6 +8,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use tokio::sync::Semaphore;
 
 use crate::rest::error::{ApiError, Result};
+use ring_types::Rule;
 
 /// Hashes under way at once.
 const AT_ONCE: usize = 2;
@@ -45,7 +46,7 @@ impl Passwords {
     pub(in crate::rest) async fn hash(&self, password: String) -> Result<String> {
         if password.is_empty() || password.len() > MAX {
             let message = format!("password must have 1 to {MAX} bytes");
-            return Err(ApiError::violation("password", "user.password.length", message));
+            return Err(ApiError::violation("password", "user.password", Rule::Length, message));
         }
         self.run(move || hash_password(&password).map_err(ApiError::internal)).await
     }

@@ -64,6 +64,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/readyz", Nothing),
     (Method::GET, "/metrics", Nothing),
     (Method::GET, "/openapi.json", Nothing),
+    (Method::GET, "/errors/{code}", Nothing),
     (Method::POST, "/login", Nothing),
     (Method::POST, "/logout", Account),
     (Method::GET, "/deployments", May(Read, Deployments)),

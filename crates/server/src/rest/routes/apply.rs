@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::manifest::{Manifest, ManifestError};
 use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 use ring_api::query;
@@ -42,7 +43,7 @@ pub(in crate::rest) async fn apply(
 
 fn read(body: &[u8], state: &State) -> Result<Manifest> {
     let manifest = Manifest::from_json(body).map_err(|error| match error {
-        ManifestError::Syntax { message } => ApiError::bad_request("manifest.syntax", message),
+        ManifestError::Syntax { message } => ApiError::new(ErrorCode::ManifestSyntax, message),
         ManifestError::Invalid(violations) => ApiError::invalid(violations),
     })?;
     let mut violations = support::unsupported(&manifest);

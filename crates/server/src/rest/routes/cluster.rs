@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, ClusterStatus, Done, NodeCounts, TransferLeader};
 use ring_state::{Command, MemberState, State};
 use ring_store::StoreStatus;
@@ -80,9 +81,9 @@ pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, 
 async fn known(app: &App, id: MemberId) -> Result<MemberId> {
     let state = app.store.read().await?;
     let member =
-        state.member(id).ok_or_else(|| ApiError::new(404, "member.not_found", format!("control node {id} not found")))?;
+        state.member(id).ok_or_else(|| ApiError::new(ErrorCode::MemberNotFound, format!("control node {id} not found")))?;
     if member.state == MemberState::Removed {
-        return Err(ApiError::new(404, "member.not_found", format!("control node {id} was removed")));
+        return Err(ApiError::new(ErrorCode::MemberNotFound, format!("control node {id} was removed")));
     }
     Ok(id)
 }
@@ -92,7 +93,7 @@ async fn known(app: &App, id: MemberId) -> Result<MemberId> {
 pub(in crate::rest) async fn transfer(Shared(app): Shared<App>, Body(body): Body<TransferLeader>) -> Result<Json<Done>> {
     let status = app.store.status();
     let to = body.to.or_else(|| successor(&status));
-    let to = to.ok_or_else(|| ApiError::new(409, "member.alone", "there is no other voter to lead"))?;
+    let to = to.ok_or_else(|| ApiError::new(ErrorCode::MemberAlone, "there is no other voter to lead"))?;
     app.store.transfer_leader(to).await?;
     Ok(Json(Done { revision: app.store.local().revision().0 }))
 }

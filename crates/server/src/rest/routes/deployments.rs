@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model;
 use ring_api::query::DeploymentQuery;
 use ring_state::{Command, Deployment, State};
@@ -19,7 +20,7 @@ use crate::rest::write::Request;
 /// A deployment the caller may see.
 pub(super) fn find(state: &State, caller: &Caller, id: DeploymentId) -> Result<Arc<Deployment>> {
     let found = state.deployment(id).filter(|d| caller.sees(&d.spec.namespace));
-    found.cloned().ok_or_else(|| ApiError::not_found("deployment", id))
+    found.cloned().ok_or_else(|| ApiError::not_found(ErrorCode::DeploymentNotFound, id))
 }
 
 #[utoipa::path(get, path = "/deployments", tag = "deployments",

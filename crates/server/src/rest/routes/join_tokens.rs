@@ -1,8 +1,10 @@
 //! Tokens that admit hosts.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateJoinToken, Done};
 use ring_state::{Command, JoinToken};
+use ring_types::Rule;
 use ring_types::{JoinTokenId, RequestId, Revision, Span, Timestamp};
 
 use crate::clock;
@@ -35,12 +37,12 @@ pub(in crate::rest) async fn create(
     Body(body): Body<CreateJoinToken>,
 ) -> Result<Json<Changed<model::JoinToken>>> {
     if body.uses == Some(0) {
-        return Err(ApiError::violation("uses", "join_token.uses.zero", "uses must be at least 1"));
+        return Err(ApiError::violation("uses", "join_token.uses", Rule::Zero, "uses must be at least 1"));
     }
     let text = app.admission.token(&view.state, view::join_role_of(body.role), request.0)?;
     let command = Command::CreateJoinToken(record(&text, body.uses, body.expires_in));
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let made = state.join_token(text.id).ok_or_else(|| ApiError::not_found("join token", text.id))?;
+    let made = state.join_token(text.id).ok_or_else(|| ApiError::not_found(ErrorCode::JoinTokenNotFound, text.id))?;
     let object = model::JoinToken {
         join_command: Some(join_command(&text, &crate::services::control_addresses(&state))),
         token: Some(text.to_string()),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, State as Shared};
+use ring_api::errors::ErrorCode;
 use ring_api::model::{Done, LoginReply, LoginRequest};
 use ring_state::{Account, ApiToken, Command, State};
 use ring_types::{Name, Revision, Timestamp, TokenId};
@@ -33,7 +34,7 @@ pub(in crate::rest) async fn login(
     let right = app.passwords().verify(hash, body.password).await?;
     let Some(user) = user.filter(|_| right) else {
         tracing::warn!(%from, "a login failed");
-        return Err(ApiError::new(401, "auth.login", "wrong username or password"));
+        return Err(ApiError::new(ErrorCode::WrongLogin, "wrong username or password"));
     };
     limit.succeeded(&body.username, from.ip());
     begin(&app, &user).await.map(Json)

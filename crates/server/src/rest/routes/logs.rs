@@ -6,6 +6,7 @@ mod feed;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use ring_api::errors::ErrorCode;
 use ring_api::model;
 use ring_api::query::LogQuery;
 use ring_proto::agent::v1::LogLine;
@@ -43,7 +44,7 @@ pub(in crate::rest) async fn logs(
     if let Some(container) = &query.container
         && !view.state.instances_of(id).any(|i| matches(i, container))
     {
-        return Err(ApiError::not_found("instance", container));
+        return Err(ApiError::not_found(ErrorCode::InstanceNotFound, container));
     }
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
@@ -91,7 +92,7 @@ async fn so_far(app: &App, state: &State, id: DeploymentId, query: &LogQuery) ->
     }
     if let ([(instance, error), ..], true) = (failed.as_slice(), lines.is_empty()) {
         let node = state.node(instance.node).map_or_else(|| instance.node.to_string(), |n| n.name.to_string());
-        return Err(ApiError::new(503, "logs.unreachable", format!("no output from node '{node}': {error}")));
+        return Err(ApiError::new(ErrorCode::LogsUnreachable, format!("no output from node '{node}': {error}")));
     }
     lines.sort_by_key(|l| l.timestamp);
     let surplus = lines.len().saturating_sub(MAX_LINES);

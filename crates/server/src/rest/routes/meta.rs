@@ -3,10 +3,12 @@
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ring_api::errors::{self, ErrorCode};
 use ring_api::model::Health;
 
 use crate::rest::App;
-use crate::rest::body::Json;
+use crate::rest::body::{Id, Json};
+use crate::rest::error::{ApiError, Result};
 use crate::rest::{openapi as description, prometheus};
 
 fn health(app: &App, status: &str) -> Json<Health> {
@@ -39,6 +41,15 @@ pub(in crate::rest) async fn readyz(Shared(app): Shared<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "meta", responses((status = 200, body = String)), security(()))]
 pub(in crate::rest) async fn metrics(Shared(app): Shared<App>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus::text(&app))
+}
+
+/// What an error code means and what to do: where the `type` of an error points.
+#[utoipa::path(get, path = "/errors/{code}", tag = "meta", params(("code" = String, Path)),
+    responses((status = 200, body = String), (status = 404, body = ring_api::problem::Problem)), security(()))]
+pub(in crate::rest) async fn error_entry(Id(code): Id<String>) -> Result<impl IntoResponse> {
+    let entry =
+        errors::entry(&code).ok_or_else(|| ApiError::new(ErrorCode::ObjectNotFound, format!("there is no code '{code}'")))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], entry))
 }
 
 /// This description.

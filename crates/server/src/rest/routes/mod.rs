@@ -10,6 +10,7 @@ pub(super) mod join_tokens;
 pub(super) mod login;
 pub(super) mod logs;
 pub(super) mod meta;
+mod named;
 pub(super) mod namespaces;
 pub(super) mod nodes;
 pub(super) mod secrets;

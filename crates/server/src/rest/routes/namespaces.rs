@@ -1,6 +1,7 @@
 //! Namespaces.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateNamespace, Done, Prune, PruneReply};
 use ring_state::{Command, Reply};
 use ring_types::Name;
@@ -23,7 +24,7 @@ pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model:
     responses((status = 200, body = model::Namespace)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>) -> Result<Json<model::Namespace>> {
     let found = view.state.namespace(&name).filter(|n| caller.sees(&n.name));
-    found.map(|n| Json(view::namespace(&view.state, n))).ok_or_else(|| ApiError::not_found("namespace", &name))
+    found.map(|n| Json(view::namespace(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))
 }
 
 #[utoipa::path(post, path = "/namespaces", tag = "namespaces", request_body = CreateNamespace,
@@ -37,7 +38,7 @@ pub(in crate::rest) async fn create(
     let name = write::name("name", &body.name)?;
     caller.require_namespace(&name)?;
     let (done, state) = app.commit_and_see(request.0, Command::CreateNamespace { name: name.clone() }).await?;
-    let made = state.namespace(&name).ok_or_else(|| ApiError::not_found("namespace", &name))?;
+    let made = state.namespace(&name).ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))?;
     Ok(Json(Changed { object: view::namespace(&state, made), revision: done.revision.0 }))
 }
 

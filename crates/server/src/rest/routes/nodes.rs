@@ -1,6 +1,7 @@
 //! Hosts that run work.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, Done, NodePatch};
 use ring_state::{Command, NodeUpdate};
 use ring_types::NodeId;
@@ -22,13 +23,13 @@ pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::Node>> {
 #[utoipa::path(get, path = "/node/get", tag = "nodes", responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn own(Shared(app): Shared<App>, view: View) -> Result<Json<model::Node>> {
     let node = app.node.and_then(|id| view.state.node(id));
-    let missing = || ApiError::new(404, "node.not_found", format!("control node '{}' runs no work", app.name));
+    let missing = || ApiError::new(ErrorCode::NodeNotFound, format!("control node '{}' runs no work", app.name));
     node.map(|n| Json(view::node(&view.state, n))).ok_or_else(missing)
 }
 
 #[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn one(view: View, Id(id): Id<NodeId>) -> Result<Json<model::Node>> {
-    view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found("node", id))
+    view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, id))
 }
 
 #[utoipa::path(patch, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodePatch,
@@ -41,7 +42,7 @@ pub(in crate::rest) async fn change(
 ) -> Result<Json<Changed<model::Node>>> {
     // What is written depends on what is there.
     let state = app.store.read().await?;
-    let known = state.node(node).ok_or_else(|| ApiError::not_found("node", node))?;
+    let known = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     let mut labels = known.labels.clone();
     for (key, value) in &patch.labels {
         match value {
@@ -52,7 +53,7 @@ pub(in crate::rest) async fn change(
     let labels = (!patch.labels.is_empty()).then_some(labels);
     let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable });
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let node = state.node(node).ok_or_else(|| ApiError::not_found("node", node))?;
+    let node = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))
 }
 

@@ -1,13 +1,16 @@
 //! Secrets: their values go in and never come out.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateSecret, Done};
 use ring_api::query;
-use ring_state::{Command, State};
-use ring_types::{Name, SecretId};
+use ring_state::Command;
+use ring_types::Rule;
+use ring_types::SecretId;
 
+use super::named;
 use crate::rest::App;
-use crate::rest::auth::{Caller, Resource, Verb};
+use crate::rest::auth::Caller;
 use crate::rest::body::{Body, Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
@@ -21,21 +24,14 @@ const MAX_VALUE: usize = 512 << 10;
 #[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace" = Option<String>, Query)),
     responses((status = 200, body = Vec<model::Secret>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Secret>>> {
-    let only = query::value(&query, "namespace");
-    let mut found: Vec<_> = view
-        .state
-        .secrets()
-        .filter(|s| caller.sees(&s.namespace) && only.as_deref().is_none_or(|n| n == s.namespace.as_str()))
-        .collect();
-    found.sort_by_key(|s| (&s.namespace, &s.name));
-    Ok(Json(found.into_iter().map(|s| view::secret(s)).collect()))
+    let found = named::list(view.state.secrets(), &caller, &query);
+    Ok(Json(found.into_iter().map(view::secret).collect()))
 }
 
 #[utoipa::path(get, path = "/secrets/{id}", tag = "secrets", params(("id" = String, Path)),
     responses((status = 200, body = model::Secret)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<SecretId>) -> Result<Json<model::Secret>> {
-    let found = view.state.secret(id).filter(|s| caller.sees(&s.namespace));
-    found.map(|s| Json(view::secret(s))).ok_or_else(|| ApiError::not_found("secret", id))
+    named::seen(view.state.secret(id), &caller, id).map(|found| Json(view::secret(found)))
 }
 
 #[utoipa::path(post, path = "/secrets", tag = "secrets", request_body = CreateSecret,
@@ -48,24 +44,19 @@ pub(in crate::rest) async fn put(
     Body(body): Body<CreateSecret>,
 ) -> Result<Json<Changed<model::Secret>>> {
     let (namespace, name) = (write::name("namespace", &body.namespace)?, write::name("name", &body.name)?);
-    caller.require_namespace(&namespace)?;
-    may_make(&caller, &view.state, &namespace)?;
+    named::may_make(&caller, &view.state, &namespace)?;
     if body.value.len() > MAX_VALUE {
         let message = format!("the value has {} bytes, at most {MAX_VALUE} are allowed", body.value.len());
-        return Err(ApiError::violation("value", "secret.value.too_large", message));
+        return Err(ApiError::violation("value", "secret.value", Rule::TooLarge, message));
     }
     let known = view.state.secret_named(&namespace, &name).map(|s| s.id);
     let id = known.unwrap_or_else(|| SecretId(ids::derived(request.0, "secret")));
     let sealed = secrets::seal(&app.secret, id, &body.value)?;
     let command = Command::PutSecret { id, namespace: namespace.clone(), name: name.clone(), sealed, create: false };
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let secret = state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found("secret", &body.name))?;
+    let secret =
+        state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found(ErrorCode::SecretNotFound, &body.name))?;
     Ok(Json(Changed { object: view::secret(secret), revision: done.revision.0 }))
-}
-
-/// Whoever makes something in a namespace that is not there makes the namespace too.
-pub(super) fn may_make(caller: &Caller, state: &State, namespace: &Name) -> Result<()> {
-    if state.namespace(namespace).is_some() { Ok(()) } else { caller.require(Verb::Write, Resource::Namespaces) }
 }
 
 #[utoipa::path(delete, path = "/secrets/{id}", tag = "secrets", params(("id" = String, Path), ("force" = Option<bool>, Query)),
@@ -78,11 +69,7 @@ pub(in crate::rest) async fn remove(
     Id(id): Id<SecretId>,
     Query(query): Query,
 ) -> Result<Json<Done>> {
-    match view.state.secret(id) {
-        Some(found) => caller.require_namespace(&found.namespace)?,
-        None if caller.token.namespaces.is_empty() => {}
-        None => return Err(ApiError::not_found("secret", id)),
-    }
+    named::may_delete(view.state.secret(id), &caller, id)?;
     let command = Command::DeleteSecret { id, force: query::flag(&query, "force")? };
     let done = app.commit(request.0, command).await?;
     Ok(Json(Done { revision: done.revision.0 }))

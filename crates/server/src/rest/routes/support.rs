@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ring_api::manifest::{DeploymentEntry, Manifest};
 use ring_state::{Node, State};
+use ring_types::Rule;
 use ring_types::{DeploymentSpec, Kind, NodeStatus, RuntimeKind, Violation, VolumeDriver, VolumeKind};
 
 /// Fields of a manifest that cannot be honoured yet.
@@ -43,7 +44,7 @@ fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
 fn violation(label: &str, path: &str, code: &str) -> Violation {
     let what = path.rsplit('.').next().unwrap_or(path);
     let message = format!("{what} is not supported yet: this release would not honour it");
-    Violation::new(format!("deployments.{label}.{path}"), &format!("deployment.{code}.unsupported"), message)
+    Violation::new(format!("deployments.{label}.{path}"), &format!("deployment.{code}"), Rule::Unsupported, message)
 }
 
 /// Replicas that publish a port need a node each.
@@ -65,7 +66,7 @@ fn too_few(entry: &DeploymentEntry, state: &State) -> Option<Violation> {
         entry.spec.replicas
     );
     let path = format!("deployments.{}.replicas", entry.label);
-    Some(Violation::new(path, "deployment.ports.published.nodes", message))
+    Some(Violation::new(path, "deployment.ports.published", Rule::Nodes, message))
 }
 
 fn takes(node: &Node, spec: &DeploymentSpec) -> bool {

@@ -1,8 +1,10 @@
 //! API tokens.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateToken, Done};
 use ring_state::{ApiToken, Command, Role};
+use ring_types::Rule;
 use ring_types::{Revision, Timestamp, TokenId, Violation};
 
 use crate::rest::App;
@@ -49,7 +51,7 @@ pub(in crate::rest) async fn create(
         version: Revision(0),
     };
     let (done, state) = app.commit_and_see(request.0, Command::CreateToken(token)).await?;
-    let made = state.token(id).ok_or_else(|| ApiError::not_found("token", id))?;
+    let made = state.token(id).ok_or_else(|| ApiError::not_found(ErrorCode::TokenNotFound, id))?;
     let object = model::Token { token: Some(clear), ..view::token(&state, made) };
     Ok(Json(Changed { object, revision: done.revision.0 }))
 }
@@ -63,11 +65,11 @@ fn known_scopes(wanted: &[String]) -> Result<()> {
         .filter(|(_, scope)| !known.contains(scope))
         .map(|(i, scope)| {
             let message = format!("'{scope}' is not one of {}", known.join(", "));
-            Violation::new(format!("scopes[{i}]"), "token.scopes.unknown", message)
+            Violation::new(format!("scopes[{i}]"), "token.scopes", Rule::Unknown, message)
         })
         .collect();
     if wanted.is_empty() {
-        violations.push(Violation::new("scopes", "token.scopes.required", "a token needs at least one scope"));
+        violations.push(Violation::new("scopes", "token.scopes", Rule::Required, "a token needs at least one scope"));
     }
     if violations.is_empty() { Ok(()) } else { Err(ApiError::invalid(violations)) }
 }
@@ -81,7 +83,7 @@ pub(in crate::rest) async fn revoke(
 ) -> Result<Json<Done>> {
     let repeated = view.state.past_request(request.0).is_some();
     if !repeated && view.state.token(id).is_none() && app.store.read().await?.token(id).is_none() {
-        return Err(ApiError::not_found("token", id));
+        return Err(ApiError::not_found(ErrorCode::TokenNotFound, id));
     }
     let done = app.commit(request.0, Command::RevokeTokens { ids: vec![id] }).await?;
     Ok(Json(Done { revision: done.revision.0 }))

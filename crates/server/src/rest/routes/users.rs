@@ -1,6 +1,7 @@
 //! Accounts.
 
 use axum::extract::State as Shared;
+use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateUser, Done, UpdateUser};
 use ring_state::{Command, UserUpdate};
 use ring_types::UserId;
@@ -28,7 +29,7 @@ pub(in crate::rest) async fn me(caller: Caller) -> Json<model::User> {
 
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = String, Path)), responses((status = 200, body = model::User)))]
 pub(in crate::rest) async fn one(view: View, Id(id): Id<UserId>) -> Result<Json<model::User>> {
-    view.state.user(id).map(|u| Json(view::account(u))).ok_or_else(|| ApiError::not_found("user", id))
+    view.state.user(id).map(|u| Json(view::account(u))).ok_or_else(|| ApiError::not_found(ErrorCode::UserNotFound, id))
 }
 
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
@@ -64,7 +65,7 @@ pub(in crate::rest) async fn update(
 
 async fn changed(app: &App, request: Request, id: UserId, command: Command) -> Result<Json<Changed<model::User>>> {
     let (done, state) = app.commit_and_see(request.0, command).await?;
-    let user = state.user(id).ok_or_else(|| ApiError::not_found("user", id))?;
+    let user = state.user(id).ok_or_else(|| ApiError::not_found(ErrorCode::UserNotFound, id))?;
     Ok(Json(Changed { object: view::account(user), revision: done.revision.0 }))
 }
 
