@@ -43,12 +43,14 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
             RowKey::Deployment(id) => {
                 waiting.note(*id, state);
                 with_successors(state, *id, &mut found);
+                with_dependents(before, state, *id, &mut found);
             }
             RowKey::Instance(id) => {
                 let (old, new) = (before.instance(*id), state.instance(*id));
                 room |= old.is_some_and(|old| holds(old)) && !new.is_some_and(|new| holds(new));
                 if let Some(instance) = new.or(old) {
                     with_successors(state, instance.deployment, &mut found);
+                    with_dependents(before, state, instance.deployment, &mut found);
                 }
             }
             RowKey::Node(id) => {
@@ -85,6 +87,13 @@ fn with_successors(state: &State, id: DeploymentId, found: &mut BTreeSet<Deploym
         for next in state.replacements_of(id) {
             with_successors(state, next, found);
         }
+    }
+}
+
+/// Those that wait for a deployment of this name, or for its instances to be ready.
+fn with_dependents(before: &State, state: &State, id: DeploymentId, found: &mut BTreeSet<DeploymentId>) {
+    if let Some(deployment) = state.deployment(id).or_else(|| before.deployment(id)) {
+        found.extend(state.dependents_of(&deployment.spec.namespace, &deployment.spec.name));
     }
 }
 

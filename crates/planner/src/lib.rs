@@ -7,6 +7,8 @@
 //! come about: something went that others waited for, or a restart was counted.
 
 mod affected;
+mod autoscale;
+mod dependencies;
 mod job;
 mod leases;
 mod output;
@@ -25,6 +27,7 @@ use ring_state::{Action, State};
 use ring_types::{DeploymentId, InstanceId, Timestamp};
 
 pub use affected::{Waiting, affected};
+pub use autoscale::{AutoscaleOptions, Load, autoscale};
 pub use leases::{Contact, Judgement, LeaseOptions, judge_nodes};
 use output::Output;
 use place::Placer;

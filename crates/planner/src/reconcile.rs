@@ -3,6 +3,7 @@
 use ring_state::{Action, Deployment, PlacementFailure, PlacementNote, State};
 use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, OnNodeLoss, StopCause, Timestamp};
 
+use crate::dependencies::{self, Unmet};
 use crate::output::Output;
 use crate::pause::Times;
 use crate::place::{Own, Placer, Refused, alike};
@@ -27,6 +28,8 @@ pub(crate) struct Turn<'a, 't> {
 pub(crate) enum Hindrance {
     /// What this deployment replaces has not ended yet.
     Predecessor,
+    /// What it depends on is not there yet.
+    Dependency(Unmet),
     /// A secret or config is not there.
     Reference(Missing),
     /// No node takes it.
@@ -97,6 +100,9 @@ impl Turn<'_, '_> {
     pub(crate) fn hindrance(&self) -> Option<Hindrance> {
         if predecessor_runs(self.state, self.deployment) {
             return Some(Hindrance::Predecessor);
+        }
+        if let Some(unmet) = dependencies::unmet(self.state, self.deployment) {
+            return Some(Hindrance::Dependency(unmet));
         }
         references::missing(self.state, &self.deployment.spec).map(Hindrance::Reference)
     }

@@ -3,6 +3,7 @@
 use ring_state::{Action, Deployment, State};
 use ring_types::{Condition, DeploymentStatus, ExitStatus, Goal, Outcome, StartFailure};
 
+use crate::dependencies::Unmet;
 use crate::output::Output;
 use crate::text;
 use crate::view::{View, node_is_ready};
@@ -32,6 +33,12 @@ impl Derived {
     pub(crate) fn waits_for_predecessor() -> Self {
         let message = "waits until the deployment it replaces has stopped".to_owned();
         Self::because(DeploymentStatus::Pending, "replacing", message)
+    }
+
+    /// What it depends on has to be there first.
+    pub(crate) fn waits_for(unmet: &Unmet) -> Self {
+        let (reason, message) = unmet.said();
+        Self::because(DeploymentStatus::Pending, reason, message.to_owned())
     }
 
     /// What is recorded now.

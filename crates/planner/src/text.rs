@@ -1,8 +1,8 @@
 //! Sentences for people: what happened and what to do next. They depend on the state only, never on the time, so that the
 //! same situation always reads the same and is recorded once.
 
-use ring_state::{PlacementFailure, Unplaced, UnplacedReason};
-use ring_types::{Cpu, Memory, Outcome, Span, StartFailure, UnknownExit};
+use ring_state::{Deployment, PlacementFailure, Unplaced, UnplacedReason};
+use ring_types::{Cpu, DependencyCondition, DeploymentSpec, Memory, Name, Outcome, Span, StartFailure, UnknownExit};
 
 /// How an execution ended.
 pub(crate) fn ended(outcome: &Outcome) -> String {
@@ -15,6 +15,57 @@ pub(crate) fn ended(outcome: &Outcome) -> String {
         Outcome::NotStarted { message, .. } => format!("not started: {message}"),
         Outcome::Unknown(why) => unknown(*why).to_owned(),
     }
+}
+
+/// Which attempt of how many.
+pub(crate) fn attempt(number: u32, spec: &DeploymentSpec) -> String {
+    format!("attempt {number} of {}", spec.attempts())
+}
+
+/// It runs longer than it may, and was told to end.
+pub(crate) fn being_ended(timeout: Span) -> String {
+    format!("runs longer than its timeout of {timeout}: it is being ended")
+}
+
+/// It was ended for running too long.
+pub(crate) fn timed_out(timeout: Span, outcome: &Outcome) -> String {
+    format!("ran longer than its timeout of {timeout} and was ended: {}", ended(outcome))
+}
+
+/// Waits for something under way.
+pub(crate) fn waits_for(name: &str, condition: DependencyCondition) -> String {
+    format!("waits until '{name}' {}", there(condition))
+}
+
+fn there(condition: DependencyCondition) -> &'static str {
+    match condition {
+        DependencyCondition::Completed => "has completed",
+        DependencyCondition::Running => "runs and is ready",
+    }
+}
+
+/// Waits for something that is not there.
+pub(crate) fn no_such_dependency(namespace: &Name, name: &str) -> String {
+    format!("waits for '{name}', which does not exist in namespace '{namespace}': apply it, or take it out of depends_on")
+}
+
+/// Waits for a worker to complete.
+pub(crate) fn never_completes(name: &str) -> String {
+    format!("waits until '{name}' has completed, but that is a worker, which never does: set condition to running")
+}
+
+/// Waits for something that is over.
+pub(crate) fn dependency_failed(found: &Deployment, condition: DependencyCondition) -> String {
+    let why = if found.message.is_empty() { String::new() } else { format!(" ({})", found.message) };
+    let name = &found.spec.name;
+    let next = format!("put it right and apply it again, and this goes on when '{name}' {}", there(condition));
+    format!("waits for '{name}', which is {}{why}: {next}", found.status)
+}
+
+/// Waits for something that waits in vain itself.
+pub(crate) fn dependency_stuck(found: &Deployment) -> String {
+    let (namespace, name) = (&found.spec.namespace, &found.spec.name);
+    format!("waits for '{name}', which itself waits in vain: see why with `ring deployment inspect {namespace}/{name}`")
 }
 
 /// Why nobody knows how it ended.

@@ -94,7 +94,7 @@ fn fill(turn: &mut Turn<'_, '_>, findings: &mut Findings) {
         return;
     }
     let mut wanted: Vec<Wanted> = slots.iter().filter_map(|slot| restart(turn, slot, findings)).collect();
-    wanted.extend(slots::vacancies(&turn.views, turn.deployment.spec.wanted()));
+    wanted.extend(slots::vacancies(&turn.views, turn.deployment.wanted()));
     if wanted.is_empty() {
         return;
     }

@@ -62,6 +62,7 @@ oneof! {
             SetStatus { deployment, status, reason, message, conditions, exit },
             ForgiveRestarts { deployment },
             ForgetDeployment { deployment },
+            Autoscale { deployment, from, replicas, message },
         }
         tuples {}
     }

@@ -2,7 +2,7 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scale, Secret, Unplaced, UnplacedReason,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -12,13 +12,14 @@ message! {
     Namespace => Namespace { name, created_at, version }
     Deployment => Deployment {
         id, spec, created_at, updated_at, status, reason, message, conditions, restart_count, start_failures, parent, replaces,
-        deleting, exit, image_digest, placement_failure, version,
+        deleting, exit, image_digest, placement_failure, released, scale, version,
     }
+    Scale => Scale { replicas, at }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
         id, deployment, slot, attempt, node, claim, generation, goal, state, address, image_digest, created_at, started_at, exit,
-        stop_cause, health, ready_at, version,
+        stop_cause, health, ready_at, running_since, version,
     }
     Node => Node {
         id, name, info, labels, status, schedulable, epoch, boot, member, joined_at, status_since, version,

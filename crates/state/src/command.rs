@@ -393,6 +393,18 @@ pub enum Action {
         /// Which.
         deployment: DeploymentId,
     },
+    /// Changes the number of instances of a deployment that scales with its load. Passed over when that number is another
+    /// by now, or the new one is out of its bounds.
+    Autoscale {
+        /// Which.
+        deployment: DeploymentId,
+        /// From so many.
+        from: u32,
+        /// To so many.
+        replicas: u32,
+        /// Why, for people.
+        message: String,
+    },
 }
 
 /// Why instances are missing.

@@ -21,6 +21,9 @@ impl State {
                 if let Some(old) = o.replaces {
                     self.replacements.insert((old, o.id));
                 }
+                for dependency in &o.spec.depends_on {
+                    self.dependents.insert((o.spec.namespace.clone(), dependency.deployment.clone(), o.id));
+                }
                 self.deployments.insert(o.id, o).is_some()
             }
             Row::Instance(o) => self.put_instance(o),
@@ -69,6 +72,9 @@ impl State {
                     self.deployment_names.remove(&(o.spec.namespace.clone(), o.spec.name.clone(), o.id));
                     if let Some(old) = o.replaces {
                         self.replacements.remove(&(old, o.id));
+                    }
+                    for dependency in &o.spec.depends_on {
+                        self.dependents.remove(&(o.spec.namespace.clone(), dependency.deployment.clone(), o.id));
                     }
                 }
             }

@@ -6,17 +6,21 @@
 
 mod apply;
 mod command;
+mod dependencies;
 mod index;
 mod object;
 mod refusal;
 mod reply;
 mod row;
+mod scale;
 mod state;
+mod verdict;
 
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
     NodeUpdate, PlacementNote, UserUpdate,
 };
+pub use dependencies::dependency_circle;
 pub use object::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
     Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
@@ -24,7 +28,9 @@ pub use object::{
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
 pub use row::{Row, RowChange, RowKey, Table};
+pub use scale::Scale;
 pub use state::{LoadError, State, Usage};
+pub use verdict::Verdict;
 
 /// Limits of what is kept. Reaching one has a stated result.
 pub mod limits {

@@ -9,7 +9,7 @@ use ring_types::{
     StopCause, Timestamp, TokenId, UserId,
 };
 
-use crate::Reply;
+use crate::{Reply, Scale};
 
 /// What is known of the cluster as a whole. There is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,10 @@ pub struct Deployment {
     pub image_digest: Option<String>,
     /// Why instances are missing, when placement found no node.
     pub placement_failure: Option<PlacementFailure>,
+    /// What it depends on was there once: from then on it is not asked for again.
+    pub released: bool,
+    /// Where its load has led its number of instances to.
+    pub scale: Option<Scale>,
     /// Last writer.
     pub version: Revision,
 }
@@ -163,6 +167,8 @@ pub struct Instance {
     pub health: Option<Box<Health>>,
     /// Since when it has been ready without a break, by the leader's clock.
     pub ready_at: Option<Timestamp>,
+    /// When its process was first heard to run, by the leader's clock: its node's own may be off by any amount.
+    pub running_since: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,
 }

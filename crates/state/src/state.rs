@@ -55,6 +55,7 @@ pub struct State {
     pub(crate) token_hashes: OrdMap<[u8; 32], TokenId>,
     pub(crate) user_tokens: OrdSet<(UserId, TokenId)>,
     pub(crate) replacements: OrdSet<(DeploymentId, DeploymentId)>,
+    pub(crate) dependents: OrdSet<(Name, String, DeploymentId)>,
 }
 
 /// Why rows are not a state.

@@ -152,12 +152,26 @@ impl DeploymentSpec {
         }
     }
 
-    /// How many instances there should be: a job has one.
+    /// How many instances it begins with: a job has one, and what scales with its load is within its bounds from the start.
     pub fn wanted(&self) -> u32 {
-        match self.kind {
-            Kind::Worker => self.replicas,
-            Kind::Job => 1,
+        match (self.kind, &self.autoscale) {
+            (Kind::Worker, None) => self.replicas,
+            (Kind::Worker, Some(bounds)) => bounds.within(self.replicas),
+            (Kind::Job, _) => 1,
         }
+    }
+
+    /// The most instances it can come to have.
+    pub fn most(&self) -> u32 {
+        match (self.kind, &self.autoscale) {
+            (Kind::Worker, Some(bounds)) => bounds.max,
+            _ => self.wanted(),
+        }
+    }
+
+    /// The most executions of a job.
+    pub fn attempts(&self) -> u32 {
+        self.retries.saturating_add(1)
     }
 
     /// It has checks that decide when an instance counts as ready.

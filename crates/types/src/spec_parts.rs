@@ -272,6 +272,13 @@ pub struct Autoscale {
     pub target_cpu: u32,
 }
 
+impl Autoscale {
+    /// The number of instances nearest to `replicas` that is allowed.
+    pub fn within(&self, replicas: u32) -> u32 {
+        replicas.min(self.max).max(self.min)
+    }
+}
+
 /// A condition on a node's label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -183,6 +183,8 @@ pub enum StopCause {
     Drained,
     /// It ended, or was lost and replaced; what is left of it goes.
     Cleared,
+    /// Its job is tried again elsewhere, since nobody could tell how it ended.
+    Retried,
 }
 
 words!(StopCause {
@@ -194,6 +196,7 @@ words!(StopCause {
     TimedOut = "timed_out",
     Drained = "drained",
     Cleared = "cleared",
+    Retried = "retried",
 });
 
 /// Something worth knowing about a deployment beside its status.

@@ -17,6 +17,7 @@ pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
     credentials(spec, &mut found);
     autoscale(spec, &mut found);
     job_only(spec, &mut found);
+    dependencies(spec, &mut found);
     found
 }
 
@@ -41,7 +42,7 @@ fn replicas(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let message = format!("replicas is {}, at most {MAX_REPLICAS} are allowed", spec.replicas);
         found.push(Violation::new("replicas", "deployment.replicas", Rule::TooMany, message));
     }
-    if spec.network == NetworkMode::Host && spec.kind == Kind::Worker && spec.replicas > 1 {
+    if spec.network == NetworkMode::Host && spec.kind == Kind::Worker && spec.most() > 1 {
         let message = "with network mode host there is one replica: set replicas to 1 or use bridge";
         found.push(Violation::new("replicas", "deployment.network.host", Rule::Replicas, message));
     }
@@ -108,7 +109,7 @@ fn volumes(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
             found.push(Violation::new(path("source"), "deployment.volumes.source", Rule::Required, "source is required"));
         }
         let named = volume.kind == VolumeKind::Volume && !volume.source.is_empty();
-        if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.replicas > 1 {
+        if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.most() > 1 {
             let message = "a named volume can be written by one replica only: set permission ro or replicas 1";
             found.push(Violation::new(path("permission"), "deployment.volumes.rw", Rule::Replicas, message));
         }
@@ -183,14 +184,28 @@ fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if auto.max < auto.min {
         found.push(Violation::new("autoscale.max", "deployment.autoscale", Rule::Max, "max must not be below min"));
     }
+    if auto.max > MAX_REPLICAS {
+        let message = format!("max is {}, at most {MAX_REPLICAS} are allowed", auto.max);
+        found.push(Violation::new("autoscale.max", "deployment.autoscale.too_many", message));
+    }
     if auto.target_cpu == 0 || auto.target_cpu >= 100 {
         let message = "target_cpu must be between 0 and 100, both excluded";
         found.push(Violation::new("autoscale.target_cpu", "deployment.autoscale", Rule::TargetCpu, message));
     }
 }
 
+/// Every attempt of a job is kept with what it wrote.
+const MAX_RETRIES: u32 = 100;
+
 fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.kind == Kind::Job {
+        if spec.timeout.is_some_and(|timeout| timeout.0 == 0) {
+            found.push(Violation::new("timeout", "deployment.timeout.zero", "timeout must be above zero: leave it out for none"));
+        }
+        if spec.retries > MAX_RETRIES {
+            let message = format!("retries is {}, at most {MAX_RETRIES} are allowed: each attempt is kept", spec.retries);
+            found.push(Violation::new("retries", "deployment.retries.too_many", message));
+        }
         return;
     }
     if spec.timeout.is_some() {
@@ -206,10 +221,31 @@ fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     }
 }
 
+/// What waits for more than this is asked for by mistake more often than by need.
+const MAX_DEPENDENCIES: usize = 100;
+
+fn dependencies(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    if spec.depends_on.len() > MAX_DEPENDENCIES {
+        let message = format!("{} dependencies, at most {MAX_DEPENDENCIES} are allowed", spec.depends_on.len());
+        found.push(Violation::new("depends_on", "deployment.depends_on.too_many", message));
+    }
+    let mut seen = BTreeSet::new();
+    for (i, dependency) in spec.depends_on.iter().enumerate() {
+        let path = format!("depends_on[{i}].deployment");
+        let name = &dependency.deployment;
+        if *name == spec.name.as_str() {
+            found.push(Violation::new(&path, "deployment.depends_on.self", format!("'{name}' cannot wait for itself")));
+        }
+        if !seen.insert(name) {
+            found.push(Violation::new(path, "deployment.depends_on.duplicate", format!("'{name}' is named twice")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Name, Port, Protocol};
+    use crate::{Autoscale, Dependency, DependencyCondition, Name, Port, Protocol, Span};
 
     fn spec() -> DeploymentSpec {
         DeploymentSpec::new(Name::new("ns").unwrap(), Name::new("web").unwrap(), Kind::Worker, RuntimeKind::Docker, "web:1")
@@ -243,5 +279,32 @@ mod tests {
                 "deployment.ports.published.duplicate",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_jobs_have_is_bounded() {
+        let mut job = DeploymentSpec { kind: Kind::Job, timeout: Some(Span::ZERO), retries: 101, ..spec() };
+        assert_eq!(codes(&job), ["deployment.timeout.zero", "deployment.retries.too_many"]);
+        (job.timeout, job.retries) = (Some(Span(1)), 100);
+        assert_eq!(validate(&job), []);
+        let worker = DeploymentSpec { kind: Kind::Worker, ..job };
+        assert_eq!(codes(&worker), ["deployment.timeout.worker", "deployment.retries.worker"]);
+    }
+
+    #[test]
+    fn nothing_waits_for_itself_or_twice_for_the_same() {
+        let on = |name: &str| Dependency { deployment: name.to_owned(), condition: DependencyCondition::Completed };
+        let spec = DeploymentSpec { depends_on: vec![on("web"), on("db"), on("db")], ..spec() };
+        assert_eq!(codes(&spec), ["deployment.depends_on.self", "deployment.depends_on.duplicate"]);
+    }
+
+    #[test]
+    fn what_scales_is_judged_by_the_most_it_can_have() {
+        let mut spec = DeploymentSpec { autoscale: Some(Autoscale { min: 2, max: 4, target_cpu: 50 }), ..spec() };
+        assert_eq!((spec.wanted(), spec.most()), (2, 4), "it begins within its bounds");
+        spec.network = NetworkMode::Host;
+        assert_eq!(codes(&spec), ["deployment.network.host.replicas"]);
+        spec.autoscale = Some(Autoscale { min: 1, max: 1, target_cpu: 50 });
+        assert_eq!(validate(&spec), []);
     }
 }

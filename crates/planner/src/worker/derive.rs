@@ -22,6 +22,9 @@ pub(super) fn derive(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&Pl
     if findings.backing_off {
         derived.conditions.push(Condition::BackingOff);
     }
+    if matches!(findings.hindrance, Some(Hindrance::Dependency(_))) {
+        derived.conditions.push(Condition::Waiting);
+    }
     derived
 }
 
@@ -55,7 +58,7 @@ fn main(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&PlacementFailur
 fn progress(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&PlacementFailure>, slots: &[Slot]) -> Derived {
     let runs = |slot: &Slot| slot.live().is_some_and(|index| turn.views[index].state == InstanceState::Running);
     let in_use = slots.iter().any(|slot| slot.standing != Standing::Free);
-    let status = if slots.iter().any(runs) || turn.deployment.spec.wanted() == 0 {
+    let status = if slots.iter().any(runs) || turn.deployment.wanted() == 0 {
         DeploymentStatus::Running
     } else if in_use {
         DeploymentStatus::Creating
@@ -69,6 +72,7 @@ fn progress(turn: &Turn<'_, '_>, findings: &Findings, noted: Option<&PlacementFa
     }
     match (&findings.hindrance, noted) {
         (Some(Hindrance::Predecessor), _) => Derived::waits_for_predecessor(),
+        (Some(Hindrance::Dependency(unmet)), _) => Derived::waits_for(unmet),
         (_, Some(failure)) => Derived::because(status, "not_placed", text::not_placed(failure)),
         _ => Derived::plain(status),
     }

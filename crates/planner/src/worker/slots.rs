@@ -73,7 +73,7 @@ pub(super) fn slots(views: &[View<'_>]) -> Vec<Slot> {
 /// Takes slots out of use until no more are in use than wanted: ended ones first, then those that do not run, then the
 /// highest. An ended one beyond the wanted number cannot be started again in its place and goes in any case.
 pub(super) fn trim(turn: &mut Turn<'_, '_>) {
-    let wanted = turn.deployment.spec.wanted();
+    let wanted = turn.deployment.wanted();
     let slots = slots(&turn.views);
     let mut used: Vec<_> = slots.iter().filter(|slot| slot.in_use()).collect();
     used.sort_by_key(|slot| (rank(turn, slot), Reverse(slot.number)));

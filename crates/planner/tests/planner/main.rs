@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::needless_for_each)]
 
 mod affected;
+mod attempts;
+mod autoscale;
+mod dependencies;
 mod jobs;
 mod nodes;
 mod placement;

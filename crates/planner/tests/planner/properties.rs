@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use ring_state::Usage;
 use ring_types::{
-    DeploymentId, DeploymentSpec, Goal, InstanceId, InstanceState, Kind, NodeId, NodeStatus, Outcome, Span, StartFailure,
-    UnknownExit,
+    Dependency, DependencyCondition, DeploymentId, DeploymentSpec, Goal, InstanceId, InstanceState, Kind, NodeId, NodeStatus,
+    OnNodeLoss, Outcome, Span, StartFailure, UnknownExit,
 };
 
 use crate::world::{World, job, needs, worker};
@@ -14,7 +14,7 @@ use crate::world::{World, job, needs, worker};
 /// Something that happens. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8 },
+    Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8, tried: (u8, u8, u8), after: u8 },
     Delete(u8),
     Node(u8),
     Status(u8, NodeStatus),
@@ -32,8 +32,8 @@ pub(crate) enum Step {
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let status = prop_oneof![Just(NodeStatus::Unreachable), Just(NodeStatus::Lost), Just(NodeStatus::Ready)];
     let step = prop_oneof![
-        4 => (0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..2)
-            .prop_map(|(name, kind, replicas, cpu, image)| Step::Apply { name, kind, replicas, cpu, image }),
+        4 => (0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..2, (0u8..4, 0u8..3, 0u8..4), 0u8..8)
+            .prop_map(|(name, kind, replicas, cpu, image, tried, after)| Step::Apply { name, kind, replicas, cpu, image, tried, after }),
         1 => any::<u8>().prop_map(Step::Delete),
         2 => any::<u8>().prop_map(Step::Node),
         2 => (any::<u8>(), status).prop_map(|(n, s)| Step::Status(n, s)),
@@ -76,14 +76,26 @@ fn outcome(n: u8) -> Outcome {
     }
 }
 
+fn try_again(spec: DeploymentSpec, (retries, timeout, loss): (u8, u8, u8)) -> DeploymentSpec {
+    let timeout = (timeout > 0).then(|| Span(u64::from(timeout) * 10_000));
+    let on_node_loss = [OnNodeLoss::Fail, OnNodeLoss::Fail, OnNodeLoss::Wait, OnNodeLoss::Reschedule][usize::from(loss)];
+    DeploymentSpec { retries: u32::from(retries), timeout, on_node_loss, ..spec }
+}
+
+fn on(name: u8) -> Dependency {
+    Dependency { deployment: format!("d{name}"), condition: DependencyCondition::Running }
+}
+
 pub(crate) fn take(world: &mut World, step: &Step) {
     use InstanceState::{Assigned, Claimed, Exited, Lost, Running};
     match *step {
-        Step::Apply { name, kind, replicas, cpu, image } => {
-            let name = format!("d{name}");
-            let spec = if kind { job(&name) } else { worker(&name, u32::from(replicas)) };
+        Step::Apply { name, kind, replicas, cpu, image, tried, after } => {
+            let spec = if kind { job(&format!("d{name}")) } else { worker(&format!("d{name}"), u32::from(replicas)) };
             let spec = needs(spec, u64::from(cpu) * 1000, 1);
-            world.create(DeploymentSpec { image: image.to_string(), ..spec });
+            let spec = if kind { try_again(spec, tried) } else { spec };
+            // Only on what comes before in the alphabet, so that nothing waits for itself.
+            let depends_on = if after < name { vec![on(after)] } else { Vec::new() };
+            world.create(DeploymentSpec { image: image.to_string(), depends_on, ..spec });
         }
         Step::Delete(n) => {
             let all: Vec<_> = world.state.deployments().map(|d| d.id).collect();
@@ -117,10 +129,12 @@ pub(crate) fn take(world: &mut World, step: &Step) {
     }
 }
 
-/// How many instances of each job may have run, over the whole history.
+/// How many instances of each attempt of each job may have run, over the whole history.
 #[derive(Default)]
 struct History {
-    ran: BTreeMap<DeploymentId, BTreeSet<InstanceId>>,
+    ran: BTreeMap<(DeploymentId, u32), BTreeSet<InstanceId>>,
+    /// Jobs that were told to be over, and the instances they had then.
+    over: BTreeMap<DeploymentId, BTreeSet<InstanceId>>,
 }
 
 impl History {
@@ -133,7 +147,7 @@ impl History {
                 }
                 if instance.claim.is_some() && deployment.spec.kind == Kind::Job {
                     let not_started = instance.exit.as_deref().is_some_and(|e| matches!(e.outcome, Outcome::NotStarted { .. }));
-                    let ran = self.ran.entry(deployment.id).or_default();
+                    let ran = self.ran.entry((deployment.id, instance.attempt)).or_default();
                     if not_started {
                         ran.remove(&instance.id)
                     } else {
@@ -142,8 +156,15 @@ impl History {
                 }
             }
             prop_assert!(live.values().all(|count| *count == 1), "two live instances in one slot");
-            if let Some(ran) = self.ran.get(&deployment.id) {
-                prop_assert!(ran.len() <= 1, "a job ran twice: {ran:?}");
+            let (first, last) = ((deployment.id, 0), (deployment.id, u32::MAX));
+            for ((_, attempt), ran) in self.ran.range(first..=last) {
+                prop_assert!(ran.len() <= 1, "attempt {attempt} ran twice: {ran:?}");
+                prop_assert!(ran.is_empty() || *attempt <= deployment.spec.attempts(), "attempt {attempt} of {deployment:?}");
+            }
+            if deployment.spec.kind == Kind::Job && deployment.status.is_final() {
+                let now: BTreeSet<_> = world.state.instances_of(deployment.id).map(|i| i.id).collect();
+                let then = self.over.entry(deployment.id).or_insert_with(|| now.clone());
+                prop_assert!(now.is_subset(then), "a job that was over goes on: {deployment:?}");
             }
         }
         within_capacity(world)
@@ -218,8 +239,9 @@ proptest! {
         for deployment in world.state.deployments() {
             prop_assert!(!deployment.deleting, "not forgotten: {deployment:?}");
             let waits = deployment.placement_failure.is_some();
-            let done = deployment.status.is_final() || deployment.status == ring_types::DeploymentStatus::Running;
-            prop_assert!(done || waits, "{deployment:?}");
+            let waits = waits || deployment.conditions.contains(&ring_types::Condition::Waiting);
+            let runs = deployment.status == ring_types::DeploymentStatus::Running && deployment.spec.kind == Kind::Worker;
+            prop_assert!(deployment.status.is_final() || runs || waits, "{deployment:?}");
         }
     }
 }

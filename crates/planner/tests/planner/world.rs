@@ -142,7 +142,7 @@ impl World {
             match (instance.goal, instance.state) {
                 (Goal::Run, state) if state < InstanceState::Running => self.run(instance.id),
                 (Goal::Run, InstanceState::Running | InstanceState::Lost) if is_job => self.end(instance.id, Outcome::Code(0)),
-                (Goal::Run, _) | (_, InstanceState::Removed) => {}
+                (Goal::Run, _) | (_, InstanceState::Removed) | (Goal::Stop, InstanceState::Exited) => {}
                 (_, InstanceState::Exited) => self.removed(instance.id),
                 (_, InstanceState::Assigned) => {
                     let cause = StartFailure::Cancelled;
@@ -200,10 +200,35 @@ impl World {
         self.settle();
     }
 
+    /// Runs, and its node's clock says since when.
+    pub(crate) fn report_running(&mut self, id: InstanceId, started_at: Timestamp) {
+        self.report(id, InstanceState::Running, Some(started_at), None);
+    }
+
     pub(crate) fn end(&mut self, id: InstanceId, outcome: Outcome) {
+        self.end_at(id, outcome, self.now);
+    }
+
+    /// Heard of now, and ended at this time.
+    pub(crate) fn end_at(&mut self, id: InstanceId, outcome: Outcome, finished_at: Timestamp) {
         let instance = self.state.instance(id).unwrap();
-        let exit = ExitStatus { outcome, started_at: instance.started_at, finished_at: self.now, node: instance.node };
+        let exit = ExitStatus { outcome, started_at: instance.started_at, finished_at, node: instance.node };
         self.report(id, InstanceState::Exited, exit.started_at, Some(exit));
+    }
+
+    /// Everything that is bound comes to run.
+    pub(crate) fn run_all_of_all(&mut self) {
+        let all: Vec<_> = self.state.deployments().map(|d| d.id).collect();
+        all.into_iter().for_each(|id| self.run_all(id));
+    }
+
+    /// Passes its readiness checks.
+    pub(crate) fn ready(&mut self, id: InstanceId) {
+        let node = self.state.instance(id).unwrap().node;
+        let health = Some(ring_types::Health { ready: true, failing: Vec::new() });
+        let (state, started_at) = (InstanceState::Running, None);
+        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit: None, health };
+        self.apply(Command::Report { node, reports: vec![report] });
     }
 
     pub(crate) fn fail_start(&mut self, id: InstanceId, cause: StartFailure) {

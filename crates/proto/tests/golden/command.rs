@@ -171,5 +171,6 @@ pub(crate) fn actions() -> Vec<Action> {
         Action::NotePlacement(PlacementNote { deployment: DEPLOYMENT, failure: Some(failure()) }),
         Action::ForgiveRestarts { deployment: DEPLOYMENT },
         Action::ForgetDeployment { deployment: DEPLOYMENT },
+        Action::Autoscale { deployment: DEPLOYMENT, from: 2, replicas: 4, message: "cpu at 95 %".to_owned() },
     ]
 }

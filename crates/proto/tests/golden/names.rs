@@ -24,6 +24,7 @@ names! {
     }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
+        Autoscale,
     }
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Scale, Secret, Unplaced,
+    UnplacedReason,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
@@ -103,6 +104,8 @@ fn deployment() -> Deployment {
         exit: Some(exit(Outcome::Code(3))),
         image_digest: Some("sha256:00".to_owned()),
         placement_failure: Some(failure()),
+        released: true,
+        scale: Some(Scale { replicas: 3, at: Some(LATER) }),
         version: VERSION,
     }
 }
@@ -141,6 +144,7 @@ fn instance() -> Instance {
         stop_cause: Some(StopCause::TimedOut),
         health: Some(Box::new(health())),
         ready_at: Some(LATER),
+        running_since: Some(LATER),
         version: VERSION,
     }
 }

@@ -8,7 +8,7 @@ use ring_types::{DeploymentId, DeploymentSpec, DeploymentStatus, Name};
 use super::{Done, EventAt, Tx};
 use crate::{
     ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode, Reply,
-    Row, limits,
+    Row, Scale, dependency_circle, limits,
 };
 
 impl Tx<'_> {
@@ -45,6 +45,10 @@ impl Tx<'_> {
                 return Err(Refusal::conflict(format!("deployment id {} is taken", one.id)));
             }
         }
+        let circle = dependency_circle(self.state, wanted.iter().map(|one| &*one.spec));
+        if !circle.is_empty() {
+            return Err(Refusal::conflict(format!("these deployments wait for each other: {}", circle.join(", "))));
+        }
         Ok(Reply::Deployments(wanted.iter().map(|one| self.apply_one(one, force)).collect()))
     }
 
@@ -53,7 +57,7 @@ impl Tx<'_> {
         self.ensure_namespace(&spec.namespace);
         let Some(current) = self.state.deployment_named(&spec.namespace, &spec.name).cloned() else {
             let waits_for = self.still_going(&spec.namespace, &spec.name);
-            self.create(wanted, waits_for);
+            self.create(wanted, waits_for, None);
             return DeploymentOutcome { id: wanted.id, outcome: Outcome::Created };
         };
         if !force && *current.spec == **spec {
@@ -63,7 +67,7 @@ impl Tx<'_> {
             self.scale(&current, spec);
             return DeploymentOutcome { id: current.id, outcome: Outcome::Scaled };
         }
-        self.create(wanted, Some(current.id));
+        self.create(wanted, Some(current.id), current.handed_on(spec));
         self.mark_deleting(&current, &format!("replaced by {}", wanted.id));
         DeploymentOutcome { id: wanted.id, outcome: Outcome::Replaced(current.id) }
     }
@@ -73,7 +77,7 @@ impl Tx<'_> {
         self.state.deployments_named(namespace, name).max_by_key(|d| (d.created_at, d.version)).map(|d| d.id)
     }
 
-    fn create(&mut self, wanted: &ApplyDeployment, replaces: Option<DeploymentId>) {
+    fn create(&mut self, wanted: &ApplyDeployment, replaces: Option<DeploymentId>, scale: Option<Scale>) {
         let deployment = Deployment {
             id: wanted.id,
             spec: wanted.spec.clone(),
@@ -91,6 +95,8 @@ impl Tx<'_> {
             exit: None,
             image_digest: None,
             placement_failure: None,
+            released: false,
+            scale,
             version: self.revision,
         };
         self.put(Row::Deployment(Arc::new(deployment)));
@@ -100,7 +106,10 @@ impl Tx<'_> {
 
     fn scale(&mut self, current: &Arc<Deployment>, spec: &Arc<DeploymentSpec>) {
         let message = format!("replicas {} to {}", current.spec.replicas, spec.replicas);
-        self.edit_deployment(current, |d| d.spec = spec.clone());
+        self.edit_deployment(current, |d| {
+            d.scale = current.handed_on(spec);
+            d.spec = spec.clone();
+        });
         self.event(current.id, EventLevel::Info, EventKind::Scaled, EventAt::NOTHING, message);
     }
 

@@ -44,6 +44,9 @@ impl Tx<'_> {
             after.image_digest = Some(digest.as_str().into());
         }
         after.started_at = after.started_at.or(report.started_at);
+        if report.state == InstanceState::Running {
+            after.running_since = after.running_since.or(Some(self.at));
+        }
         self.take_health(&mut after, report);
         if let Some(exit) = report.exit.as_ref().filter(|_| may_set_exit(before)) {
             after.exit = Some(Box::new(ExitStatus { node: before.node, ..exit.clone() }));

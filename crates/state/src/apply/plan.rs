@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring_types::{Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit};
 
 use super::{Done, EventAt, Tx};
-use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey};
+use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey, Scale};
 
 /// The instance a plan wants.
 struct Wanted {
@@ -52,13 +52,14 @@ impl Tx<'_> {
                 })
             }
             Action::ForgetDeployment { deployment } => self.forget_deployment(*deployment),
+            Action::Autoscale { deployment, from, replicas, message } => self.autoscale(*deployment, *from, *replicas, message),
         }
     }
 
     fn create_instance(&mut self, deployment: &Arc<Deployment>, wanted: &Wanted) -> bool {
         let Some(node) = self.state.node(wanted.node).cloned() else { return false };
         let fits = !deployment.deleting
-            && wanted.slot < deployment.spec.wanted()
+            && wanted.slot < deployment.wanted()
             && self.state.instance(wanted.id).is_none()
             && self.slot_is_free(deployment, wanted)
             && self.node_can_take(&node, deployment);
@@ -83,27 +84,48 @@ impl Tx<'_> {
             stop_cause: None,
             health: None,
             ready_at: None,
+            running_since: None,
             version: self.revision,
         };
         let message = format!("assigned to {}", node.name);
         let place = EventAt::instance(&instance);
         self.put_instance(instance);
+        let retried = self.note_retry(deployment, wanted);
         self.event(deployment.id, EventLevel::Info, EventKind::InstanceAssigned, place, message);
-        if wanted.restart
+        if let Some(message) = retried {
+            let place = EventAt(Some(wanted.id), Some(wanted.node));
+            self.event(deployment.id, EventLevel::Warning, EventKind::Retried, place, message);
+        }
+        let released = !deployment.spec.depends_on.is_empty() && !deployment.released;
+        if (wanted.restart || released)
             && let Some(now) = self.state.deployment(deployment.id).cloned()
         {
-            self.edit_deployment(&now, |d| d.restart_count += 1);
+            self.edit_deployment(&now, |d| {
+                d.restart_count += u32::from(wanted.restart);
+                d.released |= released;
+            });
         }
         true
     }
 
-    /// No other instance of the slot may run; and a job is never executed again once an attempt of it may have run.
+    /// No other instance of the slot may run; and a job is executed again only after an attempt that allows another.
     fn slot_is_free(&self, deployment: &Deployment, wanted: &Wanted) -> bool {
         let mut others = self.state.instances_of(deployment.id).filter(|i| i.slot == wanted.slot);
         match deployment.spec.kind {
             Kind::Worker => others.all(|i| !i.state.is_live()),
-            Kind::Job => others.all(|i| never_ran(i) || (i.state >= InstanceState::Exited && i.attempt < wanted.attempt)),
+            Kind::Job => {
+                wanted.attempt <= deployment.spec.attempts()
+                    && others.all(|i| never_ran(i) || may_be_followed(i, deployment, wanted))
+            }
         }
+    }
+
+    /// What is said of the first instance of another attempt.
+    fn note_retry(&self, deployment: &Deployment, wanted: &Wanted) -> Option<String> {
+        let mut others = self.state.instances_of(deployment.id).filter(|i| i.id != wanted.id);
+        let another = deployment.spec.kind == Kind::Job && wanted.attempt > 1;
+        (another && others.all(|i| i.attempt < wanted.attempt))
+            .then(|| format!("attempt {} of {}", wanted.attempt, deployment.spec.attempts()))
     }
 
     /// Placement was decided from an older view: the node must still be there and have room.
@@ -182,6 +204,18 @@ impl Tx<'_> {
         true
     }
 
+    fn autoscale(&mut self, id: ring_types::DeploymentId, from: u32, replicas: u32, message: &str) -> bool {
+        let fits = |d: &&Arc<Deployment>| {
+            let bounds = d.spec.autoscale.filter(|_| d.spec.kind == Kind::Worker && !d.deleting);
+            d.wanted() == from && from != replicas && bounds.is_some_and(|bounds| bounds.within(replicas) == replicas)
+        };
+        let Some(deployment) = self.state.deployment(id).filter(fits).cloned() else { return false };
+        let scale = Some(Scale { replicas, at: Some(self.at) });
+        self.edit_deployment(&deployment, |d| d.scale = scale);
+        self.event(id, EventLevel::Info, EventKind::Autoscaled, EventAt::NOTHING, message.to_owned());
+        true
+    }
+
     fn forget_deployment(&mut self, id: ring_types::DeploymentId) -> bool {
         let going = self.state.deployment(id).is_some_and(|d| d.deleting);
         if !going || self.state.instances_of(id).next().is_some() {
@@ -194,6 +228,12 @@ impl Tx<'_> {
         self.delete(RowKey::Deployment(id));
         true
     }
+}
+
+/// An earlier attempt, which ended in a way that allows another.
+fn may_be_followed(earlier: &Instance, deployment: &Deployment, wanted: &Wanted) -> bool {
+    let verdict = earlier.verdict(&deployment.spec);
+    earlier.attempt < wanted.attempt && verdict.is_some_and(|verdict| verdict.allows_another(earlier, &deployment.spec))
 }
 
 /// It is certain that this instance never started and never will.
