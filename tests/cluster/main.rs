@@ -5,10 +5,12 @@
 mod alone;
 mod api;
 mod ci;
+mod jobs;
 mod joining;
 mod lossy;
 mod removal;
 mod restart;
+mod scaling;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;

@@ -22,6 +22,7 @@ use crate::node_info;
 use crate::outbox::Outbox;
 use crate::session::{Connection, Sessions};
 use crate::stats::Sampler;
+use crate::usage::{self, Unsent};
 
 /// A stream of hints that ended is opened again after this.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ impl Agent {
             ledger,
             outbox: Outbox::default(),
             stats: Sampler::default(),
+            unsent: Unsent::default(),
             runtimes,
             timing: config.timing,
         });
@@ -73,6 +75,7 @@ impl Agent {
             let (runtime, instances, context) = (Arc::clone(runtime), Arc::clone(&instances), Arc::clone(&context));
             parts.spawn(async move { watch_runtime(&runtime, &instances, &context).await });
         }
+        parts.spawn(usage::keep_measuring(Arc::clone(&context), Arc::clone(&instances)));
         let all = Arc::clone(&instances);
         parts.spawn(async move { control(config, context, all, connection).await });
         let result = tokio::select! {

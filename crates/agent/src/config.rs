@@ -68,6 +68,8 @@ pub struct AgentTiming {
     pub redial_max: Duration,
     /// A running instance is looked at this often even when no hint came.
     pub sweep: Duration,
+    /// From one measure of what scales with its load to the next.
+    pub measure: Duration,
     /// How long a refused claim is left alone within a session.
     pub refused_pause: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for AgentTiming {
             retry: (Duration::from_millis(100), Duration::from_secs(15)),
             redial_max: Duration::from_secs(5),
             sweep: Duration::from_mins(1),
+            measure: Duration::from_secs(5),
             refused_pause: Duration::from_secs(5),
         }
     }

@@ -12,6 +12,7 @@ use crate::config::AgentTiming;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::stats::Sampler;
+use crate::usage::Unsent;
 
 /// Shared by every task of the agent.
 pub(crate) struct Context {
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Sampler,
+    pub(crate) unsent: Unsent,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) timing: AgentTiming,
 }

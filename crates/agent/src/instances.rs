@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt as _;
 use ring_runtime::{Found, Hint, Runtime};
-use ring_types::{Epoch, Generation, InstanceId, InstanceState, Revision, RuntimeKind};
+use ring_types::{Epoch, Generation, Goal, InstanceId, InstanceState, Revision, RuntimeKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -179,6 +179,17 @@ impl Instances {
     pub(crate) fn runtime_of(&self, instance: InstanceId) -> Option<Arc<dyn Runtime>> {
         let kind = self.state().known.get(&instance)?.mailbox.runtime()?;
         self.context.runtime(kind)
+    }
+
+    /// Instances that are to run and whose deployment scales with its load, each with its runtime.
+    pub(crate) fn scaling(&self) -> Vec<(InstanceId, Arc<dyn Runtime>)> {
+        let state = self.state();
+        let scales = |(id, known): (&InstanceId, &Known)| {
+            let Desired::Assigned(assignment) = &known.desired else { return None };
+            let wanted = assignment.goal == Goal::Run && assignment.spec.autoscale.is_some();
+            wanted.then(|| self.context.runtime(assignment.spec.runtime).map(|runtime| (*id, runtime))).flatten()
+        };
+        state.known.iter().filter_map(scales).collect()
     }
 
     /// What the health checks of an instance saw.

@@ -20,6 +20,7 @@ pub mod record;
 mod session;
 mod stats;
 mod task;
+mod usage;
 
 pub use agent::Agent;
 pub use config::{AgentConfig, AgentTiming, ControlConnector};

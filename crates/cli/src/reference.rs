@@ -116,6 +116,10 @@ fn environment() -> String {
         ("RING_JOIN_TOKEN", "token of `ring cluster join`"),
         ("RING_NODE_GRACE", "how long a node may be silent before its work counts as lost; 60s when unset"),
         ("RING_CERTIFICATE_LIFETIME", "how long certificates made by this control node are good; 90d when unset"),
+        (
+            "RING_AUTOSCALE_PAUSE",
+            "shortest time from one change by load to the next, up or down; for tests. 30s up and 5m down when unset",
+        ),
         ("RING_ROLLOUT_DEADLINE", "how long a rolling update may take to get ready"),
         ("RING_LOG_FORMAT", "`json`: a node logs JSON lines"),
         ("RUST_LOG", "what a node logs: `info`, `ring_server=debug` and the like"),

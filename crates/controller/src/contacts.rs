@@ -1,11 +1,14 @@
-//! Signs of life of nodes. They come often and never enter the log: the leader keeps the last of each in memory.
+//! Signs of life of nodes, and what they measured. They come often and never enter the log: the leader keeps the last of each
+//! in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring_planner::Contact;
 use ring_state::State;
-use ring_types::{Epoch, MemberId, NodeId, Timestamp};
+use ring_types::{Cpu, Epoch, InstanceId, MemberId, NodeId, Timestamp};
+
+use crate::loads::Loads;
 
 /// The last sign of life of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +21,12 @@ pub struct Sighting {
     pub at: Timestamp,
 }
 
-/// Signs of life of all nodes. Clones are the same.
+/// Signs of life of all nodes, and what they measured. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Contacts(Arc<Mutex<BTreeMap<NodeId, Sighting>>>);
+pub struct Contacts {
+    sightings: Arc<Mutex<BTreeMap<NodeId, Sighting>>>,
+    loads: Loads,
+}
 
 impl Contacts {
     /// Nobody has been heard of.
@@ -36,6 +42,15 @@ impl Contacts {
         if newer {
             sightings.insert(node, Sighting { epoch, via, at });
         }
+    }
+
+    /// A node measured how many processors one of its instances uses, at about this time by this control node's clock.
+    pub fn measured(&self, node: NodeId, instance: InstanceId, cpu: Cpu, at: Timestamp) {
+        self.loads.measured(node, instance, cpu, at);
+    }
+
+    pub(crate) const fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     /// The last sign of life of a node.
@@ -55,6 +70,6 @@ impl Contacts {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Sighting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,9 +9,11 @@ mod clock;
 mod cluster;
 mod contacts;
 mod leases;
+mod loads;
 mod options;
 mod placement;
 mod queue;
+mod scaling;
 mod supervise;
 
 #[cfg(test)]
@@ -43,6 +45,8 @@ impl Controllers {
         let mut tasks = JoinSet::new();
         let planner = placement::Planner::new(options.clone());
         tasks.spawn(supervise::while_leading("planner", cluster.clone(), stop.clone(), planner));
+        let scaling = scaling::Scaling::new(contacts.clone(), options.clone());
+        tasks.spawn(supervise::while_leading("scaling", cluster.clone(), stop.clone(), scaling));
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }

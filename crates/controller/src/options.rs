@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use ring_planner::LeaseOptions;
+use ring_planner::{AutoscaleOptions, LeaseOptions};
 
 /// How the controllers behave.
 #[derive(Clone, Debug)]
 pub struct ControllerOptions {
     /// How long silence of a node is borne.
     pub leases: LeaseOptions,
+    /// When a load counts, and how soon one change of scale follows another.
+    pub autoscale: AutoscaleOptions,
     /// Everything is looked at this often, whether it changed or not.
     pub sweep_every: Duration,
     /// Pause after a proposal that was not committed.
@@ -17,6 +19,11 @@ pub struct ControllerOptions {
 
 impl Default for ControllerOptions {
     fn default() -> Self {
-        Self { leases: LeaseOptions::default(), sweep_every: Duration::from_secs(30), retry_after: Duration::from_millis(200) }
+        Self {
+            leases: LeaseOptions::default(),
+            autoscale: AutoscaleOptions::default(),
+            sweep_every: Duration::from_secs(30),
+            retry_after: Duration::from_millis(200),
+        }
     }
 }

@@ -148,7 +148,7 @@ impl Exchange {
             return Err(End::Lost("a claim or report was not answered".into()));
         }
         self.beats.0 += 1;
-        self.send(Ours::Heartbeat(Heartbeat { sequence: self.beats.0, usage: Vec::new() }))
+        self.send(Ours::Heartbeat(Heartbeat { sequence: self.beats.0, usage: self.context.unsent.take() }))
     }
 
     /// Sends the claims and reports that wait, when it is their turn.

@@ -11,8 +11,8 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch,
-    Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
+    Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member,
+    Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
 };
 use crate::query::{DeploymentQuery, EventQuery, LogQuery};
 
@@ -71,6 +71,11 @@ impl Client {
     /// One deployment.
     pub async fn deployment(&self, id: DeploymentId) -> Reply<Deployment> {
         self.get(&format!("/deployments/{id}")).await
+    }
+
+    /// What the instances of a deployment use now.
+    pub async fn deployment_metrics(&self, id: DeploymentId) -> Reply<DeploymentMetrics> {
+        self.get(&format!("/deployments/{id}/metrics")).await
     }
 
     /// Deletes a deployment.

@@ -1,6 +1,6 @@
 //! One execution of a deployment.
 
-use ring_types::{InstanceId, InstanceState, NodeId, Timestamp};
+use ring_types::{InstanceId, InstanceState, NodeId, StopCause, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -38,6 +38,10 @@ pub struct Instance {
     pub started_at: Option<Timestamp>,
     /// How it ended.
     pub exit_status: Option<ExitStatus>,
+    /// Why it was told to end, when it was: `timed_out`, `scaled_down` and the like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub stop_cause: Option<StopCause>,
     /// What its node last said about it.
     #[serde(default)]
     pub message: Option<String>,

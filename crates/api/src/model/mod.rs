@@ -7,6 +7,7 @@ mod cluster;
 mod deployment;
 mod exit;
 mod instance;
+mod metrics;
 mod objects;
 mod stream;
 
@@ -18,6 +19,7 @@ pub use cluster::{
 pub use deployment::{Deployment, Network};
 pub use exit::ExitStatus;
 pub use instance::Instance;
+pub use metrics::{DeploymentMetrics, InstanceMetrics, Usage};
 pub use objects::{Config, CreateConfig, CreateNamespace, CreateSecret, Namespace, Prune, PruneReply, Secret};
 pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
 

@@ -35,6 +35,7 @@ pub(crate) fn job() -> Deployment {
         created_at: Some(TIME),
         started_at: Some(TIME),
         exit_status: Some(exit.clone()),
+        stop_cause: None,
         message: None,
     };
     Deployment {
@@ -67,6 +68,7 @@ pub(crate) fn worker() -> Deployment {
         created_at: Some(TIME),
         started_at: Some(TIME),
         exit_status: None,
+        stop_cause: None,
         message: None,
     };
     Deployment {

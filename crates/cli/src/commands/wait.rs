@@ -178,14 +178,24 @@ fn tell(found: &[Deployment], open: &[Watched], progress: &Progress, said: &mut 
     }
 }
 
+/// It waits for something that will not come by itself: what it depends on has failed. Or it does not exist, which somebody
+/// else may be about to change.
+fn waits_in_vain(deployment: &Deployment, or_missing: bool) -> bool {
+    let reason = deployment.reason.as_deref();
+    deployment.status == DeploymentStatus::Pending
+        && (reason == Some("dependency_failed") || (or_missing && reason == Some("dependency_missing")))
+}
+
 fn judge(until: Until, deployment: &Deployment) -> Verdict {
     use DeploymentStatus::{Completed, Creating, Deleted, Pending, Running};
     let status = deployment.status;
     match until {
         Until::Started => match status {
+            Pending if waits_in_vain(deployment, true) => Verdict::Reached,
             Pending | Creating => Verdict::NotYet,
             _ => Verdict::Reached,
         },
+        Until::Done if waits_in_vain(deployment, false) => Verdict::Missed,
         Until::Done => match (deployment.kind, status) {
             (Kind::Job, Completed) => Verdict::Reached,
             (Kind::Worker, Running) if deployment.replicas >= deployment.desired_replicas => Verdict::Reached,
@@ -230,6 +240,9 @@ pub(crate) fn summary(deployment: &Deployment) -> String {
 fn hint(deployment: &Deployment) -> String {
     let id = deployment.id;
     match deployment.status {
+        DeploymentStatus::Pending if waits_in_vain(deployment, true) => {
+            "it goes on by itself when what it depends on is applied again and gets there".to_owned()
+        }
         DeploymentStatus::ImagePullBackOff => {
             format!("check the name '{}' and the credentials under config:", deployment.image)
         }
@@ -287,6 +300,20 @@ mod tests {
         ] {
             job.status = status;
             assert_eq!(judge(Until::Started, &job), verdict, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_something_that_failed_is_not_waited_for() {
+        let mut worker = worker();
+        worker.status = DeploymentStatus::Pending;
+        for (reason, started, done) in [
+            ("dependency_waiting", Verdict::NotYet, Verdict::NotYet),
+            ("dependency_missing", Verdict::Reached, Verdict::NotYet),
+            ("dependency_failed", Verdict::Reached, Verdict::Missed),
+        ] {
+            worker.reason = Some(reason.to_owned());
+            assert_eq!((judge(Until::Started, &worker), judge(Until::Done, &worker)), (started, done), "{reason}");
         }
     }
 

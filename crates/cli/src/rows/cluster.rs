@@ -3,6 +3,7 @@
 use ring_api::model::{JoinToken, Member, Node};
 use ring_types::NodeStatus;
 
+use super::size;
 use crate::output::{Cell, Row};
 use crate::resolve::named;
 
@@ -45,7 +46,7 @@ impl Row for Node {
             yes(self.schedulable),
             usable.collect::<Vec<_>>().join(",").into(),
             format!("{}/{}", self.reserved.cpu, self.capacity.cpu).into(),
-            format!("{}/{}", memory(self.reserved.memory.0), memory(self.capacity.memory.0)).into(),
+            format!("{}/{}", size(self.reserved.memory.0), size(self.capacity.memory.0)).into(),
             self.instances.to_string().into(),
             Cell::keep_start(labels.collect::<Vec<_>>().join(",")),
             self.address.as_str().into(),
@@ -53,13 +54,6 @@ impl Row for Node {
             self.agent_version.as_str().into(),
         ]
     }
-}
-
-/// Bytes in the largest unit that keeps one decimal of meaning.
-fn memory(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
-    let unit = UNITS.iter().find(|(_, scale)| bytes >= *scale);
-    unit.map_or_else(|| bytes.to_string(), |(name, scale)| format!("{}.{}{name}", bytes / scale, bytes % scale * 10 / scale))
 }
 
 named!(Node as "node" by name);

@@ -24,6 +24,10 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
     }
+    if let Some(pause) = variable("RING_AUTOSCALE_PAUSE") {
+        let pause = pause.parse::<Span>().context("RING_AUTOSCALE_PAUSE")?;
+        (found.controllers.autoscale.up_after, found.controllers.autoscale.down_after) = (pause, pause);
+    }
     if let Some(life) = variable("RING_CERTIFICATE_LIFETIME") {
         found.certificate_lifetime = life.parse::<Span>().context("RING_CERTIFICATE_LIFETIME")?.duration();
     }

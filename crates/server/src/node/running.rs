@@ -13,7 +13,7 @@ use ring_proto::cluster::v1::control_service_server::ControlServiceServer;
 use ring_proto::cluster::v1::join_service_server::JoinServiceServer;
 use ring_state::RowKey;
 use ring_store::{PeerConnector, Store, Update};
-use ring_types::{Epoch, MemberId, NodeId, Timestamp};
+use ring_types::{Cpu, Epoch, InstanceId, MemberId, NodeId, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -46,6 +46,10 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 impl ContactSink for Contacts {
     fn heard(&self, node: NodeId, epoch: Epoch, via: MemberId, at: Timestamp) {
         Self::heard(self, node, epoch, via, at);
+    }
+
+    fn measured(&self, node: NodeId, instance: InstanceId, cpu: Cpu, at: Timestamp) {
+        Self::measured(self, node, instance, cpu, at);
     }
 }
 

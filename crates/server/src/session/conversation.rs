@@ -84,7 +84,7 @@ impl Conversation {
         let (epoch, revision) = self.register(boot, info).await?;
         let stopping = || End::because("this control node is stopping");
         claims::state_at(&self.context.store, revision).await.ok_or_else(stopping)?;
-        self.context.pulse.heard(self.node, epoch);
+        self.context.pulse.heard(self.node, epoch, Vec::new());
         let watch = self.context.store.watch();
         let mut told = Told::new(self.node);
         self.still_wanted(&watch.state, epoch)?;
@@ -233,8 +233,8 @@ impl Conversation {
     async fn receive(&self, message: AgentMessage, registered: &Registered) -> Result<(), End> {
         use agent_message::Message as Incoming;
         match message.message {
-            Some(Incoming::Heartbeat(Heartbeat { sequence, .. })) => {
-                self.context.pulse.heard(self.node, registered.epoch);
+            Some(Incoming::Heartbeat(Heartbeat { sequence, usage })) => {
+                self.context.pulse.heard(self.node, registered.epoch, usage);
                 self.send(Message::Heartbeat(HeartbeatReply { sequence })).await
             }
             Some(Incoming::Claim(request)) => hand_over(&registered.claims, request),

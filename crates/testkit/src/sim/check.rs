@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring_runtime::Observed;
 use ring_state::{Deployment, Instance, RowKey, State};
-use ring_types::{DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, UnknownExit};
+use ring_types::{
+    DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, OnNodeLoss, Outcome, UnknownExit,
+};
 
 use super::run::Sim;
 
@@ -17,6 +19,10 @@ pub(crate) struct Checks {
     never_started: BTreeSet<InstanceId>,
     /// Their rows are gone.
     forgotten: BTreeSet<InstanceId>,
+    /// Which attempt of its job an instance is.
+    attempts: BTreeMap<InstanceId, u32>,
+    /// Jobs that were told to be over, with the instances they had then.
+    over: BTreeMap<DeploymentId, BTreeSet<InstanceId>>,
 }
 
 type Checked = Result<(), String>;
@@ -32,8 +38,31 @@ impl Sim {
         ensure(starts <= 1, || format!("{instance} was executed {starts} times"))?;
         ensure(self.checks.claimed.contains(&instance), || format!("{instance} was started before its claim was committed"))?;
         ensure(!self.checks.never_started.contains(&instance), || format!("{instance} starts, recorded as never started"))?;
-        let executed = self.hosts.executed.get(&deployment).map_or(0, BTreeSet::len);
-        ensure(kind == Kind::Worker || executed <= 1, || format!("job {deployment} was executed {executed} times"))
+        if kind == Kind::Worker {
+            return Ok(());
+        }
+        let executed = self.hosts.executed.get(&deployment).cloned().unwrap_or_default();
+        let attempt = |id: &InstanceId| self.checks.attempts.get(id).copied();
+        let same = executed.iter().filter(|id| attempt(id) == attempt(&instance)).count();
+        ensure(same <= 1, || format!("attempt {:?} of job {deployment} was executed {same} times", attempt(&instance)))?;
+        self.check_alone(instance, deployment, &executed)
+    }
+
+    /// No more executions than asked for, and one after another: only a job that says so may overlap with one that was lost.
+    fn check_alone(&self, instance: InstanceId, deployment: DeploymentId, executed: &BTreeSet<InstanceId>) -> Checked {
+        let Some(job) = self.control.tip().deployment(deployment) else { return Ok(()) };
+        let most = job.spec.attempts() as usize;
+        ensure(executed.len() <= most, || format!("job {deployment} was executed {} times of {most}", executed.len()))?;
+        if job.spec.on_node_loss == OnNodeLoss::Reschedule {
+            return Ok(());
+        }
+        let others = executed.iter().filter(|id| **id != instance).map(|id| (id, &self.hosts.executions[id]));
+        for (id, other) in others {
+            let ended = other.outcome.as_ref().ok_or_else(|| format!("job {deployment} runs twice: {id} and {instance}"))?;
+            let in_vain = *ended != Outcome::Code(0) || other.stopped || self.hosts.disturbed.contains(id);
+            ensure(in_vain, || format!("job {deployment} is executed again after {id} succeeded"))?;
+        }
+        Ok(())
     }
 
     /// What one entry changed.
@@ -63,6 +92,10 @@ impl Sim {
         ensure(!self.checks.forgotten.contains(&id), || format!("{id} is back from the dead"))?;
         if after.claim.is_some() {
             self.checks.claimed.insert(id);
+        }
+        if before.is_none() {
+            self.checks.attempts.insert(id, after.attempt);
+            self.summary.retries += u64::from(after.attempt > 1);
         }
         if let Some(before) = before {
             ensure(after.state >= before.state, || format!("{id} goes back from {} to {}", before.state, after.state))?;
@@ -96,19 +129,40 @@ impl Sim {
         }
     }
 
-    fn check_deployment(&self, deployment: &Deployment, after: &State) -> Checked {
+    fn check_deployment(&mut self, deployment: &Deployment, after: &State) -> Checked {
         let mut live: BTreeMap<u32, u32> = BTreeMap::new();
         for instance in after.instances_of(deployment.id).filter(|instance| instance.state.is_live()) {
             *live.entry(instance.slot).or_default() += 1;
         }
         ensure(live.values().all(|count| *count == 1), || format!("two live instances in a slot of {}", deployment.id))?;
+        if deployment.spec.kind == Kind::Worker || !deployment.status.is_final() {
+            return Ok(());
+        }
+        self.check_over(deployment, after)?;
         if deployment.status != DeploymentStatus::Completed {
             return Ok(());
         }
         let executed = self.hosts.executed.get(&deployment.id);
         let well = |id: &InstanceId| self.hosts.executions[id].outcome == Some(Outcome::Code(0));
-        let completed = executed.is_some_and(|all| all.iter().all(well));
+        let completed = executed.is_some_and(|all| all.iter().any(well));
         ensure(completed, || format!("job {} is completed, and was not", deployment.id))
+    }
+
+    /// What was told to be over makes nothing any more, and one that timed out had its time.
+    fn check_over(&mut self, job: &Deployment, after: &State) -> Checked {
+        let now: BTreeSet<_> = after.instances_of(job.id).map(|instance| instance.id).collect();
+        let then = self.checks.over.entry(job.id).or_insert_with(|| now.clone());
+        ensure(now.is_subset(then), || format!("job {} goes on after it was over", job.id))?;
+        if job.reason != "timeout" {
+            return Ok(());
+        }
+        self.summary.timeouts += 1;
+        let (Some(timeout), Some(exit)) = (job.spec.timeout, &job.exit) else {
+            return Err(format!("job {} timed out without a time limit or an end", job.id));
+        };
+        // A leader may be ahead of the one before it by twice what a clock is off.
+        let ran = exit.started_at.map_or(0, |start| exit.finished_at.since(start).0);
+        ensure(ran + 2000 >= timeout.0, || format!("job {} timed out after {ran} of {timeout}", job.id))
     }
 
     /// What is not yet as it has to be when nothing fails any more.
@@ -131,24 +185,39 @@ impl Sim {
         if deployment.deleting {
             return fault("not forgotten");
         }
-        if state.instances_of(deployment.id).any(|instance| instance.goal > Goal::Run) {
+        // Attempts that were ended stay, with what they wrote.
+        let stays = |i: &Instance| i.goal == Goal::Run || (i.goal == Goal::Stop && i.state == InstanceState::Exited);
+        if !state.instances_of(deployment.id).all(|instance| stays(instance)) {
             return fault("an instance is not taken away");
         }
         match deployment.spec.kind {
-            Kind::Job => self.wrong_job(deployment).and_then(fault),
+            Kind::Job => self.wrong_job(state, deployment).and_then(fault),
             Kind::Worker => self.wrong_worker(state, deployment).and_then(fault),
         }
     }
 
-    fn wrong_job(&self, deployment: &Deployment) -> Option<&'static str> {
-        let done = matches!(deployment.status, DeploymentStatus::Completed | DeploymentStatus::Failed);
-        let Some(exit) = deployment.exit.as_ref().filter(|_| done) else { return Some("a job has not ended") };
-        let executed = self.hosts.executed.get(&deployment.id).and_then(BTreeSet::first);
+    fn wrong_job(&self, state: &State, job: &Deployment) -> Option<&'static str> {
+        let done = matches!(job.status, DeploymentStatus::Completed | DeploymentStatus::Failed);
+        let Some(exit) = job.exit.as_ref().filter(|_| done) else { return Some("a job has not ended") };
+        let executed = self.hosts.executed.get(&job.id).cloned().unwrap_or_default();
         let unknown = matches!(exit.outcome, Outcome::Unknown(_));
-        let Some(id) = executed else { return (!unknown).then_some("a job ended and was never executed") };
-        let truth = self.hosts.executions[id].outcome.as_ref();
-        let excused = unknown && self.hosts.disturbed.contains(id);
-        (truth != Some(&exit.outcome) && !excused).then_some("a job's exit status is lost")
+        if executed.is_empty() {
+            return (!unknown).then_some("a job ended and was never executed");
+        }
+        let recorded = |id: &InstanceId| state.instance(*id).and_then(|i| i.exit.as_deref().map(|exit| exit.outcome.clone()));
+        let excused = |id: &InstanceId| self.hosts.disturbed.contains(id);
+        let lost = executed.iter().any(|id| recorded(id) != self.hosts.executions[id].outcome && !excused(id));
+        if lost {
+            return Some("the exit status of an attempt is lost");
+        }
+        // One that succeeded decides, else the last.
+        let newest = executed.iter().max_by_key(|id| self.checks.attempts.get(*id));
+        let decides = if job.status == DeploymentStatus::Completed {
+            exit.outcome == Outcome::Code(0)
+        } else {
+            unknown || newest.and_then(recorded).as_ref() == Some(&exit.outcome)
+        };
+        (!decides).then_some("a job's exit status is not that of the attempt that counts")
     }
 
     fn wrong_worker(&self, state: &State, deployment: &Deployment) -> Option<&'static str> {

@@ -59,6 +59,11 @@ impl Sim {
             2 => OnNodeLoss::Reschedule,
             _ => spec.on_node_loss,
         };
+        if kind == Kind::Job {
+            spec.retries = if self.rng.chance(50) { self.rng.range(1, 4) as u32 } else { 0 };
+            // Some end in time, some do not.
+            spec.timeout = self.rng.chance(40).then(|| Span(self.rng.range(500, 12_000)));
+        }
         Some(spec)
     }
 }
@@ -70,7 +75,8 @@ pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<Deployment
         Action::CreateInstance { deployment, .. }
         | Action::SetStatus { deployment, .. }
         | Action::ForgiveRestarts { deployment }
-        | Action::ForgetDeployment { deployment } => Some(*deployment),
+        | Action::ForgetDeployment { deployment }
+        | Action::Autoscale { deployment, .. } => Some(*deployment),
         Action::NotePlacement(note) => Some(note.deployment),
         Action::SetGoal { instance, .. } | Action::LoseInstance { instance } | Action::ForgetInstance { instance } => {
             of(*instance)

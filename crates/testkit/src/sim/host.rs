@@ -14,6 +14,10 @@ pub(crate) struct Execution {
     pub(crate) starts: u32,
     /// How it really ended.
     pub(crate) outcome: Option<Outcome>,
+    /// When it was started, by the clock of the simulation.
+    pub(crate) started: i64,
+    /// It was ended by its agent, not by itself.
+    pub(crate) stopped: bool,
 }
 
 /// The truth about all hosts.
@@ -36,7 +40,9 @@ impl Sim {
         }
         container.observed = Observed::Running { started_at: Timestamp(self.now), address: None };
         let (deployment, kind) = (container.deployment, container.kind);
-        self.hosts.executions.entry(instance).or_default().starts += 1;
+        let execution = self.hosts.executions.entry(instance).or_default();
+        execution.starts += 1;
+        execution.started = self.now;
         self.hosts.executed.entry(deployment).or_default().insert(instance);
         self.summary.starts += 1;
         self.note(|| format!("host {node} STARTS {instance}"));
@@ -58,6 +64,14 @@ impl Sim {
             _ => Outcome::Code(0),
         };
         self.end_process(node, instance, outcome);
+    }
+
+    /// An agent ends a process.
+    pub(crate) fn note_stop(&mut self, node: usize, instance: InstanceId) {
+        let runs = self.agents[node].runtime.get(&instance).is_some_and(|c| matches!(c.observed, Observed::Running { .. }));
+        if let Some(execution) = self.hosts.executions.get_mut(&instance).filter(|_| runs) {
+            execution.stopped = true;
+        }
     }
 
     /// Ends a process, if it runs.

@@ -59,6 +59,10 @@ pub struct Summary {
     pub crashes: u64,
     /// Nodes declared lost.
     pub lost: u64,
+    /// Attempts of jobs after the first.
+    pub retries: u64,
+    /// Jobs that ended because their time was over.
+    pub timeouts: u64,
 }
 
 /// A promise was broken.

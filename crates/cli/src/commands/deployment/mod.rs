@@ -4,6 +4,7 @@ mod delete;
 mod events;
 mod list;
 mod logs;
+mod metrics;
 mod wait_for;
 
 use clap::{Args, Subcommand};
@@ -31,6 +32,8 @@ pub(crate) enum DeploymentCommand {
     Logs(logs::Logs),
     /// Show what happened to a deployment
     Events(events::Events),
+    /// Show what its instances use now, on whatever host they run
+    Metrics(metrics::Metrics),
     /// Wait until a deployment is where it should be
     Wait(wait_for::WaitFor),
 }
@@ -54,6 +57,7 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         DeploymentCommand::Delete(args) => delete::run(&client, args).await,
         DeploymentCommand::Logs(args) => logs::run(&client, args).await,
         DeploymentCommand::Events(args) => events::run(&client, args).await,
+        DeploymentCommand::Metrics(args) => metrics::run(&client, args).await,
         DeploymentCommand::Wait(args) => wait_for::run(&client, args).await,
     }
 }

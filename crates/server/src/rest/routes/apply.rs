@@ -11,7 +11,7 @@ use ring_api::query;
 use ring_state::{ApplyConfig, ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
 use ring_types::{ConfigId, DeploymentId, Name};
 
-use super::support;
+use super::{dependencies, support};
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
 use crate::rest::body::{Json, Raw};
@@ -48,6 +48,7 @@ fn read(body: &[u8], state: &State) -> Result<Manifest> {
     })?;
     let mut violations = support::unsupported(&manifest);
     violations.extend(support::ports_without_nodes(&manifest, state));
+    violations.extend(dependencies::violations(&manifest, state));
     if violations.is_empty() { Ok(manifest) } else { Err(ApiError::invalid(violations)) }
 }
 

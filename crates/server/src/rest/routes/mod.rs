@@ -3,6 +3,7 @@
 pub(super) mod apply;
 pub(super) mod cluster;
 pub(super) mod configs;
+mod dependencies;
 pub(super) mod deployments;
 pub(super) mod events;
 pub(super) mod follow;
@@ -10,6 +11,7 @@ pub(super) mod join_tokens;
 pub(super) mod login;
 pub(super) mod logs;
 pub(super) mod meta;
+pub(super) mod metrics;
 mod named;
 pub(super) mod namespaces;
 pub(super) mod nodes;

@@ -19,14 +19,7 @@ fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
         || config.username.is_some()
         || config.use_host_auth
         || config.image_pull_secret.is_some();
-    let fields = [
-        ("autoscale", spec.autoscale.is_some()),
-        ("depends_on", !spec.depends_on.is_empty()),
-        ("timeout", spec.timeout.is_some()),
-        ("retries", spec.retries > 0),
-        ("runtime", spec.runtime == RuntimeKind::CloudHypervisor),
-        ("config.credentials", credentials),
-    ];
+    let fields = [("runtime", spec.runtime == RuntimeKind::CloudHypervisor), ("config.credentials", credentials)];
     let mut found: Vec<_> =
         fields.into_iter().filter(|(_, used)| *used).map(|(field, _)| violation(&entry.label, field, field)).collect();
     for (i, volume) in spec.volumes.iter().enumerate() {
@@ -51,20 +44,19 @@ fn violation(label: &str, path: &str, code: &str) -> Violation {
 pub(super) fn ports_without_nodes(manifest: &Manifest, state: &State) -> Vec<Violation> {
     let crowded = |entry: &&DeploymentEntry| {
         let spec = &entry.spec;
-        spec.kind == Kind::Worker && !spec.ports.is_empty() && spec.replicas > 1
+        spec.kind == Kind::Worker && !spec.ports.is_empty() && spec.wanted() > 1
     };
     manifest.deployments.iter().filter(crowded).filter_map(|entry| too_few(entry, state)).collect()
 }
 
 fn too_few(entry: &DeploymentEntry, state: &State) -> Option<Violation> {
     let nodes = state.nodes().filter(|node| takes(node, &entry.spec)).count();
-    if nodes >= entry.spec.replicas as usize {
+    let replicas = entry.spec.wanted();
+    if nodes >= replicas as usize {
         return None;
     }
-    let message = format!(
-        "each replica publishes a port of its node; {} replicas need as many nodes, {nodes} can take it",
-        entry.spec.replicas
-    );
+    let message =
+        format!("each replica publishes a port of its node; {replicas} replicas need as many nodes, {nodes} can take it");
     let path = format!("deployments.{}.replicas", entry.label);
     Some(Violation::new(path, "deployment.ports.published", Rule::Nodes, message))
 }
@@ -85,6 +77,10 @@ pub(super) fn warnings(entry: &DeploymentEntry, state: &State) -> Vec<String> {
     let mut warnings = entry.warnings.clone();
     if !spec.health_checks.is_empty() {
         warnings.push("health_checks are recorded but not run yet by this release".to_owned());
+    }
+    if spec.autoscale.is_some() && spec.wanted() != spec.replicas {
+        let (replicas, first) = (spec.replicas, spec.wanted());
+        warnings.push(format!("replicas: {replicas} is outside of the bounds of autoscale; it begins with {first}"));
     }
     let missing: BTreeSet<_> = spec
         .secret_refs()

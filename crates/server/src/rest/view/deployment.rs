@@ -37,7 +37,7 @@ pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> mod
         image_digest: deployment.image_digest.clone(),
         command: spec.command.clone(),
         replicas: u32::try_from(running).unwrap_or(u32::MAX),
-        desired_replicas: spec.wanted(),
+        desired_replicas: deployment.wanted(),
         ports: spec.ports.clone(),
         labels: spec.labels.clone(),
         environment: spec.environment.clone(),
@@ -80,6 +80,7 @@ pub(in crate::rest) fn instance(state: &State, instance: &Instance) -> model::In
         created_at: Some(instance.created_at),
         started_at: instance.started_at,
         exit_status: instance.exit.as_ref().map(|e| exit(state, e)),
+        stop_cause: instance.stop_cause,
         message: None,
     }
 }
