@@ -221,3 +221,15 @@ fn what_would_wait_for_itself_is_refused_also_through_what_is_there() {
         cluster.wait_status(&id, "completed").unwrap();
     }
 }
+
+#[test]
+fn the_manifests_of_the_pages_apply() {
+    let cluster = Cluster::loopback(1, 1).unwrap();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster/manifests");
+    for file in ["release-ordered.yaml", "autoscale.yaml"] {
+        let told = cluster.cli().run(["apply", "-f", manifests.join(file).to_str().unwrap(), "--wait"]).unwrap();
+        assert!(told.success(), "{file}: {}{}", told.stdout, told.stderr);
+    }
+    assert_eq!(find(&cluster, "migrate-v1-2-3").unwrap()["status"], "completed");
+    assert_eq!(find(&cluster, "api-scaled").unwrap()["desired_replicas"], 2);
+}

@@ -5,9 +5,9 @@ mod fake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ring_planner::LeaseOptions;
+use ring_planner::{AutoscaleOptions, LeaseOptions};
 use ring_state::State;
-use ring_types::{DeploymentStatus, MemberId, NodeStatus, Outcome, Span};
+use ring_types::{Autoscale, Cpu, DeploymentStatus, MemberId, NodeId, NodeStatus, Outcome, Span};
 
 use crate::{Contacts, ControllerOptions, Controllers, clock};
 use fake::{Fake, job, worker};
@@ -197,4 +197,25 @@ fn an_older_sign_of_life_changes_nothing() {
     assert_eq!(contacts.last(node).unwrap().via, MemberId(3));
     contacts.prune(&State::default());
     assert_eq!(contacts.last(node), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_grows_with_what_its_node_measures() {
+    let fake = Fake::with_nodes(1);
+    let contacts = Contacts::new();
+    let autoscale = AutoscaleOptions { up_after: Span(0), samples: 2, ..AutoscaleOptions::default() };
+    let options = ControllerOptions { autoscale, ..ControllerOptions::default() };
+    let _controllers = Controllers::over(fake.clone(), contacts.clone(), options);
+    fake.lead(true);
+    let mut spec = worker("w", 1);
+    spec.autoscale = Some(Autoscale { min: 1, max: 3, target_cpu: 50 });
+    let id = fake.create(spec);
+    fake.reaches(|state| state.instances_of(id).count() == 1).await;
+    let instance = fake.run(id);
+    let node = fake.state().instance(instance).unwrap().node;
+    contacts.measured(node, instance, Cpu(1000), clock::wall() - Span(1000));
+    contacts.measured(NodeId(uuid::Uuid::nil()), instance, Cpu(0), clock::wall());
+    contacts.measured(node, instance, Cpu(1000), clock::wall());
+    fake.reaches(|state| state.instances_of(id).count() == 2).await;
+    assert_eq!(fake.state().deployment(id).unwrap().wanted(), 2);
 }
