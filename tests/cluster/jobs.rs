@@ -209,7 +209,7 @@ fn what_would_wait_for_itself_is_refused_also_through_what_is_there() {
         let problem = answer.json().unwrap();
         (answer.status, problem["violations"][0]["code"].as_str().unwrap_or_default().to_owned())
     };
-    assert_eq!(code(on("a", "a")), (422, "deployment.depends_on.self".to_owned()));
+    assert_eq!(code(on("a", "a")), (422, "deployment.depends_on.cycle".to_owned()));
     assert_eq!(code(on("a", "b")).0, 200);
     assert_eq!(code(on("b", "c")).0, 200);
     assert_eq!(code(on("c", "a")), (422, "deployment.depends_on.cycle".to_owned()));

@@ -27,9 +27,9 @@ pub(crate) fn being_ended(timeout: Span) -> String {
     format!("runs longer than its timeout of {timeout}: it is being ended")
 }
 
-/// It was ended for running too long.
+/// It ran too long.
 pub(crate) fn timed_out(timeout: Span, outcome: &Outcome) -> String {
-    format!("ran longer than its timeout of {timeout} and was ended: {}", ended(outcome))
+    format!("ran longer than its timeout of {timeout}: {}", ended(outcome))
 }
 
 /// Waits for something under way.

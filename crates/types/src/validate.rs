@@ -186,7 +186,7 @@ fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     }
     if auto.max > MAX_REPLICAS {
         let message = format!("max is {}, at most {MAX_REPLICAS} are allowed", auto.max);
-        found.push(Violation::new("autoscale.max", "deployment.autoscale.too_many", message));
+        found.push(Violation::new("autoscale.max", "deployment.autoscale.max", Rule::TooMany, message));
     }
     if auto.target_cpu == 0 || auto.target_cpu >= 100 {
         let message = "target_cpu must be between 0 and 100, both excluded";
@@ -200,11 +200,16 @@ const MAX_RETRIES: u32 = 100;
 fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.kind == Kind::Job {
         if spec.timeout.is_some_and(|timeout| timeout.0 == 0) {
-            found.push(Violation::new("timeout", "deployment.timeout.zero", "timeout must be above zero: leave it out for none"));
+            found.push(Violation::new(
+                "timeout",
+                "deployment.timeout",
+                Rule::Zero,
+                "timeout must be above zero: leave it out for none",
+            ));
         }
         if spec.retries > MAX_RETRIES {
             let message = format!("retries is {}, at most {MAX_RETRIES} are allowed: each attempt is kept", spec.retries);
-            found.push(Violation::new("retries", "deployment.retries.too_many", message));
+            found.push(Violation::new("retries", "deployment.retries", Rule::TooMany, message));
         }
         return;
     }
@@ -227,17 +232,17 @@ const MAX_DEPENDENCIES: usize = 100;
 fn dependencies(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if spec.depends_on.len() > MAX_DEPENDENCIES {
         let message = format!("{} dependencies, at most {MAX_DEPENDENCIES} are allowed", spec.depends_on.len());
-        found.push(Violation::new("depends_on", "deployment.depends_on.too_many", message));
+        found.push(Violation::new("depends_on", "deployment.depends_on", Rule::TooMany, message));
     }
     let mut seen = BTreeSet::new();
     for (i, dependency) in spec.depends_on.iter().enumerate() {
         let path = format!("depends_on[{i}].deployment");
         let name = &dependency.deployment;
         if *name == spec.name.as_str() {
-            found.push(Violation::new(&path, "deployment.depends_on.self", format!("'{name}' cannot wait for itself")));
+            found.push(Violation::new(&path, "deployment.depends_on", Rule::Cycle, format!("'{name}' cannot wait for itself")));
         }
         if !seen.insert(name) {
-            found.push(Violation::new(path, "deployment.depends_on.duplicate", format!("'{name}' is named twice")));
+            found.push(Violation::new(path, "deployment.depends_on", Rule::Duplicate, format!("'{name}' is named twice")));
         }
     }
 }
@@ -295,7 +300,7 @@ mod tests {
     fn nothing_waits_for_itself_or_twice_for_the_same() {
         let on = |name: &str| Dependency { deployment: name.to_owned(), condition: DependencyCondition::Completed };
         let spec = DeploymentSpec { depends_on: vec![on("web"), on("db"), on("db")], ..spec() };
-        assert_eq!(codes(&spec), ["deployment.depends_on.self", "deployment.depends_on.duplicate"]);
+        assert_eq!(codes(&spec), ["deployment.depends_on.cycle", "deployment.depends_on.duplicate"]);
     }
 
     #[test]

@@ -15,9 +15,16 @@ pub(crate) struct Execution {
     /// How it really ended.
     pub(crate) outcome: Option<Outcome>,
     /// When it was started, by the clock of the simulation.
-    pub(crate) started: i64,
-    /// It was ended by its agent, not by itself.
-    pub(crate) stopped: bool,
+    started: i64,
+    /// When it ended.
+    ended: i64,
+}
+
+impl Execution {
+    /// How long it ran.
+    pub(crate) fn ran(&self) -> u64 {
+        (self.ended - self.started).max(0) as u64
+    }
 }
 
 /// The truth about all hosts.
@@ -66,14 +73,6 @@ impl Sim {
         self.end_process(node, instance, outcome);
     }
 
-    /// An agent ends a process.
-    pub(crate) fn note_stop(&mut self, node: usize, instance: InstanceId) {
-        let runs = self.agents[node].runtime.get(&instance).is_some_and(|c| matches!(c.observed, Observed::Running { .. }));
-        if let Some(execution) = self.hosts.executions.get_mut(&instance).filter(|_| runs) {
-            execution.stopped = true;
-        }
-    }
-
     /// Ends a process, if it runs.
     pub(crate) fn end_process(&mut self, node: usize, instance: InstanceId, outcome: Outcome) {
         let Some(container) = self.agents[node].runtime.get_mut(&instance) else { return };
@@ -83,6 +82,7 @@ impl Sim {
         self.note(|| format!("host {node} ENDS {instance} {outcome:?}"));
         if let Some(execution) = self.hosts.executions.get_mut(&instance) {
             execution.outcome = Some(outcome);
+            execution.ended = self.now;
         }
         // The runtime tells, but what it tells may get lost; the agent looks again from time to time.
         if self.rng.chance(80) {

@@ -2,7 +2,7 @@
 
 use ring_api::manifest::{DeploymentEntry, Manifest};
 use ring_state::{State, dependency_circle};
-use ring_types::{Dependency, DependencyCondition, Kind, Name, Violation};
+use ring_types::{Dependency, DependencyCondition, Kind, Name, Rule, Violation};
 
 /// Circles that go through deployments of the cluster, and waits that could never end.
 pub(super) fn violations(manifest: &Manifest, state: &State) -> Vec<Violation> {
@@ -12,7 +12,7 @@ pub(super) fn violations(manifest: &Manifest, state: &State) -> Vec<Violation> {
     if let Some(entry) = manifest.deployments.iter().filter(|e| !e.spec.depends_on.is_empty()).find(in_circle) {
         let message = format!("these deployments would wait for each other: {}", circle.join(", "));
         let path = format!("deployments.{}.depends_on", entry.label);
-        found.push(Violation::new(path, "deployment.depends_on.cycle", message));
+        found.push(Violation::new(path, "deployment.depends_on", Rule::Cycle, message));
     }
     found
 }
@@ -25,7 +25,7 @@ fn endless(manifest: &Manifest, entry: &DeploymentEntry, state: &State) -> Vec<V
         let name = &dependency.deployment;
         let message = format!("'{name}' is a worker, which never completes: set condition to running");
         let path = format!("deployments.{}.depends_on[{i}].condition", entry.label);
-        Violation::new(path, "deployment.depends_on.condition.worker", message)
+        Violation::new(path, "deployment.depends_on.condition", Rule::Worker, message)
     });
     told.collect()
 }

@@ -58,7 +58,6 @@ impl Sim {
             Step::Start => self.start(node, instance)?,
             Step::Stop(_) => {
                 self.known(node, instance).observed = None;
-                self.note_stop(node, instance);
                 self.end_process(node, instance, Outcome::Signal { signal: 15, oom_killed: false });
             }
             Step::Remove => {
