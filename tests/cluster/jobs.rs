@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Executions of an agent's process runtime, by its own records: one exclusive file each.
 fn executions(cluster: &Cluster, agent: usize) -> usize {
-    let root = cluster.agent(agent).data_dir().join("process");
+    let root = cluster.agent(agent).data_dir().join("agent/process");
     let all = std::fs::read_dir(root).unwrap();
     all.filter(|entry| entry.as_ref().unwrap().path().join("starting").exists()).count()
 }

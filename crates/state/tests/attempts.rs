@@ -6,7 +6,8 @@ mod common;
 use common::{World, deployment_id, instance_id, job, name, worker};
 use ring_state::{Action, ApplyDeployment, Command, EventKind, RefusalCode, Reply, State, dependency_circle};
 use ring_types::{
-    Autoscale, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, InstanceState, NodeId, OnNodeLoss, Outcome,
+    Autoscale, Condition, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, DeploymentStatus, InstanceState, NodeId,
+    OnNodeLoss, Outcome,
 };
 
 fn attempt(world: &mut World, instance: u128, deployment: DeploymentId, attempt: u32, node: NodeId) -> u32 {
@@ -108,6 +109,29 @@ fn who_waits_is_found_by_name_and_after_a_restart() {
     world.run(Command::DeleteDeployments { ids: vec![a] });
     world.plan(vec![Action::ForgetDeployment { deployment: a }]);
     assert!(found(&world.state).is_empty());
+}
+
+#[test]
+fn what_waited_in_vain_is_told_so_no_more_once_the_name_is_applied_again() {
+    let mut world = World::new();
+    let (a, _) = world.apply(1, on(job("a"), &["b"]));
+    let (b, _) = world.apply(2, on(job("b"), &["c"]));
+    let vain = |deployment| Action::SetStatus {
+        deployment,
+        status: DeploymentStatus::Pending,
+        reason: "dependency_failed".to_owned(),
+        message: "in vain".to_owned(),
+        conditions: vec![Condition::Waiting],
+        exit: None,
+    };
+    assert_eq!(world.plan(vec![vain(a), vain(b)]), 0);
+    world.apply(3, job("other"));
+    assert_eq!(world.state.deployment(a).unwrap().reason, "dependency_failed");
+    world.apply(4, job("c"));
+    for id in [a, b] {
+        let now = world.state.deployment(id).unwrap();
+        assert_eq!((now.status, now.reason.as_str(), now.message.as_str()), (DeploymentStatus::Pending, "", ""));
+    }
 }
 
 #[test]

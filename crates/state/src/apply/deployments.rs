@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ring_types::{DeploymentId, DeploymentSpec, DeploymentStatus, Name};
+use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Name};
 
 use super::{Done, EventAt, Tx};
 use crate::{
@@ -102,6 +102,23 @@ impl Tx<'_> {
         self.put(Row::Deployment(Arc::new(deployment)));
         let message = format!("{} '{}/{}' created", wanted.spec.kind, wanted.spec.namespace, wanted.spec.name);
         self.event(wanted.id, EventLevel::Info, EventKind::Created, EventAt::NOTHING, message);
+        self.give_hope(&wanted.spec);
+    }
+
+    /// Who waits for this name, directly or through others, waited for another record of it: what was said of that does not
+    /// count any more. Said in the same entry, so that nobody who applied this reads the old.
+    fn give_hope(&mut self, spec: &DeploymentSpec) {
+        let mut names = vec![(spec.namespace.clone(), spec.name.clone())];
+        while let Some((namespace, name)) = names.pop() {
+            let dependents: Vec<_> = self.state.dependents_of(&namespace, &name).collect();
+            for dependent in dependents.iter().filter_map(|id| self.state.deployment(*id)).cloned().collect::<Vec<_>>() {
+                let waits = dependent.conditions.contains(&Condition::Waiting) && !dependent.reason.is_empty();
+                if waits && !dependent.deleting {
+                    self.edit_deployment(&dependent, |d| (d.reason, d.message) = (String::new(), String::new()));
+                    names.push((dependent.spec.namespace.clone(), dependent.spec.name.clone()));
+                }
+            }
+        }
     }
 
     fn scale(&mut self, current: &Arc<Deployment>, spec: &Arc<DeploymentSpec>) {
