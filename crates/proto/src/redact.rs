@@ -23,6 +23,7 @@ impl fmt::Debug for ClaimResult {
             .field("config_error", &self.config_error)
             .field("files", &self.files)
             .field("registry", &self.registry)
+            .field("exports", &self.exports)
             .finish()
     }
 }

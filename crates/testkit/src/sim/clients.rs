@@ -33,7 +33,7 @@ impl Sim {
             return;
         }
         let Some(spec) = self.some_spec() else { return };
-        let deployments = vec![ApplyDeployment { id: DeploymentId(self.rng.uuid()), spec: Arc::new(spec) }];
+        let deployments = vec![ApplyDeployment::new(DeploymentId(self.rng.uuid()), Arc::new(spec))];
         let force = self.rng.chance(10);
         self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force });
     }

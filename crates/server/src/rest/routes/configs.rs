@@ -16,14 +16,14 @@ use crate::rest::read::{Query, View};
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
-#[utoipa::path(get, path = "/configs", tag = "configs", params(("namespace" = Option<String>, Query)),
+#[utoipa::path(get, path = "/configs", tag = "configs", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Config>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Config>>> {
-    let only = query::value(&query, "namespace");
+    let only = query::namespaces(&query);
     let mut found: Vec<_> = view
         .state
         .configs()
-        .filter(|c| caller.sees(&c.namespace) && only.as_deref().is_none_or(|n| n == c.namespace.as_str()))
+        .filter(|c| caller.sees(&c.namespace) && (only.is_empty() || only.iter().any(|n| n == c.namespace.as_str())))
         .collect();
     found.sort_by_key(|c| (&c.namespace, &c.name));
     Ok(Json(found.into_iter().map(|c| view::config(c)).collect()))

@@ -18,14 +18,14 @@ use crate::{ids, secrets};
 /// Largest value, bytes.
 const MAX_VALUE: usize = 512 << 10;
 
-#[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace" = Option<String>, Query)),
+#[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Secret>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Secret>>> {
-    let only = query::value(&query, "namespace");
+    let only = query::namespaces(&query);
     let mut found: Vec<_> = view
         .state
         .secrets()
-        .filter(|s| caller.sees(&s.namespace) && only.as_deref().is_none_or(|n| n == s.namespace.as_str()))
+        .filter(|s| caller.sees(&s.namespace) && (only.is_empty() || only.iter().any(|n| n == s.namespace.as_str())))
         .collect();
     found.sort_by_key(|s| (&s.namespace, &s.name));
     Ok(Json(found.into_iter().map(|s| view::secret(s)).collect()))
