@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckKind, DeploymentSpec, EnvValue, Kind, NetworkMode, Permission, RuntimeKind, VolumeKind};
+use crate::{
+    CheckKind, DeploymentSpec, EnvValue, Kind, Name, NetworkMode, Permission, RuntimeKind, Volume, VolumeDriver, VolumeKind,
+};
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,9 +82,18 @@ fn environment(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         if text.contains('\0') {
             found.push(Violation::new(&path, "deployment.environment.value.invalid", "a value must not contain a NUL byte"));
         }
-        if matches!(value, EnvValue::Secret(name) if name.is_empty()) {
-            found.push(Violation::new(path, "deployment.environment.secret_ref.required", "secretRef must name a secret"));
+        if let EnvValue::Secret(secret) = value {
+            secret_name(secret, &path, "deployment.environment.secret_ref", found);
         }
+    }
+}
+
+fn secret_name(name: &str, path: &str, code: &str, found: &mut Vec<Violation>) {
+    if name.is_empty() {
+        found.push(Violation::new(path, &format!("{code}.required"), "the name of a secret is required"));
+    } else if let Err(error) = Name::new(name) {
+        let message = format!("'{name}' is not the name of a secret: it {error}");
+        found.push(Violation::new(path, &format!("{code}.invalid"), message));
     }
 }
 
@@ -109,24 +120,55 @@ fn ports(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
 }
 
 fn volumes(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let mut destinations = BTreeSet::new();
     for (i, volume) in spec.volumes.iter().enumerate() {
         let path = |field: &str| format!("volumes[{i}].{field}");
         if !volume.destination.starts_with('/') {
             let message = "destination must be an absolute path";
             found.push(Violation::new(path("destination"), "deployment.volumes.destination.absolute", message));
         }
-        if volume.kind == VolumeKind::Config && volume.key.is_none() {
+        if !destinations.insert(volume.destination.trim_end_matches('/')) {
+            let message = format!("'{}' is the destination of another mount already", volume.destination);
+            found.push(Violation::new(path("destination"), "deployment.volumes.destination.duplicate", message));
+        }
+        if volume.kind == VolumeKind::Config && volume.key.as_deref().is_none_or(str::is_empty) {
             let message = "a config mount needs the key to show";
             found.push(Violation::new(path("key"), "deployment.volumes.key.required", message));
         }
-        if volume.source.is_empty() && volume.kind != VolumeKind::Volume {
-            found.push(Violation::new(path("source"), "deployment.volumes.source.required", "source is required"));
-        }
+        source(volume, &path("source"), found);
         let named = volume.kind == VolumeKind::Volume && !volume.source.is_empty();
-        if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.replicas > 1 {
+        if named && volume.permission == Permission::ReadWrite && most_replicas(spec) > 1 {
             let message = "a named volume can be written by one replica only: set permission ro or replicas 1";
             found.push(Violation::new(path("permission"), "deployment.volumes.rw.replicas", message));
         }
+    }
+}
+
+/// So many instances there may be at a time.
+fn most_replicas(spec: &DeploymentSpec) -> u32 {
+    let scaled = spec.autoscale.map_or(spec.replicas, |auto| auto.max.max(spec.replicas));
+    if spec.kind == Kind::Job { 1 } else { scaled }
+}
+
+fn source(volume: &Volume, path: &str, found: &mut Vec<Violation>) {
+    let anonymous = volume.kind == VolumeKind::Volume && volume.driver == VolumeDriver::Local;
+    if volume.source.is_empty() {
+        if !anonymous {
+            found.push(Violation::new(path, "deployment.volumes.source.required", "source is required"));
+        }
+        return;
+    }
+    if volume.kind == VolumeKind::Bind {
+        if !volume.source.starts_with('/') {
+            let message = "the source of a bind mount must be an absolute path of the node";
+            found.push(Violation::new(path, "deployment.volumes.source.absolute", message));
+        }
+    } else if volume.export().is_none()
+        && let Err(error) = Name::new(&volume.source)
+    {
+        let or = if volume.driver == VolumeDriver::Nfs { ", and not server:/path" } else { "" };
+        let message = format!("'{}' is not the name of a {}: it {error}{or}", volume.source, volume.kind);
+        found.push(Violation::new(path, "deployment.volumes.source.invalid", message));
     }
 }
 
@@ -180,6 +222,9 @@ fn credentials(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let message = "give one source of registry credentials: username and password, use_host_auth, or image_pull_secret";
         found.push(Violation::new("config", "deployment.config.credentials.ambiguous", message));
     }
+    if let Some(name) = &config.image_pull_secret {
+        secret_name(name, "config.image_pull_secret", "deployment.config.image_pull_secret", found);
+    }
 }
 
 fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
@@ -214,7 +259,7 @@ fn job_only(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Name, Port, Protocol};
+    use crate::{Port, Protocol};
 
     fn spec() -> DeploymentSpec {
         DeploymentSpec::new(Name::new("ns").unwrap(), Name::new("web").unwrap(), Kind::Worker, RuntimeKind::Docker, "web:1")

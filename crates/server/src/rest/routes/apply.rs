@@ -43,11 +43,11 @@ pub(in crate::rest) async fn apply(
 }
 
 fn read(body: &[u8], state: &State) -> Result<Manifest> {
-    let manifest = Manifest::from_json(body).map_err(|error| match error {
+    let (manifest, mut violations) = Manifest::check_json(body).map_err(|error| match error {
         ManifestError::Syntax { message } => ApiError::bad_request("manifest.syntax", message),
         ManifestError::Invalid(violations) => ApiError::invalid(violations),
     })?;
-    let mut violations = support::unsupported(&manifest);
+    violations.extend(support::unsupported(&manifest));
     violations.extend(support::ports_without_nodes(&manifest, state));
     violations.extend(needs::contradictions(&manifest, state));
     if violations.is_empty() { Ok(manifest) } else { Err(ApiError::invalid(violations)) }
