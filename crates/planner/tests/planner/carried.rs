@@ -111,7 +111,9 @@ fn each_thing_that_is_missing_is_named_with_its_field_and_heals() {
             mounting(job("share"), vec![shared("films")]),
             "volume 'films' does not exist in namespace 'ns', named in volumes[0].source: create it with `ring volume create \
              films -n ns --driver nfs --source SERVER:/PATH`",
-            |world| drop(world.put_volume("films", Some("files:/films"), None)),
+            |world| {
+                world.put_volume("films", Some("files:/films"), None);
+            },
         ),
     ];
     let mut world = World::with_nodes(2);
@@ -136,7 +138,7 @@ fn a_change_of_what_it_names_wakes_a_deployment() {
     spec.config.image_pull_secret = Some("robot".to_owned());
     let id = world.carry(spec);
     let other = world.carry(job("other"));
-    let mut wakes = |world: &mut World, act: fn(&mut World)| {
+    let wakes = |world: &mut World, act: fn(&mut World)| {
         let before = world.state.clone();
         act(world);
         let changed = |state: &ring_state::State| -> Vec<RowKey> {
@@ -152,7 +154,9 @@ fn a_change_of_what_it_names_wakes_a_deployment() {
     };
     assert!(wakes(&mut world, |world| world.put_secret("tls")));
     assert!(wakes(&mut world, |world| world.put_secret("robot")));
-    assert!(wakes(&mut world, |world| drop(world.put_volume("films", Some("files:/films"), None))));
+    assert!(wakes(&mut world, |world| {
+        world.put_volume("films", Some("files:/films"), None);
+    }));
     assert!(wakes(&mut world, |world| {
         let id = world.state.volumes().next().unwrap().id;
         world.apply(Command::DeleteVolume { id, force: true });

@@ -1,0 +1,82 @@
+//! What deployments carry, on hosts with Docker: configs and secrets as files, secrets as variables, volumes with their data.
+
+use ring_testkit::work::{IN_TIME, Runtime, manifest, worker};
+use ring_testkit::{Cluster, wait};
+use ring_testkit::lab::Lab;
+use serde_json::{Value, json};
+
+use crate::three::{self, container};
+
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../cluster/manifests/carries.yaml");
+
+/// Runs a script in the container of a deployment.
+fn inside(lab: &Lab, host: &str, deployment: &str, script: &str) -> String {
+    lab.docker(host).ok(["exec", &container(lab, host, deployment), "sh", "-c", script]).unwrap()
+}
+
+fn named(cluster: &Cluster, name: &str) -> Value {
+    cluster.get_any(&format!("/deployments?name={name}")).unwrap()[0].clone()
+}
+
+fn running(cluster: &Cluster, name: &str) -> (String, String) {
+    let id = named(cluster, name)["id"].as_str().unwrap().to_owned();
+    let shown = cluster.wait_status(&id, "running").unwrap();
+    let node = shown["instances"][0]["node"].as_str().unwrap().to_owned();
+    (id, node)
+}
+
+#[test]
+fn a_database_has_its_settings_its_secrets_and_its_data_wherever_it_is_replaced() {
+    let Some((lab, cluster)) = three::with_docker("carries") else { return };
+    let ring = cluster.cli().clone();
+    let applied = ring.run(["apply", "-f", MANIFEST]).unwrap();
+    assert_eq!(applied.code, Some(0));
+    assert!(applied.stderr.contains("secret 'db-password' does not exist"), "{}", applied.stderr);
+    assert_eq!(named(&cluster, "db")["status"], "config_error");
+    ring.ok(["secret", "create", "db-password", "-n", "production", "-v", "hush-hush"]).unwrap();
+    ring.ok(["secret", "create", "db-tls-key", "-n", "production", "-v", "-----KEY-----"]).unwrap();
+
+    let (id, node) = running(&cluster, "db");
+    let settings = "max_connections = 50\nlog_level = info\nPrices are shown as $amount, whatever $amount is here.";
+    assert_eq!(inside(&lab, &node, &id, "cat /etc/db/db.conf /etc/db/motd"), settings);
+    assert_eq!(inside(&lab, &node, &id, "cat /run/db/tls.key; echo \" $DB_PASSWORD\""), "-----KEY----- hush-hush");
+    assert_eq!(inside(&lab, &node, &id, "echo x > /run/db/tls.key || echo refused").lines().last(), Some("refused"));
+    let mounted = inside(&lab, &node, &id, "grep ' /run/db/tls.key ' /proc/mounts");
+    assert!(mounted.contains(" tmpfs "), "a secret is on no disk: {mounted}");
+
+    // Replaced twice, and it stays with its data.
+    inside(&lab, &node, &id, "echo precious > /data/kept");
+    for _ in 0..2 {
+        ring.ok(["apply", "-f", MANIFEST, "--force"]).unwrap();
+        let (next, place) = running(&cluster, "db");
+        assert_eq!(place, node, "its data is there");
+        assert_eq!(inside(&lab, &place, &next, "cat /data/kept"), "precious");
+    }
+    let volume = ring.json(["volume", "inspect", "production/db-data", "-o", "json"]).unwrap();
+    assert_eq!((&volume["node"], &volume["used_by"]), (&json!(node), &json!(["db"])));
+
+    // What it names goes; it can still be deleted, and its data stays.
+    ring.ok(["secret", "delete", "-f", "production/db-password"]).unwrap();
+    ring.ok(["config", "delete", "-f", "production/db-settings"]).unwrap();
+    ring.ok(["deployment", "delete", "production/db"]).unwrap();
+    wait::until(IN_TIME, "the deployment to go", || named(&cluster, "db").is_null()).unwrap();
+    let kept = ["run", "--rm", "--volume", "ring_production_db-data:/data", ring_testkit::lab::IMAGE, "cat", "/data/kept"];
+    assert_eq!(lab.docker(&node).ok(kept).unwrap(), "precious");
+    ring.ok(["volume", "delete", "production/db-data"]).unwrap();
+    assert_eq!(lab.docker(&node).ok(kept).unwrap(), "precious", "the record goes, the data does not");
+}
+
+#[test]
+fn an_anonymous_volume_goes_with_its_instance() {
+    let Some((lab, cluster)) = three::with_docker("anonymous") else { return };
+    let mut scratch = worker("scratch", Runtime::Docker, "echo x > /scratch/x; exec sleep 1000");
+    scratch["volumes"] = json!([{ "type": "volume", "destination": "/scratch" }]);
+    scratch["stop_grace"] = "1s".into();
+    cluster.apply(&manifest([scratch])).unwrap();
+    let (_, node) = running(&cluster, "scratch");
+    let volumes = || lab.docker(&node).ok(["volume", "ls", "--quiet"]);
+    assert_eq!(volumes().unwrap().lines().count(), 1);
+    cluster.cli().ok(["deployment", "delete", "test/scratch"]).unwrap();
+    wait::eventually(IN_TIME, "the volume to go", || Ok(volumes()?.is_empty().then_some(()))).unwrap();
+    assert_eq!(cluster.get_any("/volumes").unwrap(), json!([]));
+}
