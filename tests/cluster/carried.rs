@@ -131,8 +131,10 @@ fn a_volume_is_on_one_node_whoever_leads() {
     }
     let leader = cluster.leader().unwrap();
     cluster.control(leader).kill9().unwrap();
-    ring_testkit::wait::until(ring_testkit::work::IN_TIME, "another leader", || cluster.leader().is_ok_and(|next| next != leader))
-        .unwrap();
+    ring_testkit::wait::until(ring_testkit::work::IN_TIME, "another leader", || {
+        cluster.leader().is_ok_and(|next| next != leader)
+    })
+    .unwrap();
     let shown = cluster.get_any("/volumes").unwrap();
     let places: Vec<_> = shown.as_array().unwrap().iter().map(|v| (v["name"].clone(), v["node"].clone())).collect();
     assert_eq!(places, [(json!("left"), json!("a1")), (json!("right"), json!("a2"))]);

@@ -1,8 +1,8 @@
 //! What deployments carry, on hosts with Docker: configs and secrets as files, secrets as variables, volumes with their data.
 
+use ring_testkit::lab::Lab;
 use ring_testkit::work::{IN_TIME, Runtime, manifest, worker};
 use ring_testkit::{Cluster, wait};
-use ring_testkit::lab::Lab;
 use serde_json::{Value, json};
 
 use crate::three::{self, container};

@@ -206,7 +206,12 @@ fn an_unknown_field_is_named_with_its_line_and_the_nearest_one_everywhere() {
         let found = violations(&text);
         let line = text.lines().position(|line| line.contains(&stray)).unwrap() + 1;
         assert_eq!(found.len(), 1, "{}: {found:?}", section.title);
-        assert_eq!(found[0].message, format!("unknown field '{stray}'; did you mean '{last}'? (line {line})"), "{}", section.title);
+        assert_eq!(
+            found[0].message,
+            format!("unknown field '{stray}'; did you mean '{last}'? (line {line})"),
+            "{}",
+            section.title
+        );
         assert!(found[0].code.ends_with(".unknown_field"), "{}", found[0].code);
     }
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    apply, cluster, completions, config, context, deployment, doctor, init, login, namespace, node, secret, token, user,
-    volume,
+    apply, cluster, completions, config, context, deployment, doctor, init, login, namespace, node, secret, token, user, volume,
 };
 use crate::node::{AgentCommand, NodeCommand, ServerCommand};
 

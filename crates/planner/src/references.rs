@@ -40,7 +40,10 @@ impl fmt::Display for Missing {
             }
             Fault::Volume(name, driver) => {
                 let source = if *driver == VolumeDriver::Nfs { " --driver nfs --source SERVER:/PATH" } else { "" };
-                write!(f, "volume '{name}' does not exist {of}: create it with `ring volume create {name} -n {namespace}{source}`")
+                write!(
+                    f,
+                    "volume '{name}' does not exist {of}: create it with `ring volume create {name} -n {namespace}{source}`"
+                )
             }
             Fault::NotExported(name) => {
                 write!(f, "volume '{name}' is a local one {of} with driver nfs: leave the driver out, or name another volume")

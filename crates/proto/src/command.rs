@@ -1,8 +1,8 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate,
-    PlacementNote, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, NodeChange,
+    NodeUpdate, PlacementNote, UserUpdate,
 };
 
 message! {

@@ -123,6 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_is_of_volumes_too() {
+        let volume = |node: Option<u128>| ring_state::Volume {
+            id: ring_types::VolumeId(Uuid::from_u128(1)),
+            namespace: Name::new("shop").unwrap(),
+            name: Name::new("data").unwrap(),
+            driver: ring_types::VolumeDriver::Local,
+            source: None,
+            labels: std::collections::BTreeMap::new(),
+            node: node.map(|node| ring_types::NodeId(Uuid::from_u128(node))),
+            created_at: Timestamp(1),
+            updated_at: Timestamp(1),
+            version: Revision(1),
+        };
+        let of = |rows: Vec<Row>| digest(&State::from_rows(Revision(7), rows).unwrap());
+        let with = |node| of(vec![Row::Volume(Arc::new(volume(node)))]);
+        let (none, unbound, bound) = (of(Vec::new()), with(None), with(Some(2)));
+        assert!(none != unbound && unbound != bound && none != bound);
+        assert_eq!(with(Some(2)), bound);
+    }
+
+    #[test]
     fn keys_have_their_stated_bytes() {
         let id = DeploymentId(Uuid::from_bytes([7; 16]));
         let mut event = vec![7; 16];

@@ -20,6 +20,7 @@ pub(crate) fn open(key: &SecretKey, state: &State, namespace: &Name, name: &str)
         format!("secret '{name}' not found in namespace '{namespace}': create it with `ring secret create {name} -n {namespace}`")
     };
     let found = Name::new(name).ok().and_then(|name| state.secret_named(namespace, &name)).ok_or_else(missing)?;
-    let clear = key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}' in namespace '{namespace}': {e}"))?;
+    let clear =
+        key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}' in namespace '{namespace}': {e}"))?;
     String::from_utf8(clear.to_vec()).map_err(|_| format!("secret '{name}' is not text"))
 }

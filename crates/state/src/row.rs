@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ring_types::{ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId};
+use ring_types::{
+    ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
+};
 
 use crate::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use ring_types::{
-    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId,
-    Timestamp, TokenId, UserId, VolumeId,
+    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision,
+    SecretId, Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::{

@@ -10,9 +10,7 @@ use common::{World, deployment_id, instance_id, name, node_id, worker};
 use ring_state::{
     Action, ApplyDeployment, Command, CreateVolume, Outcome, RefusalCode, RegistryPassword, Reply, RowKey, State, Volume,
 };
-use ring_types::{
-    DeploymentId, DeploymentSpec, InstanceState, NodeId, Permission, VolumeDriver, VolumeId, VolumeKind,
-};
+use ring_types::{DeploymentId, DeploymentSpec, InstanceState, NodeId, Permission, VolumeDriver, VolumeId, VolumeKind};
 use uuid::Uuid;
 
 fn volume_id(n: u128) -> VolumeId {
@@ -121,7 +119,10 @@ fn what_is_mounted_is_not_deleted_without_force() {
     let id = volume(&world, "data").id;
     let delete = |force| Command::DeleteVolume { id, force };
     let (code, message) = refusal(world.run(delete(false)));
-    assert_eq!((code, message.as_str()), (RefusalCode::Conflict, "volume 'ns/data' is used by deployment 'db'; use force to delete it"));
+    assert_eq!(
+        (code, message.as_str()),
+        (RefusalCode::Conflict, "volume 'ns/data' is used by deployment 'db'; use force to delete it")
+    );
     world.run(Command::DeleteDeployments { ids: vec![db] });
     assert!(refusal(world.run(delete(false))).1.contains("which has not stopped yet"));
     world.claim(node, 1, 1);
@@ -181,8 +182,8 @@ fn rows_are_enough_to_know_every_volume_by_name() {
     }
 }
 
-fn password(digest: u8, sealed: u8) -> Option<RegistryPassword> {
-    Some(RegistryPassword { sealed: vec![sealed; 4], digest: [digest; 32] })
+fn password(digest: u8, sealed: u8) -> RegistryPassword {
+    RegistryPassword { sealed: vec![sealed; 4], digest: [digest; 32] }
 }
 
 #[test]
@@ -192,13 +193,13 @@ fn the_same_password_is_unchanged_however_it_was_sealed() {
         let spec = Arc::new(worker("w", replicas));
         send(&mut world, ApplyDeployment { registry_password, ..ApplyDeployment::new(deployment_id(n), spec) })
     };
-    assert_eq!(send(1, password(1, 10), 1), (deployment_id(1), Outcome::Created));
-    assert_eq!(send(2, password(1, 20), 1), (deployment_id(1), Outcome::Unchanged));
-    assert_eq!(send(3, password(1, 30), 4), (deployment_id(1), Outcome::Scaled));
-    assert_eq!(send(4, password(2, 40), 4), (deployment_id(4), Outcome::Replaced(deployment_id(1))));
+    assert_eq!(send(1, Some(password(1, 10)), 1), (deployment_id(1), Outcome::Created));
+    assert_eq!(send(2, Some(password(1, 20)), 1), (deployment_id(1), Outcome::Unchanged));
+    assert_eq!(send(3, Some(password(1, 30)), 4), (deployment_id(1), Outcome::Scaled));
+    assert_eq!(send(4, Some(password(2, 40)), 4), (deployment_id(4), Outcome::Replaced(deployment_id(1))));
     assert_eq!(send(5, None, 4), (deployment_id(5), Outcome::Replaced(deployment_id(4))));
     let kept = |n| world.state.deployment(deployment_id(n)).unwrap().registry_password.clone();
-    assert_eq!((kept(4), kept(5)), (password(2, 40), None));
+    assert_eq!((kept(4), kept(5)), (Some(password(2, 40)), None));
     assert_eq!(format!("{:?}", kept(4)), "Some(RegistryPassword(..))");
 }
 

@@ -11,8 +11,8 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    CreateVolume,     Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch,
-    Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
+    CreateVolume, Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace,
+    Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{DeploymentQuery, EventQuery, LogQuery};
 

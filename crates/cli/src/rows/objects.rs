@@ -7,14 +7,8 @@ use crate::resolve::Named;
 use crate::time::shown_or_none;
 
 impl Row for Namespace {
-    const COLUMNS: &'static [(&'static str, bool)] = &[
-        ("Name", false),
-        ("Created", false),
-        ("Deployments", false),
-        ("Secrets", true),
-        ("Configs", true),
-        ("Volumes", true),
-    ];
+    const COLUMNS: &'static [(&'static str, bool)] =
+        &[("Name", false), ("Created", false), ("Deployments", false), ("Secrets", true), ("Configs", true), ("Volumes", true)];
 
     fn cells(&self) -> Vec<Cell> {
         vec![

@@ -146,7 +146,8 @@ fn a_change_of_what_it_names_wakes_a_deployment() {
             secrets.chain(state.volumes().map(|v| RowKey::Volume(v.id))).collect()
         };
         let (old, new) = (changed(&before), changed(&world.state));
-        let keys: Vec<_> = new.iter().filter(|key| !old.contains(key)).chain(old.iter().filter(|key| !new.contains(key))).collect();
+        let keys: Vec<_> =
+            new.iter().filter(|key| !old.contains(key)).chain(old.iter().filter(|key| !new.contains(key))).collect();
         let keys: Vec<_> = keys.into_iter().cloned().collect();
         assert_eq!(keys.len(), 1);
         let found = affected(&before, &keys, &world.state, &mut Waiting::default());
@@ -253,7 +254,10 @@ fn a_volume_of_a_removed_node_says_what_to_do() {
     let id = world.carry(mounting(job("j"), vec![volume("data")]));
     world.settle();
     let message = world.deployment(id).message.clone();
-    assert!(message.contains("volume data is on a node that was removed") && message.contains("ring volume delete data"), "{message}");
+    assert!(
+        message.contains("volume data is on a node that was removed") && message.contains("ring volume delete data"),
+        "{message}"
+    );
     world.apply(Command::DeleteVolume { id: data, force: true });
     world.settle();
     assert_eq!(world.deployment(id).status, DeploymentStatus::ConfigError);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Role, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, InstanceReport,
+    NodeChange, NodeUpdate, PlacementNote, Role, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit,
@@ -13,7 +13,8 @@ use ring_types::{
 
 use crate::object::{exit, failure, health, info, join_token, password, token};
 use crate::{
-    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name, spec,
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
+    spec,
 };
 
 pub(crate) fn entry() -> Entry {
@@ -25,10 +26,8 @@ pub(crate) fn examples() -> Vec<Command> {
 }
 
 fn deployments() -> Vec<Command> {
-    let deployments = vec![
-        ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::full())),
-        ApplyDeployment::new(OLDER, Arc::new(spec::plain())),
-    ];
+    let deployments =
+        vec![ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::full())), ApplyDeployment::new(OLDER, Arc::new(spec::plain()))];
     vec![
         Command::Bootstrap(Bootstrap {
             cluster: CLUSTER,

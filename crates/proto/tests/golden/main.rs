@@ -148,7 +148,9 @@ fn every_kind_has_an_example_and_every_file_is_one() {
     if updating() {
         return; // The other tests are writing the files just now.
     }
-    let others = ["entry", "spec_full", "spec_plain", "apply_carrying", "deployment_carrying", "volume_nfs"].into_iter().chain(object::exits().map(|(example, _)| example));
+    let others = ["entry", "spec_full", "spec_plain", "apply_carrying", "deployment_carrying", "volume_nfs"]
+        .into_iter()
+        .chain(object::exits().map(|(example, _)| example));
     let examples: BTreeSet<String> = wanted.into_iter().chain(others.map(str::to_owned)).collect();
     let files = fs::read_dir(file("x").parent().unwrap()).unwrap().map(|f| f.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "hex"));

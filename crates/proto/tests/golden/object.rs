@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Row,
-    Secret, Unplaced, UnplacedReason, Volume,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Row, Secret, Unplaced,
+    UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
@@ -14,7 +14,8 @@ use ring_types::{
 };
 
 use crate::{
-    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name, spec,
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
+    spec,
 };
 
 const VERSION: Revision = Revision(300);
@@ -90,10 +91,8 @@ pub(crate) fn examples() -> Vec<Row> {
 
 /// A deployment with what its manifest brought beside the specification.
 pub(crate) fn carrying() -> Row {
-    let reasons = [Some("n2".to_owned()), None].map(|node| Unplaced {
-        reason: UnplacedReason::Volume { volume: "data".to_owned(), node },
-        nodes: 3,
-    });
+    let reasons = [Some("n2".to_owned()), None]
+        .map(|node| Unplaced { reason: UnplacedReason::Volume { volume: "data".to_owned(), node }, nodes: 3 });
     Row::Deployment(Arc::new(Deployment {
         registry_password: Some(password()),
         placement_failure: Some(PlacementFailure { missing: 1, reasons: reasons.into() }),
@@ -119,8 +118,7 @@ pub(crate) fn volumes() -> [Volume; 2] {
         updated_at: LATER,
         version: VERSION,
     };
-    let nfs =
-        Volume { driver: VolumeDriver::Nfs, source: Some("10.0.0.7:/srv/data".to_owned()), node: None, ..local.clone() };
+    let nfs = Volume { driver: VolumeDriver::Nfs, source: Some("10.0.0.7:/srv/data".to_owned()), node: None, ..local.clone() };
     [local, nfs]
 }
 

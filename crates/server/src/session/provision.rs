@@ -91,7 +91,8 @@ fn exports(state: &State, spec: &DeploymentSpec) -> Result<BTreeMap<String, Stri
     let mut found = BTreeMap::new();
     for (mount, volume) in state.mounted(spec) {
         let (name, namespace) = (&mount.source, &spec.namespace);
-        let missing = || format!("volumes: volume '{name}' not found in namespace '{namespace}': create it with `ring volume create`");
+        let missing =
+            || format!("volumes: volume '{name}' not found in namespace '{namespace}': create it with `ring volume create`");
         let volume = volume.ok_or_else(missing)?;
         match (&volume.source, volume.driver) {
             (Some(export), VolumeDriver::Nfs) => drop(found.insert(name.clone(), export.clone())),

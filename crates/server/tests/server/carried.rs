@@ -64,7 +64,8 @@ async fn an_instance_gets_its_files_and_variables_and_the_registry_of_its_manife
             "config": { "username": "robot", "password": "hush-hush" },
         }),
     );
-    wanted["configs"] = json!({ "c": { "namespace": "ns", "name": "settings", "data": { "site.conf": "listen 80;", "b": "x" } } });
+    wanted["configs"] =
+        json!({ "c": { "namespace": "ns", "name": "settings", "data": { "site.conf": "listen 80;", "b": "x" } } });
     let reply = admin.post("/deployments", &wanted).await.expect(200);
     assert_eq!(reply["deployments"][0]["warnings"], json!([]), "the config comes with the manifest");
     let workload = given(&admin, &host, "j").await;
@@ -102,11 +103,28 @@ async fn what_is_missing_is_named_heals_and_never_blocks_a_delete() {
     let settings = json!({ "namespace": "ns", "name": "settings", "data": { "k": "v" } });
     let films = json!({ "namespace": "ns", "name": "films", "driver": "nfs", "source": "files:/films" });
     let cases = [
-        ("variable", json!({ "environment": { "A": { "secretRef": "a" } } }), "secret 'a'", "/secrets", json!({ "namespace": "ns", "name": "a", "value": "v" })),
-        ("file", json!({ "volumes": [volume("secret", "b")] }), "secret 'b'", "/secrets", json!({ "namespace": "ns", "name": "b", "value": "v" })),
+        (
+            "variable",
+            json!({ "environment": { "A": { "secretRef": "a" } } }),
+            "secret 'a'",
+            "/secrets",
+            json!({ "namespace": "ns", "name": "a", "value": "v" }),
+        ),
+        (
+            "file",
+            json!({ "volumes": [volume("secret", "b")] }),
+            "secret 'b'",
+            "/secrets",
+            json!({ "namespace": "ns", "name": "b", "value": "v" }),
+        ),
         ("config", json!({ "volumes": [volume("config", "settings")] }), "config 'settings'", "/configs", settings),
-        ("pull", json!({ "config": { "image_pull_secret": "c" } }), "secret 'c'", "/secrets",
-            json!({ "namespace": "ns", "name": "c", "value": r#"{"username": "u", "password": "p"}"# })),
+        (
+            "pull",
+            json!({ "config": { "image_pull_secret": "c" } }),
+            "secret 'c'",
+            "/secrets",
+            json!({ "namespace": "ns", "name": "c", "value": r#"{"username": "u", "password": "p"}"# }),
+        ),
         ("share", json!({ "volumes": [nfs] }), "volume 'films'", "/volumes", films),
     ];
     for (name, fields, said, route, object) in cases {
@@ -199,7 +217,8 @@ async fn a_volume_ties_its_deployments_to_the_node_with_its_data() {
     let (control, admin, host) = start().await;
     let second = Host::join_with("a2", &control, RuntimeKind::Docker).await;
     second.runtime.script_default(FakeScript { start: FakeStart::Ends(Outcome::Code(0)), ..FakeScript::default() });
-    let nodes = async || admin.get("/nodes").await.expect(200).as_array().unwrap().iter().filter(|n| n["status"] == "ready").count();
+    let nodes =
+        async || admin.get("/nodes").await.expect(200).as_array().unwrap().iter().filter(|n| n["status"] == "ready").count();
     eventually("both nodes", async || nodes().await == 2).await;
     let data = json!([{ "type": "volume", "source": "data", "destination": "/data" }]);
     let mut first = manifest("first", json!({ "volumes": data }));

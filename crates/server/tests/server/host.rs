@@ -26,11 +26,7 @@ impl Host {
     }
 
     pub(crate) async fn join_with(name: &str, control: &Control, kind: RuntimeKind) -> Self {
-        let host = Self {
-            dir: tempfile::tempdir().unwrap(),
-            runtime: FakeRuntime::new(kind),
-            stop: CancellationToken::new(),
-        };
+        let host = Self { dir: tempfile::tempdir().unwrap(), runtime: FakeRuntime::new(kind), stop: CancellationToken::new() };
         let options = join_options(host.dir.path(), &control.token(JoinRole::Agent), JoinRole::Agent, name, &[control.cluster]);
         join(&options).await.unwrap();
         host.start(vec![control.cluster.to_string()]);

@@ -21,8 +21,7 @@ use crate::rest::write::{self, Request};
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Volume>>> {
     let only = query::namespaces(&query);
     let wanted = |namespace: &Name| only.is_empty() || only.iter().any(|n| n == namespace.as_str());
-    let mut found: Vec<_> =
-        view.state.volumes().filter(|v| caller.sees(&v.namespace) && wanted(&v.namespace)).collect();
+    let mut found: Vec<_> = view.state.volumes().filter(|v| caller.sees(&v.namespace) && wanted(&v.namespace)).collect();
     found.sort_by_key(|v| (&v.namespace, &v.name));
     Ok(Json(found.into_iter().map(|v| view::volume(&view.state, v)).collect()))
 }

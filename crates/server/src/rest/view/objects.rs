@@ -1,18 +1,45 @@
 //! Namespaces, secrets, configs and volumes.
 
+use std::collections::BTreeMap;
+
 use ring_api::model;
 use ring_state::{Config, Namespace, Secret, State, Volume};
+use ring_types::Name;
 
-pub(in crate::rest) fn namespace(state: &State, namespace: &Namespace) -> model::Namespace {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let name = &namespace.name;
+/// How much there is in each namespace: counted once for a whole list.
+#[derive(Default)]
+pub(in crate::rest) struct Contents<'a>(BTreeMap<&'a Name, Counts>);
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    deployments: u32,
+    secrets: u32,
+    configs: u32,
+    volumes: u32,
+}
+
+impl<'a> Contents<'a> {
+    pub(in crate::rest) fn of(state: &'a State) -> Self {
+        let mut counts: BTreeMap<&Name, Counts> = BTreeMap::new();
+        for deployment in state.deployments().filter(|d| !d.deleting) {
+            counts.entry(&deployment.spec.namespace).or_default().deployments += 1;
+        }
+        state.secrets().for_each(|s| counts.entry(&s.namespace).or_default().secrets += 1);
+        state.configs().for_each(|c| counts.entry(&c.namespace).or_default().configs += 1);
+        state.volumes().for_each(|v| counts.entry(&v.namespace).or_default().volumes += 1);
+        Self(counts)
+    }
+}
+
+pub(in crate::rest) fn namespace(contents: &Contents<'_>, namespace: &Namespace) -> model::Namespace {
+    let Counts { deployments, secrets, configs, volumes } = contents.0.get(&namespace.name).copied().unwrap_or_default();
     model::Namespace {
-        name: name.to_string(),
+        name: namespace.name.to_string(),
         created_at: Some(namespace.created_at),
-        deployments: count(state.deployments_in(name).filter(|d| !d.deleting).count()),
-        secrets: count(state.secrets().filter(|s| s.namespace == *name).count()),
-        configs: count(state.configs().filter(|c| c.namespace == *name).count()),
-        volumes: count(state.volumes().filter(|v| v.namespace == *name).count()),
+        deployments,
+        secrets,
+        configs,
+        volumes,
         version: namespace.version.0,
     }
 }
