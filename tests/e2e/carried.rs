@@ -1,7 +1,8 @@
 //! What deployments carry, on hosts with Docker: configs and secrets as files, secrets as variables, volumes with their data.
 
+use ring_testkit::cluster::Options;
 use ring_testkit::lab::Lab;
-use ring_testkit::work::{IN_TIME, Runtime, manifest, worker};
+use ring_testkit::work::{IN_TIME, Runtime, job, manifest, on, worker};
 use ring_testkit::{Cluster, wait};
 use serde_json::{Value, json};
 
@@ -88,4 +89,42 @@ fn an_anonymous_volume_goes_with_its_instance() {
     cluster.cli().ok(["deployment", "delete", "test/scratch"]).unwrap();
     wait::eventually(IN_TIME, "the volume to go", || Ok(volumes()?.is_empty().then_some(()))).unwrap();
     assert_eq!(cluster.get_any("/volumes").unwrap(), json!([]));
+}
+
+#[test]
+fn a_process_has_its_files_and_its_data_on_the_host_that_holds_it() {
+    let builder = Lab::builder("carries-process").hosts(["a1", "a2"]);
+    let Some((lab, cluster)) = three::start(builder, &["a1", "a2"], &Options::default()) else { return };
+    let dir = lab.dir().join("seen");
+    std::fs::create_dir(&dir).unwrap();
+    let at = |name: &str| dir.join(name).display().to_string();
+    std::fs::create_dir(dir.join("data")).unwrap();
+    for name in ["conf", "key"] {
+        std::fs::write(dir.join(name), "of the host").unwrap();
+    }
+    cluster.cli().ok(["secret", "create", "key", "-n", "test", "-v", "hush-hush"]).unwrap();
+    let carrying = |name: &str, script: &str| {
+        let mut one = job(name, Runtime::Process, script);
+        one["volumes"] = json!([
+            { "type": "volume", "source": "data", "destination": at("data") },
+            { "type": "config", "source": "settings", "key": "conf", "destination": at("conf") },
+            { "type": "secret", "source": "key", "destination": at("key") },
+        ]);
+        one
+    };
+    let write = format!("cat {conf} {key}; echo precious > {data}/kept", conf = at("conf"), key = at("key"), data = at("data"));
+    let mut first = manifest([on(carrying("write", &write), "a2")]);
+    let settings = json!({ "namespace": "test", "name": "settings", "data": { "conf": "a = 1\n" } });
+    first["configs"] = json!({ "settings": settings });
+    let id = cluster.apply(&first).unwrap().remove(0);
+    cluster.wait_status(&id, "completed").unwrap();
+    assert_eq!(cluster.cli().ok(["deployment", "logs", &id]).unwrap(), "a = 1\nhush-hush");
+    for n in 0..3 {
+        let read = carrying(&format!("read{n}"), &format!("cat {}/kept", at("data")));
+        let done = cluster.wait_final(&cluster.apply_one(read).unwrap()).unwrap();
+        assert_eq!((&done["status"], &done["exit_status"]["node"]), (&json!("completed"), &json!("a2")), "{done}");
+        assert_eq!(cluster.cli().ok(["deployment", "logs", done["id"].as_str().unwrap()]).unwrap(), "precious");
+    }
+    assert_eq!(std::fs::read_to_string(dir.join("key")).unwrap(), "of the host", "only the instance sees it");
+    assert!(!dir.join("data/kept").exists());
 }
