@@ -10,6 +10,7 @@ mod faults_docker;
 mod faults_leader;
 mod faults_quorum;
 mod lab;
+mod registry;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;
