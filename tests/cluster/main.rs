@@ -4,6 +4,7 @@
 
 mod alone;
 mod api;
+mod carried;
 mod ci;
 mod joining;
 mod lossy;

@@ -18,6 +18,8 @@ pub(crate) struct Grant {
     pub(crate) files: Vec<MountedFile>,
     /// Credentials of the image's registry.
     pub(crate) registry: Option<RegistryLogin>,
+    /// What is mounted for volumes on a file server, by their names: `server:/path`.
+    pub(crate) exports: BTreeMap<String, String>,
 }
 
 /// Answer to a claim.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
 use ring_state::InstanceReport;
-use ring_types::{EnvValue, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp};
+use ring_types::{DeploymentSpec, EnvValue, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp, VolumeDriver};
 
 use crate::context::{Context, now, pause};
 use crate::desired::Desired;
@@ -316,7 +316,7 @@ impl InstanceTask {
             instance: self.instance,
             deployment: assignment.deployment,
             generation: assignment.generation,
-            spec: Arc::clone(&assignment.spec),
+            spec: with_exports(&assignment.spec, &self.granted.exports),
             environment,
             files: self.granted.files.clone(),
             registry: self.granted.registry.clone(),
@@ -369,6 +369,21 @@ impl InstanceTask {
             }
         }
     }
+}
+
+/// The specification with volumes on a file server as what they are: a driver knows no names of volumes that are elsewhere.
+fn with_exports(spec: &Arc<DeploymentSpec>, exports: &BTreeMap<String, String>) -> Arc<DeploymentSpec> {
+    if exports.is_empty() {
+        return Arc::clone(spec);
+    }
+    let mut spec = DeploymentSpec::clone(spec);
+    for volume in spec.volumes.iter_mut().filter(|volume| volume.object().is_some()) {
+        if let Some(export) = exports.get(&volume.source) {
+            volume.source.clone_from(export);
+            volume.driver = VolumeDriver::Nfs;
+        }
+    }
+    Arc::new(spec)
 }
 
 fn later(pause: Duration) -> Timestamp {

@@ -158,6 +158,12 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).filter(|(k, _)| k == name).last().map(|(_, v)| v.into_owned())
 }
 
+/// The namespaces a list is narrowed to: every `namespace` and `namespace[]`. Empty: not narrowed.
+pub fn namespaces(query: &str) -> Vec<String> {
+    let wanted = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key.trim_end_matches("[]") == "namespace");
+    wanted.map(|(_, value)| value.into_owned()).collect()
+}
+
 /// `?consistency=stale`: read the local copy of the answering node, whatever its age.
 pub fn stale(query: &str) -> Result<bool, QueryError> {
     match value(query, "consistency").as_deref() {
@@ -218,6 +224,12 @@ mod tests {
         assert_eq!(LogQuery::parse(&logs.encode()).unwrap(), logs);
         let events = EventQuery { level: Some(EventLevel::Warning), limit: Some(3), follow: false };
         assert_eq!(EventQuery::parse(&events.encode()).unwrap(), events);
+    }
+
+    #[test]
+    fn a_list_is_narrowed_to_namespaces_in_both_spellings() {
+        assert_eq!(namespaces("namespace=a&x=1&namespace[]=b&namespace%5B%5D=c"), ["a", "b", "c"]);
+        assert_eq!(namespaces("x=1"), Vec::<String>::new());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `planner`; here a decision is only checked against the facts and recorded.
 
 mod apply;
+mod carried;
 mod command;
 mod index;
 mod object;
@@ -13,6 +14,7 @@ mod reply;
 mod row;
 mod state;
 
+pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
     NodeUpdate, PlacementNote, UserUpdate,

@@ -1,7 +1,7 @@
 //! One function an endpoint.
 
 use reqwest::Method;
-use ring_types::{ConfigId, DeploymentId, JoinTokenId, MemberId, NodeId, SecretId, TokenId, UserId};
+use ring_types::{ConfigId, DeploymentId, JoinTokenId, MemberId, NodeId, SecretId, TokenId, UserId, VolumeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded::byte_serialize;
@@ -11,8 +11,8 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch,
-    Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
+    CreateVolume, Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace,
+    Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{DeploymentQuery, EventQuery, LogQuery};
 
@@ -212,6 +212,27 @@ impl Client {
     pub async fn delete_config(&self, id: ConfigId, force: bool) -> Reply<Done> {
         let query = if force { "force=true" } else { "" };
         self.delete(&with_query(&format!("/configs/{id}"), query)).await
+    }
+
+    /// Volumes.
+    pub async fn volumes(&self, namespace: Option<&str>) -> Reply<Vec<Volume>> {
+        self.get(&in_namespace("/volumes", namespace)).await
+    }
+
+    /// One volume.
+    pub async fn volume(&self, id: VolumeId) -> Reply<Volume> {
+        self.get(&format!("/volumes/{id}")).await
+    }
+
+    /// Makes a volume.
+    pub async fn create_volume(&self, volume: &CreateVolume) -> Reply<Changed<Volume>> {
+        self.post("/volumes", volume).await
+    }
+
+    /// Forgets a volume; with `force` also one that is in use. Its data stays where it is.
+    pub async fn delete_volume(&self, id: VolumeId, force: bool) -> Reply<Done> {
+        let query = if force { "force=true" } else { "" };
+        self.delete(&with_query(&format!("/volumes/{id}"), query)).await
     }
 
     /// Accounts.

@@ -18,7 +18,9 @@ pub use cluster::{
 pub use deployment::{Deployment, Network};
 pub use exit::ExitStatus;
 pub use instance::Instance;
-pub use objects::{Config, CreateConfig, CreateNamespace, CreateSecret, Namespace, Prune, PruneReply, Secret};
+pub use objects::{
+    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
+};
 pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
 
 use serde::{Deserialize, Serialize};

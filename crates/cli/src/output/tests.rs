@@ -1,7 +1,7 @@
 //! Every output form of every object.
 
 use ring_api::manifest::Node as Tree;
-use ring_api::model::{ClusterStatus, Config, DeploymentEvent, JoinToken, Member, Namespace, Node, Secret, Token, User};
+use ring_api::model::{ClusterStatus, Config, DeploymentEvent, JoinToken, Member, Namespace, Node, Secret, Token, User, Volume};
 use serde::de::DeserializeOwned;
 
 use super::{ListView, ObjectView, Row, Screen, View};
@@ -81,9 +81,11 @@ fn small_objects() {
     let time = "'2026-04-12T13:20:00Z'";
     let of = |fields: &str| format!("[{{id: {ID}, created_at: {time}, {fields}}}]");
     let tables = [
-        both::<Namespace>(&format!("[{{name: production, created_at: {time}, deployments: 3}}]")),
+        both::<Namespace>(&format!("[{{name: production, created_at: {time}, deployments: 3, secrets: 2, volumes: 1}}]")),
         both::<Secret>(&of("namespace: production, name: database-url")),
         both::<Config>(&of("namespace: production, name: nginx, data: {nginx.conf: x, mime.types: y}")),
+        both::<Volume>(&of("namespace: production, name: data, driver: local, node: node-2, used_by: [db], labels: {team: a}")),
+        both::<Volume>(&of("namespace: production, name: films, driver: nfs, source: 'files:/films'")),
         both::<User>(&of("username: admin, role: admin")),
         both::<Token>(&of("name: ci, user: admin, scopes: ['deployments:write'], namespaces: [production]")),
         both::<JoinToken>(&of("role: agent, uses_left: 2")),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::needless_for_each)]
 
 mod affected;
+mod carried;
 mod jobs;
 mod nodes;
 mod placement;

@@ -6,6 +6,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::routes::{
     apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
+    volumes,
 };
 
 #[derive(OpenApi)]
@@ -15,6 +16,7 @@ use super::routes::{
         deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
+        volumes::list, volumes::create, volumes::one, volumes::remove,
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune,
         login::login, login::logout,
         users::list, users::create, users::me, users::one, users::update, users::remove,
@@ -26,7 +28,7 @@ use super::routes::{
     ),
     components(schemas(
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
-        model::Secret, model::Config, model::Namespace, model::User, model::Token, model::Node, model::Member,
+        model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done,
     )),
     modifiers(&Bearer),

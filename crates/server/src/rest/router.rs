@@ -16,6 +16,7 @@ use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
     apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
+    volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -59,6 +60,8 @@ fn object_routes() -> Router<App> {
         .route("/secrets/{id}", get(secrets::one).delete(secrets::remove))
         .route("/configs", get(configs::list).post(configs::create))
         .route("/configs/{id}", get(configs::one).put(configs::replace).delete(configs::remove))
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/{id}", get(volumes::one).delete(volumes::remove))
         .route("/namespaces", get(namespaces::list).post(namespaces::create))
         .route("/namespaces/{name}", get(namespaces::one).delete(namespaces::remove))
         .route("/namespaces/{name}/prune", post(namespaces::prune))

@@ -5,6 +5,7 @@ mod claims;
 mod conversation;
 mod hub;
 mod logs;
+mod provision;
 mod service;
 
 pub(crate) use claims::state_at;

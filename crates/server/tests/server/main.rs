@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent;
+mod carried;
 mod cluster;
+mod host;
 mod rest;
 mod seed;
 mod support;
