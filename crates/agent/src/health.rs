@@ -1,0 +1,5 @@
+//! Health checks of the instances that run here.
+
+mod history;
+
+pub(crate) use history::{History, ProbeResult};
