@@ -14,7 +14,9 @@ use bollard::query_parameters::{
 };
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use ring_runtime::{Found, Hint, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use ring_runtime::{
+    Found, Hint, LogLine, LogRequest, NativeHealth, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload,
+};
 use ring_types::{InstanceId, NetworkMode, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,7 +24,7 @@ use crate::client::{Client, status, told};
 use crate::config::DockerConfig;
 use crate::start::{Starts, absent};
 use crate::state::{Moment, observed};
-use crate::{create, events, image, logs, marks, network};
+use crate::{create, events, health, image, logs, marks, network};
 
 /// Containers looked at at the same time.
 const AT_ONCE: usize = 16;
@@ -117,6 +119,15 @@ impl Runtime for DockerRuntime {
     async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError> {
         let found = self.containers.inspect(instance).await?;
         Ok(found.map_or(Observed::Absent, |container| observed(&container, self.containers.moment())))
+    }
+
+    async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
+        // A check that is in an image is nobody's where none was asked for.
+        if self.kind() != RuntimeKind::Docker {
+            return Ok(None);
+        }
+        let found = self.containers.inspect(instance).await?;
+        found.map(|container| health::native(&container)).ok_or_else(|| absent(instance))
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {

@@ -30,6 +30,7 @@ mod config;
 mod create;
 mod driver;
 mod events;
+mod health;
 mod image;
 mod logs;
 mod marks;
