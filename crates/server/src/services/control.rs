@@ -1,7 +1,7 @@
 //! `ControlService`: what control nodes ask each other beside Raft.
 
-use ring_proto::cluster::v1::control_service_server::ControlService;
 use ring_proto::agent::v1::Answer;
+use ring_proto::cluster::v1::control_service_server::ControlService;
 use ring_proto::cluster::v1::{AskRequest, ContactsReply, ContactsRequest, LocateReply, LocateRequest, LogsReply, LogsRequest};
 use ring_store::Store;
 use ring_types::NodeId;

@@ -165,8 +165,7 @@ impl Open {
     /// An agent that does not know the question ends its stream. True when it was a question.
     pub(super) fn end(&self, end: &StreamEnd) -> bool {
         let Some(asker) = self.waiting().remove(&end.stream) else { return false };
-        let answer =
-            Answer { stream: end.stream, error: end.error.clone(), not_found: end.not_found, ..Answer::default() };
+        let answer = Answer { stream: end.stream, error: end.error.clone(), not_found: end.not_found, ..Answer::default() };
         let _ = asker.send(answer);
         true
     }

@@ -53,7 +53,8 @@ impl Hub {
     /// Takes the place of `node`; a session that had it ends.
     pub(super) fn enter(&self, node: NodeId, out: Outgoing) -> Seat {
         let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let line = Arc::new(Line { number, out, replaced: CancellationToken::new(), streams: Mutex::default(), open: Open::default() });
+        let line =
+            Arc::new(Line { number, out, replaced: CancellationToken::new(), streams: Mutex::default(), open: Open::default() });
         if let Some(old) = self.lock().insert(node, line.clone()) {
             old.replaced.cancel();
         }
