@@ -36,15 +36,22 @@ pub(super) struct Found {
     pub(super) seen: Seen,
     /// What the instance wrote; stays on this node.
     pub(super) written: String,
+    /// There was no answer in time.
+    pub(super) late: bool,
 }
 
 impl Found {
-    fn of(result: Result<String, String>) -> Self {
+    pub(super) fn of(result: Result<String, String>) -> Self {
         let (healthy, message) = match result {
             Ok(message) => (true, message),
             Err(message) => (false, message),
         };
-        Self { seen: Seen { healthy, message }, written: String::new() }
+        Self { seen: Seen { healthy, message }, written: String::new(), late: false }
+    }
+
+    /// There was no answer in time.
+    pub(super) fn late(message: String) -> Self {
+        Self { late: true, ..Self::of(Err(message)) }
     }
 
     /// All of it, for the history.
@@ -62,7 +69,7 @@ pub(super) async fn probe(subject: &Subject, check: &HealthCheck) -> Found {
             CheckKind::Command { command } => command::run(subject, command).await,
         }
     };
-    let late = |_| Found::of(Err(format!("no answer within {}", check.timeout)));
+    let late = |_| Found::late(format!("no answer within {}", check.timeout));
     timeout(check.timeout.duration(), probing).await.unwrap_or_else(late)
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::checks::{Age, Checks, Seen};
+use super::checks::{Age, Checks};
 use super::history::{History, ProbeResult};
 use super::probe::{Found, Native, Subject, probe};
 use crate::context::now;
@@ -113,14 +113,13 @@ impl Probing {
 
     /// What the runtime found; None when it makes no checks of this instance.
     async fn native(&self, check: &HealthCheck, heard: Option<Timestamp>) -> Option<Outcome> {
-        let silent = |message| {
-            let seen = Seen { healthy: false, message };
-            Some(Outcome::Probed(Span::ZERO, Found { seen, written: String::new() }))
-        };
         match timeout(check.timeout.duration(), Native::ask(&self.subject, heard)).await {
             Ok(Ok(native)) => native.map(Outcome::Native),
-            Ok(Err(error)) => silent(error.message),
-            Err(_) => silent(format!("the {} runtime did not answer within {}", self.subject.runtime.kind(), check.timeout)),
+            Ok(Err(error)) => Some(Outcome::Probed(Span::ZERO, Found::of(Err(error.message)))),
+            Err(_) => {
+                let message = format!("the {} runtime did not answer within {}", self.subject.runtime.kind(), check.timeout);
+                Some(Outcome::Probed(check.timeout, Found::late(message)))
+            }
         }
     }
 
@@ -152,7 +151,7 @@ impl Probing {
 
     fn record(&self, place: usize, at: Timestamp, took: Span, found: &Found) {
         let (check, healthy) = (place as u32, found.seen.healthy);
-        self.history.add(ProbeResult { at, check, healthy, took, message: found.text() });
+        self.history.add(ProbeResult { at, check, healthy, took, message: found.text(), late: found.late });
     }
 
     fn tell(&self, health: Health, told: &mut Option<Health>) {

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-struct Host {
+pub(crate) struct Host {
     dir: TempDir,
-    runtime: FakeRuntime,
-    stop: CancellationToken,
+    pub(crate) runtime: FakeRuntime,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Host {
-    async fn join(name: &str, control: &Control) -> Self {
+    pub(crate) async fn join(name: &str, control: &Control) -> Self {
         let host = Self {
             dir: tempfile::tempdir().unwrap(),
             runtime: FakeRuntime::new(RuntimeKind::Process),
@@ -56,7 +56,7 @@ impl Drop for Host {
     }
 }
 
-async fn deployment(api: &Api, name: &str) -> Value {
+pub(crate) async fn deployment(api: &Api, name: &str) -> Value {
     api.get(&format!("/deployments?name={name}")).await.expect(200)[0].clone()
 }
 

@@ -3,6 +3,7 @@
 
 mod agent;
 mod cluster;
+mod health;
 mod rest;
 mod seed;
 mod support;

@@ -15,7 +15,7 @@ pub(super) async fn run(subject: &Subject, command: &str) -> Found {
     match exited(subject, command, &mut output).await {
         Ok(code) => {
             let seen = Seen { healthy: code == 0, message: format!("exit code {code}") };
-            Found { seen, written: line(&output) }
+            Found { seen, written: line(&output), late: false }
         }
         Err(error) => Found::of(Err(error.message)),
     }

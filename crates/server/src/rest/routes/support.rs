@@ -83,9 +83,6 @@ fn takes(node: &Node, spec: &DeploymentSpec) -> bool {
 pub(super) fn warnings(entry: &DeploymentEntry, state: &State) -> Vec<String> {
     let spec = &entry.spec;
     let mut warnings = entry.warnings.clone();
-    if !spec.health_checks.is_empty() {
-        warnings.push("health_checks are recorded but not run yet by this release".to_owned());
-    }
     let missing: BTreeSet<_> = spec
         .secret_refs()
         .into_iter()
