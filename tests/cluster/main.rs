@@ -5,6 +5,7 @@
 mod alone;
 mod api;
 mod ci;
+mod health;
 mod joining;
 mod lossy;
 mod removal;

@@ -8,6 +8,7 @@ mod faults_agent;
 mod faults_docker;
 mod faults_leader;
 mod faults_quorum;
+mod health;
 mod lab;
 #[path = "../seed/script.rs"]
 mod script;

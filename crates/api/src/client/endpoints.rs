@@ -11,8 +11,8 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    Deployment, DeploymentEvent, Done, Health, HealthCheckResult, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch,
-    Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
+    Deployment, DeploymentEvent, Done, Health, HealthCheckResult, JoinToken, LogLine, LoginReply, LoginRequest, Member,
+    Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
 };
 use crate::query::{DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 

@@ -1,7 +1,9 @@
 //! Every output form of every object.
 
 use ring_api::manifest::Node as Tree;
-use ring_api::model::{ClusterStatus, Config, DeploymentEvent, HealthCheckResult, JoinToken, Member, Namespace, Node, Secret, Token, User};
+use ring_api::model::{
+    ClusterStatus, Config, DeploymentEvent, HealthCheckResult, JoinToken, Member, Namespace, Node, Secret, Token, User,
+};
 use serde::de::DeserializeOwned;
 
 use super::{ListView, ObjectView, Row, Screen, View};

@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens,
-    users,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets,
+    tokens, users,
 };
 
 #[derive(OpenApi)]

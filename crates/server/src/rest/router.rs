@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens,
-    users,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets,
+    tokens, users,
 };
 use ring_api::errors::ErrorCode;
 

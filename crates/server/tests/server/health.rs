@@ -10,6 +10,7 @@ use crate::support::{Api, Control, eventually};
 fn worker(replicas: u32) -> Value {
     json!({ "deployments": { "w": {
         "name": "w", "namespace": "ns", "runtime": "process", "kind": "worker", "command": ["serve"], "replicas": replicas,
+        "placement": { "max_per_node": 1 },
         "health_checks": [{ "type": "command", "command": "well?", "interval": "100ms", "timeout": "20s", "threshold": 2,
             "on_failure": "alert", "readiness": true, "min_healthy_time": "100ms" }],
     } } })
