@@ -19,7 +19,7 @@ fn web(lab: &Lab) -> (Value, [PathBuf; 2]) {
     let mut web = worker("web", Runtime::Docker, &script);
     web["volumes"] = json!([{ "type": "bind", "source": dir, "destination": dir, "permission": "ro" }]);
     web["health_checks"] = json!([
-        { "type": "command", "command": "echo looking; test -e /tmp/well", "interval": "1s", "timeout": "10s", "threshold": 2,
+        { "type": "command", "command": "echo looking; test -e /tmp/well", "interval": "1s", "timeout": "1s", "threshold": 2,
           "on_failure": "alert", "readiness": true, "min_healthy_time": "1s" },
         { "type": "http", "url": "http://localhost:8080/", "interval": "500ms", "timeout": "10s", "threshold": 2, "on_failure": "alert" },
     ]);
@@ -81,7 +81,14 @@ fn a_readiness_command_is_dockers_own_check_and_a_hung_docker_holds_up_nothing_e
         last(&cluster, 1, &ids[0], 1).is_some_and(|(at, status, _)| at > before && status == "success")
     })
     .unwrap();
+    wait::until(IN_TIME, "Docker's silence in the history", || {
+        last(&cluster, 2, &ids[0], 0)
+            .is_some_and(|(_, status, message)| status == "timeout" && message.contains("did not answer"))
+    })
+    .unwrap();
     lab.docker("a1").resume().unwrap();
     fs::write(&well_2, "").unwrap();
     wait_instance(&cluster, &ids[1], "readiness again", |one| one["ready"] == true);
+    let beside = wait_instance(&cluster, &ids[0], "the instance", |one| one["id"].is_string());
+    assert_eq!((&beside["ready"], &beside["failing_checks"]), (&json!(true), &json!([])), "a hung Docker is no fault of it");
 }

@@ -7,7 +7,7 @@ mod native;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use ring_runtime::Runtime;
+use ring_runtime::{Runtime, RuntimeError, RuntimeErrorKind};
 use ring_types::{CheckKind, DeploymentSpec, HealthCheck, InstanceId, NetworkMode, RuntimeKind, Span, Timestamp};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -38,20 +38,41 @@ pub(super) struct Found {
     pub(super) written: String,
     /// There was no answer in time.
     pub(super) late: bool,
+    /// It says something of the instance; not so when its runtime could not be asked.
+    pub(super) counts: bool,
 }
 
 impl Found {
-    pub(super) fn of(result: Result<String, String>) -> Self {
+    fn of(result: Result<String, String>) -> Self {
         let (healthy, message) = match result {
             Ok(message) => (true, message),
             Err(message) => (false, message),
         };
-        Self { seen: Seen { healthy, message }, written: String::new(), late: false }
+        Self { seen: Seen { healthy, message }, written: String::new(), late: false, counts: true }
     }
 
     /// There was no answer in time.
-    pub(super) fn late(message: String) -> Self {
-        Self { late: true, ..Self::of(Err(message)) }
+    fn late(patience: Span) -> Self {
+        Self { late: true, ..Self::of(Err(format!("no answer within {patience}"))) }
+    }
+
+    /// The runtime could not be asked about the instance. That is no fault of the instance.
+    pub(super) fn unasked(message: String) -> Self {
+        Self { counts: false, ..Self::of(Err(message)) }
+    }
+
+    /// The runtime did not answer at all.
+    pub(super) fn silent(subject: &Subject, patience: Span) -> Self {
+        let message = format!("the {} runtime did not answer within {patience}", subject.runtime.kind());
+        Self { late: true, ..Self::unasked(message) }
+    }
+
+    /// What a runtime said instead of doing it.
+    pub(super) fn refused(error: RuntimeError) -> Self {
+        match error.kind {
+            RuntimeErrorKind::Unavailable | RuntimeErrorKind::NotFound => Self::unasked(error.message),
+            RuntimeErrorKind::Start(_) | RuntimeErrorKind::Other => Self::of(Err(error.message)),
+        }
     }
 
     /// All of it, for the history.
@@ -62,15 +83,21 @@ impl Found {
 
 /// Probes once, and waits no longer than the check says.
 pub(super) async fn probe(subject: &Subject, check: &HealthCheck) -> Found {
-    let probing = async {
-        match &check.kind {
-            CheckKind::Tcp { port } => Found::of(connect(subject, *port).await.map(|_| "connected".to_owned())),
-            CheckKind::Http { url } => Found::of(http::get(subject, url).await),
-            CheckKind::Command { command } => command::run(subject, command).await,
+    let patience = check.timeout;
+    match &check.kind {
+        CheckKind::Tcp { port } => {
+            within(patience, async { connect(subject, *port).await.map(|_| "connected".to_owned()) }).await
         }
-    };
-    let late = |_| Found::late(format!("no answer within {}", check.timeout));
-    timeout(check.timeout.duration(), probing).await.unwrap_or_else(late)
+        CheckKind::Http { url } => within(patience, http::get(subject, url)).await,
+        CheckKind::Command { command } => command::run(subject, command, patience).await,
+    }
+}
+
+async fn within(patience: Span, probing: impl Future<Output = Result<String, String>>) -> Found {
+    match timeout(patience.duration(), probing).await {
+        Ok(result) => Found::of(result),
+        Err(_) => Found::late(patience),
+    }
 }
 
 async fn connect(subject: &Subject, port: u16) -> Result<TcpStream, String> {

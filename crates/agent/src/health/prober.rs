@@ -22,6 +22,9 @@ use crate::mailbox::{Mailbox, short};
 /// After a fault of its own a prober begins again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Changes of one instance are told no closer than this: a check that flickers does not flood the cluster's log.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// The probing of one instance; ends when it is dropped. A fault of its own is logged, and it begins again.
 pub(crate) struct Prober {
     hurry: Arc<Notify>,
@@ -74,7 +77,7 @@ impl Probing {
         let specs = &self.subject.spec.health_checks;
         let clock = Clock::of(&self.subject);
         let mut checks = Checks::new(specs, clock.age(), told.as_ref());
-        let mut heard = None;
+        let (mut heard, mut quiet) = (None, Instant::now());
         let mut turns: FuturesUnordered<BoxFuture<'_, Turn>> = FuturesUnordered::new();
         let native = self.subject.spec.native_check().map(|(place, _)| place);
         if told.is_none() {
@@ -85,8 +88,8 @@ impl Probing {
             for place in checks.due(clock.age()) {
                 turns.push(self.turn(place, &specs[place], heard).boxed());
             }
-            self.tell(checks.health(clock.age()), told);
-            let wake = checks.wake().map(|age| clock.at(age));
+            let later = self.tell(checks.health(clock.age()), told, &mut quiet);
+            let wake = checks.wake().map(|age| clock.at(age)).into_iter().chain(later).min();
             tokio::select! {
                 Some(turn) = turns.next() => {
                     heard = self.absorb(&mut checks, turn, clock.age()).or(heard);
@@ -115,11 +118,8 @@ impl Probing {
     async fn native(&self, check: &HealthCheck, heard: Option<Timestamp>) -> Option<Outcome> {
         match timeout(check.timeout.duration(), Native::ask(&self.subject, heard)).await {
             Ok(Ok(native)) => native.map(Outcome::Native),
-            Ok(Err(error)) => Some(Outcome::Probed(Span::ZERO, Found::of(Err(error.message)))),
-            Err(_) => {
-                let message = format!("the {} runtime did not answer within {}", self.subject.runtime.kind(), check.timeout);
-                Some(Outcome::Probed(check.timeout, Found::late(message)))
-            }
+            Ok(Err(error)) => Some(Outcome::Probed(Span::ZERO, Found::refused(error))),
+            Err(_) => Some(Outcome::Probed(check.timeout, Found::silent(&self.subject, check.timeout))),
         }
     }
 
@@ -130,7 +130,9 @@ impl Probing {
         match found {
             Outcome::Probed(took, found) => {
                 let began = Span(age.0.saturating_sub(took.0));
-                checks.saw(place, (began, age), &found.seen);
+                if found.counts {
+                    checks.saw(place, (began, age), &found.seen);
+                }
                 self.record(place, begun, took, &found);
                 checks.done(place, began, age);
             }
@@ -154,14 +156,21 @@ impl Probing {
         self.history.add(ProbeResult { at, check, healthy, took, message: found.text(), late: found.late });
     }
 
-    fn tell(&self, health: Health, told: &mut Option<Health>) {
+    /// Tells what has changed. Not before `quiet` is over: then that is given, and whatever is true by then is told.
+    fn tell(&self, health: Health, told: &mut Option<Health>, quiet: &mut Instant) -> Option<Instant> {
         if told.as_ref() == Some(&health) {
-            return;
+            return None;
         }
+        let now = Instant::now();
+        if *quiet > now {
+            return Some(*quiet);
+        }
+        *quiet = now + QUIET;
         let failing: Vec<_> = health.failing.iter().map(|failing| failing.message.as_str()).collect();
         tracing::info!(instance = short(self.subject.instance), ready = health.ready, ?failing, "its health has changed");
         self.mailbox.put(|news| news.health = Some(health.clone()));
         *told = Some(health);
+        None
     }
 }
 

@@ -53,18 +53,27 @@ async fn history(host: &Host, stream: u64, instance: InstanceId, limit: u32) -> 
     }
 }
 
+fn calls(host: &Host, wanted: FakeCall) -> usize {
+    host.runtime.calls().iter().filter(|call| **call == wanted).count()
+}
+
 fn executions(host: &Host, instance: InstanceId) -> usize {
-    host.runtime.calls().iter().filter(|call| **call == FakeCall::Exec(instance)).count()
+    calls(host, FakeCall::Exec(instance))
+}
+
+/// Returns when a call was made so many more times.
+async fn calls_more(host: &Host, wanted: FakeCall, more: usize) {
+    let before = calls(host, wanted);
+    let mut after = host.runtime.calls().len();
+    while calls(host, wanted) < before + more {
+        host.calls_after(after, |call| *call == wanted).await;
+        after = host.runtime.calls().len();
+    }
 }
 
 /// Returns when so many more commands were run in an instance.
 async fn runs_more(host: &Host, instance: InstanceId, more: usize) {
-    let before = executions(host, instance);
-    let mut after = host.runtime.calls().len();
-    while executions(host, instance) < before + more {
-        host.calls_after(after, |call| *call == FakeCall::Exec(instance)).await;
-        after = host.runtime.calls().len();
-    }
+    calls_more(host, FakeCall::Exec(instance), more).await;
 }
 
 fn fails(health: &Health) -> Vec<&str> {
@@ -138,6 +147,42 @@ async fn a_runtime_that_hangs_on_one_instance_delays_no_other() {
     assert_eq!((executions(&host, hangs), host.plane.health(hangs)), (0, vec![]));
     host.runtime.release(hangs);
     host.plane.healthy(hangs, |health| health.ready).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_does_not_answer_says_nothing_of_the_instance() {
+    let check = HealthCheck { timeout: Span(50), threshold: 1, ..command() };
+    let host = started(worker(vec![check]), exits(0)).await;
+    let instance = host.plane.assign(1);
+    host.plane.healthy(instance, |health| health.ready).await;
+    host.runtime.script_default(FakeScript { exec: FakeExec::Unanswered, ..FakeScript::default() });
+    runs_more(&host, instance, 4).await;
+    host.runtime.set_problem(Some("daemon is down"));
+    // It is asked about its own checks first.
+    calls_more(&host, FakeCall::Health(instance), 4).await;
+    let seen = history(&host, 1, instance, 0).await;
+    for (message, late) in [("the docker runtime did not answer within 50ms", true), ("daemon is down", false)] {
+        assert!(seen.iter().any(|probe| !probe.healthy && probe.message == message && probe.late == late), "{seen:?}");
+    }
+    host.runtime.set_problem(None);
+    host.runtime.script_default(exits(0));
+    runs_more(&host, instance, 3).await;
+    assert_eq!(host.plane.health(instance), [Health { ready: true, failing: Vec::new() }]);
+}
+
+#[tokio::test]
+async fn a_check_that_flickers_is_told_of_once_a_second_and_the_last_word_arrives() {
+    let check = HealthCheck { threshold: 1, ..command() };
+    let host = started(worker(vec![check]), exits(0)).await;
+    let instance = host.plane.assign(1);
+    let begun = std::time::Instant::now();
+    for code in [0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3] {
+        host.runtime.script_default(exits(code));
+        runs_more(&host, instance, 1).await;
+    }
+    host.plane.healthy(instance, |health| fails(health) == ["exit code 3"]).await;
+    let told = host.plane.health(instance).len() as u64;
+    assert!(told <= begun.elapsed().as_secs() + 1, "{told} in {:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ impl Runtime for FakeRuntime {
                 stream::iter(written.into_iter().chain([Ok(ExecEvent::Exited(code))])).boxed()
             }
             FakeExec::Hangs => stream::pending().boxed(),
+            FakeExec::Unanswered => std::future::pending().await,
         };
         Ok(ExecSession { events, input: Box::new(NoInput) })
     }

@@ -41,6 +41,8 @@ pub enum FakeExec {
     Exits(i32, String),
     /// It never ends.
     Hangs,
+    /// The runtime never says whether it began.
+    Unanswered,
 }
 
 /// What starting does.

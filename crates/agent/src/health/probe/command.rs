@@ -1,7 +1,9 @@
 //! A command in the instance.
 
 use futures::StreamExt as _;
-use ring_runtime::{ExecEvent, ExecRequest, RuntimeError};
+use ring_runtime::{ExecEvent, ExecRequest, ExecSession, RuntimeError, RuntimeErrorKind};
+use ring_types::Span;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Found, Subject, WRITTEN, line};
 use crate::health::checks::Seen;
@@ -9,23 +11,29 @@ use crate::health::checks::Seen;
 /// Bytes of output looked at; the rest is read and dropped.
 const READ: usize = WRITTEN * 4;
 
-/// Runs it with the instance's shell.
-pub(super) async fn run(subject: &Subject, command: &str) -> Found {
+/// Runs it with the instance's shell. A runtime that does not even begin it says nothing of the instance.
+pub(super) async fn run(subject: &Subject, command: &str, patience: Span) -> Found {
+    let deadline = Instant::now() + patience.duration();
+    let command = ["sh", "-c", command].map(str::to_owned).to_vec();
+    let request = ExecRequest { command, stdin: false, terminal: None };
+    let session = match timeout_at(deadline, subject.runtime.exec(subject.instance, request)).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => return Found::refused(error),
+        Err(_) => return Found::silent(subject, patience),
+    };
     let mut output = Vec::new();
-    match exited(subject, command, &mut output).await {
-        Ok(code) => {
+    // Dropped with the session when the time is up, which ends the command.
+    match timeout_at(deadline, exited(session, &mut output)).await {
+        Ok(Ok(code)) => {
             let seen = Seen { healthy: code == 0, message: format!("exit code {code}") };
-            Found { seen, written: line(&output), late: false }
+            Found { seen, written: line(&output), late: false, counts: true }
         }
-        Err(error) => Found::of(Err(error.message)),
+        Ok(Err(error)) => Found::refused(error),
+        Err(_) => Found { written: line(&output), ..Found::late(patience) },
     }
 }
 
-async fn exited(subject: &Subject, command: &str, output: &mut Vec<u8>) -> Result<i32, RuntimeError> {
-    let command = ["sh", "-c", command].map(str::to_owned).to_vec();
-    let request = ExecRequest { command, stdin: false, terminal: None };
-    // Dropped with the session when the time is up, which ends the command.
-    let mut session = subject.runtime.exec(subject.instance, request).await?;
+async fn exited(mut session: ExecSession, output: &mut Vec<u8>) -> Result<i32, RuntimeError> {
     while let Some(event) = session.events.next().await {
         match event? {
             ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => {
@@ -35,5 +43,5 @@ async fn exited(subject: &Subject, command: &str, output: &mut Vec<u8>) -> Resul
             ExecEvent::Exited(code) => return Ok(code),
         }
     }
-    Err(RuntimeError::new(ring_runtime::RuntimeErrorKind::Other, "the runtime did not say how the command ended"))
+    Err(RuntimeError::new(RuntimeErrorKind::Other, "the runtime did not say how the command ended"))
 }

@@ -35,7 +35,11 @@ fn message(probe: &NativeProbe) -> String {
 
 fn found(probe: NativeProbe) -> (Timestamp, Timestamp, Found) {
     let seen = Seen { healthy: probe.code == 0, message: message(&probe) };
-    (probe.started_at, probe.finished_at, Found { seen, written: line(probe.output.as_bytes()), late: probe.code < 0 })
+    (
+        probe.started_at,
+        probe.finished_at,
+        Found { seen, written: line(probe.output.as_bytes()), late: probe.code < 0, counts: true },
+    )
 }
 
 #[cfg(test)]
