@@ -6,6 +6,7 @@ mod alone;
 mod api;
 mod carried;
 mod ci;
+mod health;
 mod joining;
 mod lossy;
 mod removal;

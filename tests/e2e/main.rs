@@ -9,6 +9,7 @@ mod faults_agent;
 mod faults_docker;
 mod faults_leader;
 mod faults_quorum;
+mod health;
 mod lab;
 mod registry;
 #[path = "../seed/script.rs"]

@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::node_info;
 use crate::outbox::Outbox;
 use crate::session::{Connection, Sessions};
+use crate::stats::Sampler;
 
 /// A stream of hints that ended is opened again after this.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -58,6 +59,7 @@ impl Agent {
             host_boot: host_boot(),
             ledger,
             outbox: Outbox::default(),
+            stats: Sampler::default(),
             runtimes,
             timing: config.timing,
         });

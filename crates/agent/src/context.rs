@@ -11,6 +11,7 @@ use ring_types::{NodeId, RuntimeKind, Timestamp};
 use crate::config::AgentTiming;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
+use crate::stats::Sampler;
 
 /// Shared by every task of the agent.
 pub(crate) struct Context {
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) host_boot: String,
     pub(crate) ledger: Ledger,
     pub(crate) outbox: Outbox,
+    pub(crate) stats: Sampler,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) timing: AgentTiming,
 }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
 use crate::desired::{Assignment, Desired};
+use crate::health::History;
 use crate::mailbox::{ClaimAnswer, Mailbox, short};
 use crate::record::Record;
 use crate::task::InstanceTask;
@@ -50,6 +51,8 @@ struct State {
 
 struct Known {
     mailbox: Arc<Mailbox>,
+    /// What its health checks saw.
+    history: Arc<History>,
     desired: Desired,
     /// Generation of its record when this run began.
     recorded: Option<Generation>,
@@ -178,6 +181,11 @@ impl Instances {
         self.context.runtime(kind)
     }
 
+    /// What the health checks of an instance saw.
+    pub(crate) fn history_of(&self, instance: InstanceId) -> Option<Arc<History>> {
+        self.state().known.get(&instance).map(|known| Arc::clone(&known.history))
+    }
+
     /// How many instances have a task.
     pub(crate) fn count(&self) -> usize {
         self.state().known.len()
@@ -195,14 +203,16 @@ impl Instances {
         if let Some(record) = &record {
             mailbox.set_runtime(record.runtime);
         }
+        let history = Arc::<History>::default();
         let known = Known {
             mailbox: Arc::clone(&mailbox),
+            history: Arc::clone(&history),
             desired: Desired::Unknown,
             recorded: record.as_ref().map(|record| record.generation),
             revision: record.as_ref().map(|record| record.revision),
         };
         state.known.insert(instance, known);
-        let task = InstanceTask::new(Arc::clone(&self.context), instance, mailbox, record);
+        let task = InstanceTask::new(Arc::clone(&self.context), instance, (mailbox, history), record);
         let (all, stop, panics) = (Arc::downgrade(self), self.stop.clone(), self.panics.clone());
         self.tracker.spawn(async move {
             let run = AssertUnwindSafe(task.run(|| finish(&all, instance))).catch_unwind();
@@ -238,6 +248,7 @@ fn finish(all: &Weak<Instances>, instance: InstanceId) -> bool {
     let over = state.known.get(&instance).is_none_or(|known| known.mailbox.is_empty() && known.desired == Desired::Gone);
     if over {
         state.known.remove(&instance);
+        all.context.stats.forget(instance);
     }
     over
 }

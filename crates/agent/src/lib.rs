@@ -9,6 +9,7 @@ mod config;
 mod context;
 pub mod desired;
 mod error;
+mod health;
 mod instances;
 mod ledger;
 mod mailbox;
@@ -17,6 +18,7 @@ mod node_info;
 mod outbox;
 pub mod record;
 mod session;
+mod stats;
 mod task;
 
 pub use agent::Agent;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use ring_runtime::{MountedFile, RegistryLogin};
-use ring_types::{InstanceId, InstanceState, RuntimeKind};
+use ring_types::{Health, InstanceId, InstanceState, RuntimeKind};
 use tokio::sync::Notify;
 
 use crate::desired::Desired;
@@ -42,6 +42,8 @@ pub(crate) struct News {
     pub(crate) claim: Option<ClaimAnswer>,
     /// A report of this state is committed.
     pub(crate) acknowledged: Option<InstanceState>,
+    /// Its health checks say something else than before.
+    pub(crate) health: Option<Health>,
     /// The runtime may have something new.
     pub(crate) look: bool,
     /// The runtime came back after a gap: what failed is worth another try.

@@ -3,6 +3,7 @@
 mod addresses;
 mod exchange;
 mod logs;
+mod questions;
 mod wire;
 
 use std::sync::Arc;

@@ -46,6 +46,15 @@ pub struct LogQuery {
     pub follow: bool,
 }
 
+/// Options of `GET /deployments/{id}/health-checks`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HealthCheckQuery {
+    /// Only the last probe of each check of each instance.
+    pub latest: bool,
+    /// Only so many of the last probes.
+    pub limit: Option<u32>,
+}
+
 /// Options of `GET /deployments/{id}/events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
@@ -113,6 +122,24 @@ impl LogQuery {
         if self.follow {
             out.append_pair("follow", "true");
         }
+        out.finish()
+    }
+}
+
+impl HealthCheckQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let limit = value(query, "limit").map(|limit| word("limit", &limit)).transpose()?;
+        Ok(Self { latest: flag(query, "latest")?, limit })
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        if self.latest {
+            out.append_pair("latest", "true");
+        }
+        out.extend_pairs(self.limit.iter().map(|v| ("limit", v.to_string())));
         out.finish()
     }
 }
@@ -224,6 +251,9 @@ mod tests {
         assert_eq!(LogQuery::parse(&logs.encode()).unwrap(), logs);
         let events = EventQuery { level: Some(EventLevel::Warning), limit: Some(3), follow: false };
         assert_eq!(EventQuery::parse(&events.encode()).unwrap(), events);
+        let checks = HealthCheckQuery { latest: true, limit: Some(3) };
+        assert_eq!(HealthCheckQuery::parse(&checks.encode()).unwrap(), checks);
+        assert!(HealthCheckQuery::parse("limit=many").is_err());
     }
 
     #[test]

@@ -13,8 +13,8 @@ use bollard::query_parameters::{ListContainersOptions, LogsOptions, RemoveContai
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use ring_runtime::{
-    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
-    RuntimeErrorKind, Workload,
+    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed, Prepared, Runtime,
+    RuntimeError, RuntimeErrorKind, Workload,
 };
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -27,7 +27,7 @@ use crate::probe::probe;
 use crate::pulls::Pulls;
 use crate::start::{Starts, absent};
 use crate::state::{Moment, observed};
-use crate::{events, exec, logs, marks, stats};
+use crate::{events, exec, health, logs, marks, stats};
 
 /// Containers looked at at the same time.
 const AT_ONCE: usize = 16;
@@ -106,6 +106,15 @@ impl Runtime for DockerRuntime {
     async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError> {
         let found = self.containers.inspect(instance).await?;
         Ok(found.map_or(Observed::Absent, |container| observed(&container, self.containers.moment())))
+    }
+
+    async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
+        // A check that is in an image is nobody's where none was asked for.
+        if self.kind() != RuntimeKind::Docker {
+            return Ok(None);
+        }
+        let found = self.containers.inspect(instance).await?;
+        found.map(|container| health::native(&container)).ok_or_else(|| absent(instance))
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {

@@ -92,10 +92,10 @@ async fn pass_on(client: &Client, node: Option<NodeId>, since: Duration, sender:
     }
 }
 
-/// Commands run inside a container and its health change nothing about the instance.
+/// Commands run inside a container change nothing about the instance. What its health check says is looked at when it changes.
 fn hint(event: EventMessage) -> Option<Hint> {
     let action = event.action.unwrap_or_default();
-    if action.starts_with("exec_") || action.starts_with("health_status") || action == "top" {
+    if action.starts_with("exec_") || action == "top" {
         return None;
     }
     let labels = event.actor?.attributes?;
@@ -119,6 +119,7 @@ mod tests {
             ..EventMessage::default()
         };
         assert_eq!(hint(event("die", "ring_instance")), Some(Hint::Instance(id.parse().unwrap())));
+        assert_eq!(hint(event("health_status: unhealthy", "ring_instance")), Some(Hint::Instance(id.parse().unwrap())));
         assert_eq!(hint(event("exec_start: sh", "ring_instance")), None);
         assert_eq!(hint(event("die", "other")), None);
     }

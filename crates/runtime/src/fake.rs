@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{Hint, LogLine, LogSource, Observed, Workload};
 
-pub use script::{FakeCall, FakeScript, FakeStart};
+pub use script::{FakeCall, FakeExec, FakeScript, FakeStart};
 use world::World;
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::words;
 use crate::{
-    Autoscale, Dependency, EnvValue, HealthCheck, ImageConfig, Name, Placement, Port, Resources, RestartPolicy, Span, Volume,
-    VolumeKind,
+    Autoscale, CheckKind, Dependency, EnvValue, HealthCheck, ImageConfig, Name, Placement, Port, Resources, RestartPolicy, Span,
+    Volume, VolumeKind,
 };
 
 /// Worker or job.
@@ -159,6 +159,13 @@ impl DeploymentSpec {
             Kind::Worker => self.replicas,
             Kind::Job => 1,
         }
+    }
+
+    /// The check that a runtime with health checks of its own runs by itself, with its place: the first readiness check of
+    /// type command. A container has one such check at most.
+    pub fn native_check(&self) -> Option<(usize, &HealthCheck)> {
+        let native = |check: &HealthCheck| check.readiness && matches!(check.kind, CheckKind::Command { .. });
+        self.health_checks.iter().enumerate().find(|(_, check)| native(check))
     }
 
     /// It has checks that decide when an instance counts as ready.

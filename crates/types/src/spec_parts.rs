@@ -199,6 +199,17 @@ pub enum CheckKind {
     },
 }
 
+impl CheckKind {
+    /// The word for it in a manifest.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcp { .. } => "tcp",
+            Self::Http { .. } => "http",
+            Self::Command { .. } => "command",
+        }
+    }
+}
+
 /// What a failed check does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

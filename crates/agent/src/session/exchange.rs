@@ -18,6 +18,7 @@ use tonic::Streaming;
 
 use super::addresses::Addresses;
 use super::logs::LogStreams;
+use super::questions::Questions;
 use super::{End, Open, wire};
 use crate::context::Context;
 use crate::instances::Instances;
@@ -37,6 +38,7 @@ pub(super) struct Exchange {
     info: watch::Receiver<NodeInfo>,
     outgoing: mpsc::Sender<AgentMessage>,
     logs: LogStreams,
+    questions: Questions,
     epoch: u64,
     beat: Duration,
     /// Heartbeats sent, and the newest one answered.
@@ -94,12 +96,14 @@ impl Exchange {
     /// Goes on from a welcome.
     pub(super) fn new(context: Arc<Context>, instances: Arc<Instances>, open: &Open, info: watch::Receiver<NodeInfo>) -> Self {
         let beat = Duration::from_millis(open.welcome.heartbeat_interval_ms).clamp(HEARTBEAT.0, HEARTBEAT.1);
+        let questions = Questions::new(Arc::clone(&context), Arc::clone(&instances), open.logs.clone());
         Self {
             context,
             instances,
             info,
             outgoing: open.outgoing.clone(),
             logs: LogStreams::new(open.logs.clone()),
+            questions,
             epoch: open.welcome.epoch,
             beat,
             beats: (0, 0),
@@ -193,12 +197,19 @@ impl Exchange {
                 }
             }
             Some(Theirs::ExecStart(start)) => self.send(cannot(start.stream, "run commands in an instance"))?,
-            Some(Theirs::Question(question)) => self.send(cannot(question.stream, "answer that question"))?,
+            Some(Theirs::Question(question)) => {
+                if let Some(answer) = self.questions.ask(question) {
+                    self.send(answer)?;
+                }
+            }
             // Of a command that is not run any more.
             Some(Theirs::ExecInput(_)) => {}
             Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
             Some(Theirs::LogCredit(credit)) => self.logs.credit(credit.stream, credit.messages),
-            Some(Theirs::StreamCancel(cancel)) => self.logs.cancel(cancel.stream),
+            Some(Theirs::StreamCancel(cancel)) => {
+                self.logs.cancel(cancel.stream);
+                self.questions.cancel(cancel.stream);
+            }
             Some(Theirs::Goodbye(goodbye)) if goodbye.fatal => return Err(End::Dismissed(goodbye.reason)),
             Some(Theirs::Goodbye(goodbye)) => return Err(End::Lost(format!("goodbye: {}", goodbye.reason))),
             // A second welcome says nothing new; an empty message is one of a later release.

@@ -11,10 +11,10 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    CreateVolume, Deployment, DeploymentEvent, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member, Namespace,
-    Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
+    CreateVolume, Deployment, DeploymentEvent, Done, Health, HealthCheckResult, JoinToken, LogLine, LoginReply, LoginRequest,
+    Member, Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
 };
-use crate::query::{DeploymentQuery, EventQuery, LogQuery};
+use crate::query::{DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
 type Reply<T> = Result<T, ClientError>;
 
@@ -100,6 +100,11 @@ impl Client {
     pub fn follow_events(&self, id: DeploymentId, query: &EventQuery) -> Follow<DeploymentEvent> {
         let query = EventQuery { follow: true, ..query.clone() };
         Follow::new(self.clone(), with_query(&format!("/deployments/{id}/events"), &query.encode()))
+    }
+
+    /// What the health checks of a deployment found, the newest first.
+    pub async fn health_checks(&self, id: DeploymentId, query: HealthCheckQuery) -> Reply<Vec<HealthCheckResult>> {
+        self.get(&with_query(&format!("/deployments/{id}/health-checks"), &query.encode())).await
     }
 
     /// Hosts that run work.

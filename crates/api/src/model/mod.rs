@@ -6,6 +6,7 @@ mod apply;
 mod cluster;
 mod deployment;
 mod exit;
+mod health_check;
 mod instance;
 mod objects;
 mod stream;
@@ -17,7 +18,8 @@ pub use cluster::{
 };
 pub use deployment::{Deployment, Network};
 pub use exit::ExitStatus;
-pub use instance::Instance;
+pub use health_check::{HealthCheckResult, HealthCheckStatus};
+pub use instance::{FailingCheck, Instance};
 pub use objects::{
     Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_api::model::{Deployment, ExitStatus, Instance, Network};
+use ring_api::model::{Deployment, ExitStatus, FailingCheck, Instance, Network};
 use ring_types::{
     DeploymentId, DeploymentStatus, EnvValue, ImageConfig, InstanceId, InstanceState, Kind, Placement, Resources, RestartPolicy,
     RuntimeKind, Timestamp,
@@ -36,6 +36,8 @@ pub(crate) fn job() -> Deployment {
         started_at: Some(TIME),
         exit_status: Some(exit.clone()),
         message: None,
+        ready: false,
+        failing_checks: Vec::new(),
     };
     Deployment {
         id: DeploymentId(Uuid::from_u128(0x1a2b_0000_0000_0000_0000_0000_0000_0001)),
@@ -54,6 +56,10 @@ pub(crate) fn job() -> Deployment {
     }
 }
 
+fn failing() -> FailingCheck {
+    FailingCheck { check: 0, check_type: "http".into(), message: "HTTP 503".into() }
+}
+
 /// A worker, two of whose three instances run.
 pub(crate) fn worker() -> Deployment {
     let instance = |n: u32| Instance {
@@ -68,6 +74,8 @@ pub(crate) fn worker() -> Deployment {
         started_at: Some(TIME),
         exit_status: None,
         message: None,
+        ready: n == 1,
+        failing_checks: (n == 2).then(failing).into_iter().collect(),
     };
     Deployment {
         id: DeploymentId(Uuid::from_u128(0x1a2b_0000_0000_0000_0000_0000_0000_0002)),

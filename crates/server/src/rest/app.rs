@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{LoginLimit, Passwords};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
-use crate::session::{Hub, Logs};
+use crate::session::{Agents, Hub, Logs};
 
 /// What an API is made of.
 pub struct AppParts {
@@ -33,6 +33,8 @@ pub struct AppParts {
     pub hub: Hub,
     /// Output of instances.
     pub logs: Logs,
+    /// What agents alone know of their instances.
+    pub agents: Agents,
     /// The control node stops: streams end.
     pub stop: CancellationToken,
 }

@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
-    volumes,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets,
+    tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
@@ -14,6 +14,7 @@ use super::routes::{
     info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
     paths(
         deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
+        health_checks::health_checks,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,
@@ -28,6 +29,7 @@ use super::routes::{
     ),
     components(schemas(
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
+        model::HealthCheckResult,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done,
     )),

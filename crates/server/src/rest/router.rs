@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
-    volumes,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, namespaces, nodes, secrets,
+    tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -52,6 +52,7 @@ fn deployment_routes() -> Router<App> {
         .route("/deployments/{id}/instances", get(deployments::instances))
         .route("/deployments/{id}/logs", get(logs::logs))
         .route("/deployments/{id}/events", get(events::events))
+        .route("/deployments/{id}/health-checks", get(health_checks::health_checks))
 }
 
 fn object_routes() -> Router<App> {

@@ -1,7 +1,8 @@
 //! `ControlService`: what control nodes ask each other beside Raft.
 
+use ring_proto::agent::v1::Answer;
 use ring_proto::cluster::v1::control_service_server::ControlService;
-use ring_proto::cluster::v1::{ContactsReply, ContactsRequest, LocateReply, LocateRequest, LogsReply, LogsRequest};
+use ring_proto::cluster::v1::{AskRequest, ContactsReply, ContactsRequest, LocateReply, LocateRequest, LogsReply, LogsRequest};
 use ring_store::Store;
 use ring_types::NodeId;
 use tokio::sync::mpsc;
@@ -60,6 +61,14 @@ impl ControlService for ControlApi {
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(forward(stream, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Answer>, Status> {
+        self.guard.member(&request)?;
+        let request = request.into_inner();
+        let question = request.question.ok_or_else(|| Status::invalid_argument("no question"))?;
+        let answer = self.hub.ask(node_id(&request.node_id)?, question).await;
+        answer.map(Response::new).map_err(|error| Status::from(&error))
     }
 }
 

@@ -248,7 +248,11 @@ impl Conversation {
                 registered.seat.line.end(&end);
                 Ok(())
             }
-            Some(Incoming::ExecOutput(_) | Incoming::Answer(_)) => Err(End::because("an answer to nothing that was asked")),
+            Some(Incoming::Answer(answer)) => {
+                registered.seat.line.open.answer(answer);
+                Ok(())
+            }
+            Some(Incoming::ExecOutput(_)) => Err(End::because("an answer to nothing that was asked")),
             Some(Incoming::Hello(_)) => Err(End::because("a second hello on one session")),
             // A message of a later release: what it asks for is not for us.
             None => Ok(()),

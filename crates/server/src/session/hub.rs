@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring_proto::agent::v1::control_message::Message;
-use ring_proto::agent::v1::{ControlMessage, LogCredit, LogLine, LogStart, StreamCancel, StreamEnd};
+use ring_proto::agent::v1::{Answer, ControlMessage, LogCredit, LogLine, LogStart, Question, StreamCancel, StreamEnd};
 use ring_types::NodeId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::ask::{self, AskError, Open};
 use super::logs::{LogError, LogItem, LogRequest, LogStream};
 
 /// Batches of lines an agent may send ahead of a reader. An agent that sends more than it was asked for loses the stream.
@@ -38,6 +39,7 @@ pub(super) struct Line {
     out: Outgoing,
     replaced: CancellationToken,
     streams: Mutex<HashMap<u64, mpsc::Sender<LogItem>>>,
+    pub(super) open: Open,
 }
 
 /// A session's place in the hub; gives it up when dropped.
@@ -51,7 +53,8 @@ impl Hub {
     /// Takes the place of `node`; a session that had it ends.
     pub(super) fn enter(&self, node: NodeId, out: Outgoing) -> Seat {
         let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let line = Arc::new(Line { number, out, replaced: CancellationToken::new(), streams: Mutex::default() });
+        let line =
+            Arc::new(Line { number, out, replaced: CancellationToken::new(), streams: Mutex::default(), open: Open::default() });
         if let Some(old) = self.lock().insert(node, line.clone()) {
             old.replaced.cancel();
         }
@@ -90,6 +93,15 @@ impl Hub {
         Ok(LogStream::local(receiver, cancel))
     }
 
+    /// Asks the agent of `node` something that it alone knows.
+    ///
+    /// # Errors
+    /// [`AskError::NotConnected`] when its session is not here, others when no answer came.
+    pub async fn ask(&self, node: NodeId, question: Question) -> Result<Answer, AskError> {
+        let line = self.lock().get(&node).map(Arc::downgrade).ok_or(AskError::NotConnected)?;
+        ask::ask(line, self.inner.next.fetch_add(1, Ordering::Relaxed), question).await
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Line>>> {
         self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +121,12 @@ impl Line {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, message: Message) -> Result<(), ()> {
+    /// What goes to the agent; to be let go of, since a session lasts as long as anybody can send to it.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.out.clone()
+    }
+
+    pub(super) fn send(&self, message: Message) -> Result<(), ()> {
         self.out.try_send(Ok(ControlMessage { message: Some(message) })).map_err(drop)
     }
 
@@ -131,6 +148,9 @@ impl Line {
 
     /// A stream has given everything, or cannot.
     pub(super) fn end(&self, end: &StreamEnd) {
+        if self.open.end(end) {
+            return;
+        }
         let Some(reader) = self.streams().remove(&end.stream) else { return };
         let last = match (end.not_found, end.error.is_empty()) {
             (true, _) => LogItem::End(Err(LogError::NotFound)),

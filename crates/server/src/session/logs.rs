@@ -3,18 +3,15 @@
 use std::collections::VecDeque;
 
 use ring_proto::agent::v1::LogLine;
-use ring_proto::cluster::v1::control_service_client::ControlServiceClient;
-use ring_proto::cluster::v1::{LocateRequest, LogsReply, LogsRequest};
-use ring_types::{InstanceId, MemberId, NodeId};
+use ring_proto::cluster::v1::{LogsReply, LogsRequest};
+use ring_types::{InstanceId, NodeId};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::Hub;
 use super::hub::StreamGuard;
+use super::locate::Locator;
 use crate::services::{Peers, error_of};
-
-/// Longest wait for a control node's word on whether a session is there.
-const LOCATE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Which output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +105,13 @@ impl Source {
 #[derive(Clone)]
 pub struct Logs {
     hub: Hub,
-    peers: Peers,
+    locator: Locator,
 }
 
 impl Logs {
     /// Looks in the sessions here first, then asks the other control nodes.
     pub fn new(hub: Hub, peers: Peers) -> Self {
-        Self { hub, peers }
+        Self { hub, locator: Locator::new(peers) }
     }
 
     /// The output of an instance that is on `node`.
@@ -125,8 +122,8 @@ impl Logs {
         if self.hub.connected(node) {
             return self.hub.open_log(node, request);
         }
-        let member = self.locate(node).await.ok_or(LogError::NotConnected)?;
-        let mut client = self.client(member).await?;
+        let member = self.locator.find(node).await.ok_or(LogError::NotConnected)?;
+        let mut client = self.locator.client(member).await.map_err(|e| LogError::Interrupted(e.to_string()))?;
         let request = LogsRequest {
             node_id: node.to_string(),
             instance_id: request.instance.to_string(),
@@ -136,32 +133,5 @@ impl Logs {
         };
         let stream = client.logs(request).await.map_err(|status| error_of(&status))?.into_inner();
         Ok(LogStream { source: Source::Remote(Box::new(stream)), ready: VecDeque::new(), ended: false })
-    }
-
-    /// The control node that has the session of `node`; all are asked at once.
-    async fn locate(&self, node: NodeId) -> Option<MemberId> {
-        let asked = self.peers.others().into_iter().map(|member| {
-            let api = self.clone();
-            Box::pin(async move { api.has_session(member, node).await.then_some(member).ok_or(()) })
-        });
-        let asked: Vec<_> = asked.collect();
-        if asked.is_empty() {
-            return None;
-        }
-        futures::future::select_ok(asked).await.ok().map(|(member, _)| member)
-    }
-
-    async fn has_session(&self, member: MemberId, node: NodeId) -> bool {
-        let asking = async {
-            let mut client = self.client(member).await.ok()?;
-            let reply = client.locate(LocateRequest { node_id: node.to_string() }).await.ok()?;
-            Some(reply.get_ref().connected)
-        };
-        tokio::time::timeout(LOCATE, asking).await.ok().flatten().unwrap_or(false)
-    }
-
-    async fn client(&self, member: MemberId) -> Result<ControlServiceClient<tonic::transport::Channel>, LogError> {
-        let channel = self.peers.channel(member).await.map_err(|e| LogError::Interrupted(e.to_string()))?;
-        Ok(ControlServiceClient::new(channel))
     }
 }

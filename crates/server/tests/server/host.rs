@@ -17,7 +17,7 @@ use crate::support::{Api, Control, join_options};
 pub(crate) struct Host {
     dir: TempDir,
     pub(crate) runtime: FakeRuntime,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Host {

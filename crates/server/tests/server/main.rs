@@ -4,6 +4,7 @@
 mod agent;
 mod carried;
 mod cluster;
+mod health;
 mod host;
 mod rest;
 mod seed;

@@ -2,6 +2,7 @@
 
 mod delete;
 mod events;
+mod health_checks;
 mod list;
 mod logs;
 mod wait_for;
@@ -31,6 +32,8 @@ pub(crate) enum DeploymentCommand {
     Logs(logs::Logs),
     /// Show what happened to a deployment
     Events(events::Events),
+    /// Show what the health checks of a deployment found, on every node it runs on
+    HealthChecks(health_checks::HealthChecks),
     /// Wait until a deployment is where it should be
     Wait(wait_for::WaitFor),
 }
@@ -54,6 +57,7 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         DeploymentCommand::Delete(args) => delete::run(&client, args).await,
         DeploymentCommand::Logs(args) => logs::run(&client, args).await,
         DeploymentCommand::Events(args) => events::run(&client, args).await,
+        DeploymentCommand::HealthChecks(args) => health_checks::run(&client, args).await,
         DeploymentCommand::Wait(args) => wait_for::run(&client, args).await,
     }
 }

@@ -75,6 +75,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::DELETE, "/deployments/{id}", May(Write, Deployments)),
     (Method::GET, "/deployments/{id}/logs", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/events", May(Read, Deployments)),
+    (Method::GET, "/deployments/{id}/health-checks", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/instances", May(Read, Deployments)),
     (Method::GET, "/secrets", May(Read, Secrets)),
     (Method::POST, "/secrets", May(Write, Secrets)),

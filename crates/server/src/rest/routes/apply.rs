@@ -116,7 +116,7 @@ fn reply(manifest: &Manifest, outcomes: &[DeploymentOutcome], state: &State, rev
         namespace: entry.spec.namespace.to_string(),
         name: entry.spec.name.to_string(),
         outcome: word(outcome.outcome),
-        warnings: [support::warnings(entry), needs::missing(entry, manifest, state)].concat(),
+        warnings: [entry.warnings.clone(), needs::missing(entry, manifest, state)].concat(),
     });
     ApplyReply { deployments: applied.collect(), revision }
 }

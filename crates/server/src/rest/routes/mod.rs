@@ -6,6 +6,7 @@ pub(super) mod configs;
 pub(super) mod deployments;
 pub(super) mod events;
 pub(super) mod follow;
+pub(super) mod health_checks;
 pub(super) mod join_tokens;
 pub(super) mod login;
 pub(super) mod logs;

@@ -58,12 +58,3 @@ fn takes(node: &Node, spec: &DeploymentSpec) -> bool {
         && (placement.nodes.is_empty() || placement.nodes.iter().any(|n| n == node.name.as_str()))
         && placement.constraints.iter().all(|c| c.allows(&labels))
 }
-
-/// What the writer of a deployment should know, though it is accepted.
-pub(super) fn warnings(entry: &DeploymentEntry) -> Vec<String> {
-    let mut warnings = entry.warnings.clone();
-    if !entry.spec.health_checks.is_empty() {
-        warnings.push("health_checks are recorded but not run yet by this release".to_owned());
-    }
-    warnings
-}
