@@ -1,6 +1,11 @@
 //! What every driver has to do the same way, as a suite to be run against a real one.
 //!
-//! Each function is one case and panics where the driver departs. [`check`] runs all of them.
+//! Each function is one case and panics where the driver departs. [`check`] runs all that need nothing but the driver;
+//! [`mounts::check`] needs a directory of the host, [`exec::check`] is part of [`check`].
+
+pub mod exec;
+pub mod mounts;
+pub mod stats;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -32,6 +37,8 @@ pub async fn check(runtime: &dyn Runtime, make: Make<'_>) {
     environment(runtime, make).await;
     hints_and_list(runtime, make).await;
     removing(runtime, make).await;
+    exec::check(runtime, make).await;
+    stats::check(runtime, make).await;
 }
 
 /// Asking about an instance that does not exist is no fault; starting it is.
@@ -218,6 +225,21 @@ pub async fn texts(runtime: &dyn Runtime, instance: InstanceId, request: LogRequ
 pub async fn lines(runtime: &dyn Runtime, instance: InstanceId, request: LogRequest) -> Vec<LogLine> {
     let lines = runtime.logs(instance, request).await.expect("logs");
     within(lines.map(|line| line.expect("a line")).collect()).await
+}
+
+/// Starts something that runs until it is stopped.
+pub async fn running(runtime: &dyn Runtime, make: Make<'_>) -> Workload {
+    let mut workload = make(&["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"]);
+    workload.environment.insert("GREETING".to_owned(), "hello".to_owned());
+    launch(runtime, &workload).await;
+    printed(runtime, workload.instance, "ready").await;
+    workload
+}
+
+/// Stops and removes.
+pub async fn finish(runtime: &dyn Runtime, workload: &Workload) {
+    runtime.stop(workload.instance, Span::seconds(30)).await.expect("stop");
+    clear(runtime, workload.instance).await;
 }
 
 async fn observed(runtime: &dyn Runtime, instance: InstanceId) -> Observed {

@@ -38,17 +38,21 @@ pub enum ExecEvent {
 }
 
 /// A command under way. Dropping it ends the command, as far as the runtime can: a daemon that cannot kill it leaves it running.
+///
+/// A command that cannot be executed has run too: it exits with 127 (there is no such program) or 126 (it is none), with the
+/// reason on standard error. A command never outlives its instance.
 pub struct ExecSession {
-    /// What comes from it, ending with [`ExecEvent::Exited`] or an error.
+    /// What comes from it, ending with [`ExecEvent::Exited`] or an error. Dropping this alone ends the command too.
     pub events: BoxStream<'static, Result<ExecEvent, RuntimeError>>,
     /// What goes to it.
     pub input: Box<dyn ExecInput>,
 }
 
-/// The way to a command.
+/// The way to a command. Dropping it alone changes nothing for the command: it has no input then, and no end of it.
 #[async_trait]
 pub trait ExecInput: Send + 'static {
-    /// Gives it input; waits while it does not read.
+    /// Gives it input; waits while it does not read. What a command that has closed its input is given is lost. An error when it
+    /// was run without input, or that was ended.
     async fn write(&mut self, bytes: Bytes) -> Result<(), RuntimeError>;
 
     /// Ends its input.

@@ -9,6 +9,7 @@ mod error;
 mod exec;
 mod fake;
 mod logs;
+mod private;
 mod stats;
 mod workload;
 
@@ -20,6 +21,7 @@ pub use error::{RuntimeError, RuntimeErrorKind};
 pub use exec::{ExecEvent, ExecInput, ExecRequest, ExecSession, TerminalSize};
 pub use fake::{FakeCall, FakeRuntime, FakeScript, FakeStart};
 pub use logs::{LogLine, LogRequest, LogSource};
+pub use private::private_tmpfs;
 pub use stats::InstanceStats;
 pub use workload::{Found, MountedFile, Observed, Prepared, RegistryLogin, Workload};
 
