@@ -12,10 +12,13 @@ use tokio::time::timeout;
 use crate::config::DockerConfig;
 
 /// An engine that has not answered a plain question by then hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limit of the library for the begin of any answer; the real limits are set where each question is asked.
 const LONGEST: Duration = Duration::from_hours(1);
+
+/// The header with the login for a registry.
+const LOGIN: &str = "X-Registry-Auth";
 
 /// An engine that may come and go.
 pub(crate) struct Client {
@@ -87,7 +90,8 @@ impl Client {
         RuntimeError::new(kind, format!("{doing}: {}", told(error)))
     }
 
-    fn hangs(&self) -> RuntimeError {
+    /// What to tell about an engine that gives no answer.
+    pub(crate) fn hangs(&self) -> RuntimeError {
         self.forget();
         let message = format!("{} at {} does not answer in time", self.name(), self.config.address());
         RuntimeError::new(RuntimeErrorKind::Unavailable, message)
@@ -102,6 +106,19 @@ impl Client {
     }
 
     fn open(&self) -> Result<Docker, Error> {
+        Ok(self.reach()?.with_request_modifier(|mut request| {
+            if let Some(header) = request.headers_mut().get_mut(LOGIN) {
+                let written = url_safe(header.as_bytes());
+                if let Ok(value) = written.as_slice().try_into() {
+                    *header = value;
+                }
+                header.set_sensitive(true);
+            }
+            request
+        }))
+    }
+
+    fn reach(&self) -> Result<Docker, Error> {
         let address = self.config.address();
         let seconds = LONGEST.as_secs();
         if address.starts_with("unix://") {
@@ -112,6 +129,17 @@ impl Client {
         }
         Err(Error::UnsupportedURISchemeError { uri: address })
     }
+}
+
+/// Engines read a login in the alphabet for URLs, and take what is written otherwise for no login at all; the library writes the
+/// standard one, where a `?`, `>` or `~` in a password makes a difference.
+fn url_safe(base64: &[u8]) -> Vec<u8> {
+    let letter = |byte: &u8| match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => *other,
+    };
+    base64.iter().map(letter).collect()
 }
 
 /// The status an engine answered with.
@@ -143,4 +171,14 @@ fn is_broken(error: &Error) -> bool {
             | Error::URLEncodedError { .. }
             | Error::URLParseError { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_written_in_the_alphabet_for_urls() {
+        assert_eq!(url_safe(b"e+J/=="), b"e-J_==");
+    }
 }

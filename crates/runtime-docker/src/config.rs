@@ -1,5 +1,7 @@
 //! What the driver needs to know.
 
+use std::path::PathBuf;
+
 use ring_types::{NodeId, RuntimeKind};
 
 /// Which engine is on the other side.
@@ -39,6 +41,11 @@ pub struct DockerConfig {
     /// The node this agent is. Containers get it as a label, and only those with it are ours; without it every container that
     /// ring made is, which is right as long as no other agent uses this engine.
     pub node: Option<NodeId>,
+    /// Where configs and secrets are kept for instances, on a file system in memory that the engine sees under the same path.
+    /// None: `/run/ring-files`, or the user's own place for such things.
+    pub files: Option<PathBuf>,
+    /// Configuration of the client that logged in to registries on this host. None: the usual place of the engine's client.
+    pub logins: Option<PathBuf>,
 }
 
 impl DockerConfig {

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, Mount, MountType, NetworkingConfig, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointSettings, HostConfig, Mount, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
-use ring_runtime::{RuntimeError, RuntimeErrorKind, Workload};
-use ring_types::{
-    DeploymentSpec, NetworkMode, NodeId, Permission, Port, StartFailure, UserConfig, Volume, VolumeDriver, VolumeKind,
-};
+use ring_runtime::Workload;
+use ring_types::{DeploymentSpec, NetworkMode, NodeId, Port, StartFailure, UserConfig};
 
 use crate::marks;
 
-/// The container of a workload. Its image and network are taken as there.
-pub(crate) fn container(workload: &Workload, node: Option<NodeId>) -> Result<ContainerCreateBody, RuntimeError> {
+/// The container of a workload. Its image, network and volumes are taken as there.
+pub(crate) fn container(workload: &Workload, node: Option<NodeId>, mounts: Vec<Mount>) -> ContainerCreateBody {
     let spec = &*workload.spec;
-    Ok(ContainerCreateBody {
+    ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         env: Some(workload.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
@@ -24,22 +21,22 @@ pub(crate) fn container(workload: &Workload, node: Option<NodeId>) -> Result<Con
         user: user(spec.config.user),
         exposed_ports: Some(spec.ports.iter().map(target).collect()),
         stop_timeout: i64::try_from(spec.stop_grace.0.div_ceil(1000)).ok(),
-        host_config: Some(host_config(spec)?),
+        host_config: Some(host_config(spec, mounts)),
         networking_config: networking(spec),
         ..ContainerCreateBody::default()
-    })
+    }
 }
 
-fn host_config(spec: &DeploymentSpec) -> Result<HostConfig, RuntimeError> {
+fn host_config(spec: &DeploymentSpec, mounts: Vec<Mount>) -> HostConfig {
     let limits = spec.resources.limits;
     let memory = limits.memory.and_then(|memory| i64::try_from(memory.0).ok());
-    Ok(HostConfig {
+    HostConfig {
         network_mode: Some(match spec.network {
             NetworkMode::Bridge => marks::network_name(&spec.namespace),
             NetworkMode::Host => "host".to_owned(),
         }),
         port_bindings: Some(bindings(&spec.ports)),
-        mounts: Some(spec.volumes.iter().map(mount).collect::<Result<_, _>>()?),
+        mounts: Some(mounts),
         nano_cpus: limits.cpu.and_then(|cpu| i64::try_from(cpu.0.saturating_mul(1_000_000)).ok()),
         memory,
         // The same figure: no swap on top.
@@ -48,7 +45,7 @@ fn host_config(spec: &DeploymentSpec) -> Result<HostConfig, RuntimeError> {
         // Restarts are decided by ring, never by an engine.
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         ..HostConfig::default()
-    })
+    }
 }
 
 /// The deployment's name leads to it in the network of the namespace.
@@ -79,29 +76,6 @@ fn bindings(ports: &[Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
     bindings
 }
 
-fn mount(volume: &Volume) -> Result<Mount, RuntimeError> {
-    let refuse = |cause, message: String| Err(RuntimeError::new(RuntimeErrorKind::Start(cause), message));
-    let typ = match (volume.kind, volume.driver) {
-        (VolumeKind::Bind, _) => MountType::BIND,
-        (VolumeKind::Volume, VolumeDriver::Local) => MountType::VOLUME,
-        (VolumeKind::Volume, VolumeDriver::Nfs) => {
-            return refuse(StartFailure::FileSystem, format!("volume '{}': this agent cannot mount nfs", volume.source));
-        }
-        (VolumeKind::Config | VolumeKind::Secret, _) => {
-            let message = format!("{} '{}' at '{}': this agent cannot mount it", volume.kind, volume.source, volume.destination);
-            return refuse(StartFailure::Config, message);
-        }
-    };
-    Ok(Mount {
-        typ: Some(typ),
-        // Without a source a volume is anonymous.
-        source: (!volume.source.is_empty()).then(|| volume.source.clone()),
-        target: Some(volume.destination.clone()),
-        read_only: Some(volume.permission == Permission::ReadOnly),
-        ..Mount::default()
-    })
-}
-
 /// What a refusal of the engine means for whoever waits for the instance.
 pub(crate) fn cause(message: &str) -> StartFailure {
     let message = message.to_ascii_lowercase();
@@ -118,4 +92,4 @@ pub(crate) fn cause(message: &str) -> StartFailure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,20 +9,25 @@ use async_trait::async_trait;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
-use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions,
-};
+use bollard::query_parameters::{ListContainersOptions, LogsOptions, RemoveContainerOptions, StopContainerOptions};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use ring_runtime::{Found, Hint, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload};
-use ring_types::{InstanceId, NetworkMode, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp};
+use ring_runtime::{
+    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
+    RuntimeErrorKind, Workload,
+};
+use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, status, told};
 use crate::config::DockerConfig;
+use crate::files::Files;
+use crate::prepare::prepare;
+use crate::probe::probe;
+use crate::pulls::Pulls;
 use crate::start::{Starts, absent};
 use crate::state::{Moment, observed};
-use crate::{create, events, image, logs, marks, network};
+use crate::{events, exec, logs, marks, stats};
 
 /// Containers looked at at the same time.
 const AT_ONCE: usize = 16;
@@ -31,7 +36,10 @@ const AT_ONCE: usize = 16;
 const AFTER_GRACE: Duration = Duration::from_secs(30);
 
 /// Making and removing a container moves files.
-const FILES: Duration = Duration::from_mins(2);
+pub(crate) const FILES: Duration = Duration::from_mins(2);
+
+/// Longest probe.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// The Docker or Podman of a host.
 pub struct DockerRuntime {
@@ -42,11 +50,13 @@ pub struct DockerRuntime {
 /// The containers of ours on an engine.
 pub(crate) struct Containers {
     pub(crate) client: Arc<Client>,
-    config: DockerConfig,
+    pub(crate) config: DockerConfig,
     /// Which container an instance has, as last seen; the engine's word counts.
     ids: Mutex<HashMap<InstanceId, String>>,
-    /// Held while a network is made: see [`network::ensure`].
-    networks: tokio::sync::Mutex<()>,
+    /// Held while a network is made: see [`crate::network::ensure`].
+    pub(crate) networks: tokio::sync::Mutex<()>,
+    pub(crate) files: Files,
+    pub(crate) pulls: Pulls,
 }
 
 impl fmt::Debug for DockerRuntime {
@@ -58,11 +68,15 @@ impl fmt::Debug for DockerRuntime {
 impl DockerRuntime {
     /// A driver for an engine, which need not be there yet.
     pub fn new(config: DockerConfig) -> Self {
-        let client = Arc::new(Client::new(config.clone()));
-        Self {
-            containers: Arc::new(Containers { client, config, ids: Mutex::default(), networks: tokio::sync::Mutex::default() }),
-            starts: Arc::default(),
-        }
+        let containers = Containers {
+            client: Arc::new(Client::new(config.clone())),
+            ids: Mutex::default(),
+            networks: tokio::sync::Mutex::default(),
+            files: Files::new(config.files.clone()),
+            pulls: Pulls::default(),
+            config,
+        };
+        Self { containers: Arc::new(containers), starts: Arc::default() }
     }
 }
 
@@ -73,41 +87,16 @@ impl Runtime for DockerRuntime {
     }
 
     async fn probe(&self) -> RuntimeReport {
-        let asking = async {
-            let docker = self.containers.client.connect().await?;
-            docker.version().await.map_err(|error| self.containers.client.unavailable(&error))
-        };
-        let (version, problem) = match timeout(Duration::from_secs(5), asking).await {
-            Ok(Ok(version)) => (version.version.unwrap_or_default(), None),
+        let (version, problem) = match timeout(PROBE, probe(&self.containers.client)).await {
+            Ok(Ok(version)) => (version, None),
             Ok(Err(error)) => (String::new(), Some(error.message)),
-            Err(_) => (String::new(), Some(format!("{} does not answer within 5 seconds", self.kind()))),
+            Err(_) => (String::new(), Some(format!("{} does not answer within {} seconds", self.kind(), PROBE.as_secs()))),
         };
         RuntimeReport { kind: self.kind(), version, problem }
     }
 
     async fn prepare(&self, workload: &Workload) -> Result<Prepared, RuntimeError> {
-        let containers = &self.containers;
-        let body = create::container(workload, containers.config.node)?;
-        if let Some(there) = containers.inspect(workload.instance).await? {
-            return Ok(Prepared { image_digest: there.image });
-        }
-        let client = &containers.client;
-        let image_digest = image::ensure(client, &workload.spec.image, &workload.spec.config).await?;
-        if workload.spec.network == NetworkMode::Bridge {
-            let _one_at_a_time = containers.networks.lock().await;
-            network::ensure(client, &marks::network_name(&workload.spec.namespace)).await?;
-        }
-        let options = CreateContainerOptions { name: Some(marks::container_name(workload)), ..CreateContainerOptions::default() };
-        let asked = client.ask_within(FILES, |docker| async move { docker.create_container(Some(options), body).await });
-        match asked.await? {
-            Ok(made) => containers.remember(workload.instance, made.id),
-            Err(error) if status(&error) == Some(409) => containers.adopt(workload, &error).await?,
-            Err(error) => {
-                let kind = RuntimeErrorKind::Start(create::cause(&told(&error)));
-                return Err(client.error(kind, "the engine did not make the container", &error));
-            }
-        }
-        Ok(Prepared { image_digest })
+        prepare(&self.containers, workload).await
     }
 
     async fn start(&self, instance: InstanceId) -> Result<(), RuntimeError> {
@@ -160,7 +149,7 @@ impl Runtime for DockerRuntime {
             }
             self.containers.forget(instance);
         }
-        Ok(())
+        self.containers.files.remove(instance).await
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {
@@ -175,14 +164,15 @@ impl Runtime for DockerRuntime {
         if request.follow {
             return logs::follow(Arc::clone(&self.containers), instance, request).await;
         }
-        let output = self.containers.output(instance, logs::options(request)).await?;
-        let containers = Arc::clone(&self.containers);
-        let lines = output.map(move |output| match output {
-            Ok(output) => Ok(logs::message(output, containers.moment().now).line),
-            Err(error) => Err(containers.failed(&format!("the log of instance {instance}"), &error)),
-        });
-        let wanted = move |line: &LogLine| futures::future::ready(logs::wanted(line, request));
-        Ok(lines.try_filter(wanted).boxed())
+        logs::all(Arc::clone(&self.containers), instance, request).await
+    }
+
+    async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        exec::exec(&self.containers, instance, request).await
+    }
+
+    async fn stats(&self, instance: InstanceId) -> Result<InstanceStats, RuntimeError> {
+        stats::stats(&self.containers, instance).await
     }
 }
 
@@ -231,22 +221,7 @@ impl Containers {
         Ok(found.map(|c| Found { instance, deployment, runtime, observed: observed(&c, self.moment()) }))
     }
 
-    /// The name is taken. By the container of this very instance, when an earlier answer was lost: then that is it.
-    async fn adopt(&self, workload: &Workload, conflict: &Error) -> Result<(), RuntimeError> {
-        let name = marks::container_name(workload);
-        let asked = self.client.ask(|docker| async move { docker.inspect_container(&name, None).await }).await?;
-        let there = asked.map_err(|error| self.failed("the container of that name", &error))?;
-        let labels = there.config.and_then(|config| config.labels).unwrap_or_default();
-        match (marks::instance(&labels), there.id) {
-            (Some(instance), Some(id)) if instance == workload.instance => {
-                self.remember(instance, id);
-                Ok(())
-            }
-            _ => Err(self.client.error(RuntimeErrorKind::Start(StartFailure::Create), "the container's name is taken", conflict)),
-        }
-    }
-
-    fn remember(&self, instance: InstanceId, id: String) {
+    pub(crate) fn remember(&self, instance: InstanceId, id: String) {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, id);
     }
 
@@ -264,6 +239,11 @@ impl Containers {
         Ok(self.client.docker().await?.logs(&id, Some(options)).boxed())
     }
 
+    /// Does the engine run on this host?
+    pub(crate) fn is_local(&self) -> bool {
+        self.config.is_local()
+    }
+
     pub(crate) fn failed(&self, what: &str, error: &Error) -> RuntimeError {
         self.client.error(RuntimeErrorKind::Other, what, error)
     }
@@ -271,7 +251,7 @@ impl Containers {
     pub(crate) fn moment(&self) -> Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Moment { now, boot: self.config.is_local().then(boot).flatten() }
+        Moment { now, boot: self.is_local().then(boot).flatten() }
     }
 }
 

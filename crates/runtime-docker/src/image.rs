@@ -1,5 +1,6 @@
 //! Getting an image onto the host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -7,10 +8,11 @@ use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt;
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
-use ring_types::{ImageConfig, PullPolicy, StartFailure};
-use tokio::time::timeout;
+use ring_types::{PullPolicy, StartFailure};
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, status, told};
+use crate::pulls::Pulls;
 
 /// A registry that has not answered by then counts as out of reach when the image is on the host anyway.
 const REACH: Duration = Duration::from_secs(10);
@@ -18,26 +20,42 @@ const REACH: Duration = Duration::from_secs(10);
 /// A pull that makes no progress for so long is given up.
 const STALL: Duration = Duration::from_mins(5);
 
+/// While a pull makes no progress the engine is asked so often whether it is there.
+const PING: Duration = Duration::from_secs(10);
+
+/// One image, as one deployment wants it.
+pub(crate) struct Wanted {
+    pub(crate) image: String,
+    pub(crate) policy: PullPolicy,
+    pub(crate) login: Option<DockerCredentials>,
+}
+
 /// Makes sure that the image is there, as the policy says, and gives its digest.
-pub(crate) async fn ensure(client: &Client, image: &str, config: &ImageConfig) -> Result<Option<String>, RuntimeError> {
-    let here = inspect(client, image).await?;
-    match (config.image_pull_policy, here) {
+///
+/// `Always` is content with an image of the host when the registry cannot be reached. It is too when the registry does not know
+/// the image and nobody logged in: that is how an image that was built on the host looks. A registry that knows who asks and says
+/// no has the last word.
+pub(crate) async fn ensure(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted) -> Result<Option<String>, RuntimeError> {
+    let here = inspect(client, &wanted.image).await?;
+    let (image, known) = (wanted.image.clone(), wanted.login.is_some());
+    match (wanted.policy, here) {
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(here)) => Ok(here.digest),
         (PullPolicy::Never, None) => {
             let message = format!("image '{image}' is not on this host, and its pull policy is Never");
             Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImageNotFound), message))
         }
         (PullPolicy::IfNotPresent | PullPolicy::Always, None) => {
-            pull(client, image, config, STALL).await?;
-            Ok(inspect(client, image).await?.and_then(|here| here.digest))
+            fetch(client, pulls, wanted, STALL).await.map_err(|refused| refused.error)?;
+            Ok(inspect(client, &image).await?.and_then(|here| here.digest))
         }
-        (PullPolicy::Always, Some(here)) => match pull(client, image, config, REACH).await {
-            Ok(()) => Ok(inspect(client, image).await?.and_then(|here| here.digest)),
-            Err(error) if matches!(error.kind, RuntimeErrorKind::Start(_)) => {
+        (PullPolicy::Always, Some(here)) => match fetch(client, pulls, wanted, REACH).await {
+            Ok(()) => Ok(inspect(client, &image).await?.and_then(|here| here.digest)),
+            Err(Refused { error, .. }) if error.kind == RuntimeErrorKind::Unavailable => Err(error),
+            Err(Refused { error, by_registry: true }) if known => Err(error),
+            Err(Refused { error, .. }) => {
                 tracing::warn!(image, %error, "the image was not fetched; the one on this host is used");
                 Ok(here.digest)
             }
-            Err(error) => Err(error),
         },
     }
 }
@@ -51,56 +69,110 @@ async fn inspect(client: &Client, image: &str) -> Result<Option<Here>, RuntimeEr
     match client.ask(|docker| async move { docker.inspect_image(image).await }).await? {
         Ok(found) => {
             let by_registry = found.repo_digests.unwrap_or_default();
-            let digest = by_registry.iter().find_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
+            let (name, _) = split(image);
+            let of = |digest: &String| Some((digest.split_once('@')?.0 == name, digest.split_once('@')?.1.to_owned()));
+            // The same image can have a digest for each repository it is known in; the one that was asked for counts.
+            let digest = by_registry.iter().filter_map(of).max_by_key(|(asked, _)| *asked).map(|(_, digest)| digest);
             Ok(Some(Here { digest: digest.or(found.id) }))
         }
         Err(error) if status(&error) == Some(404) => Ok(None),
         // The engine found the reference itself unreadable: no registry can have it.
-        Err(error) if status(&error) == Some(400) => Err(failed(client, image, StartFailure::ImageNotFound, &error)),
+        Err(error) if status(&error) == Some(400) => {
+            Err(client.error(RuntimeErrorKind::Start(StartFailure::ImageNotFound), &format!("image '{image}'"), &error))
+        }
         Err(error) => Err(client.error(RuntimeErrorKind::Other, &format!("image '{image}'"), &error)),
     }
 }
 
+/// Why an image was not fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: RuntimeError,
+    /// The registry was reached, and said no.
+    pub(crate) by_registry: bool,
+}
+
+async fn fetch(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted, patience: Duration) -> Result<(), Refused> {
+    // Whoever has another login has not shown that he may have the image.
+    let key = format!("{} {:?} {}", wanted.image, wanted.login, patience.as_secs());
+    let client = Arc::clone(client);
+    pulls.join(key, || async move { pull(&client, &wanted, patience).await }).await
+}
+
 /// `patience` is for the first sign of life of the registry; after that the pull may take as long as it makes progress.
-async fn pull(client: &Client, image: &str, config: &ImageConfig, patience: Duration) -> Result<(), RuntimeError> {
-    let (name, tag) = split(image);
+async fn pull(client: &Client, wanted: &Wanted, patience: Duration) -> Result<(), Refused> {
+    let unreached = |error| Refused { error, by_registry: false };
+    let (name, tag) = split(&wanted.image);
     let options = CreateImageOptions { from_image: Some(name), tag: Some(tag), ..CreateImageOptions::default() };
-    let mut progress = client.docker().await?.create_image(Some(options), None, credentials(config)).boxed();
-    let mut patience = patience;
+    let docker = client.docker().await.map_err(unreached)?;
+    let mut progress = docker.create_image(Some(options), None, wanted.login.clone()).boxed();
+    let (mut patience, mut last) = (patience, Instant::now());
     loop {
-        match timeout(patience, progress.next()).await {
-            Ok(Some(Ok(_))) => patience = STALL,
-            Ok(Some(Err(error))) => return Err(failed(client, image, cause(&error), &error)),
+        match timeout(PING.min(patience), progress.next()).await {
+            Ok(Some(Ok(_))) => (patience, last) = (STALL, Instant::now()),
+            Ok(Some(Err(error))) => return Err(refused(client, wanted, &error)),
             Ok(None) => return Ok(()),
+            Err(_) if last.elapsed() >= patience => {
+                let message = format!("image '{}': no answer from its registry for {} seconds", wanted.image, patience.as_secs());
+                return Err(unreached(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImagePull), message)));
+            }
+            // Is it the registry that is slow, or does the engine hang?
             Err(_) => {
-                let message = format!("image '{image}': no answer from its registry for {} seconds", patience.as_secs());
-                return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImagePull), message));
+                let alive = client.ask(|docker| async move { docker.ping().await }).await.map_err(unreached)?;
+                alive.map_err(|error| unreached(client.unavailable(&error)))?;
             }
         }
     }
 }
 
-/// Credentials for the registry. The one place where they come in: a name and password of the specification, a secret, or what
-/// the host's own Docker client has. Without any the pull is anonymous.
-fn credentials(config: &ImageConfig) -> Option<DockerCredentials> {
-    if config.username.is_some() || config.image_pull_secret.is_some() || config.use_host_auth {
-        tracing::warn!("registry credentials are not passed to this agent; the image is fetched without");
-    }
-    None
+fn refused(client: &Client, wanted: &Wanted, error: &Error) -> Refused {
+    let (answer, image) = (answer(error), &wanted.image);
+    let doing = match (answer, &wanted.login) {
+        (Answer::Denied, Some(login)) => {
+            let server = login.serveraddress.as_deref().unwrap_or_default();
+            let account = login.username.as_deref().map_or_else(|| "its token".to_owned(), |name| format!("'{name}'"));
+            format!(
+                "image '{image}': registry '{server}' does not accept the login of {account}; check config.username, config.password or the secret"
+            )
+        }
+        (Answer::Denied, None) => {
+            format!(
+                "image '{image}': its registry wants a login; give config.username and password, image_pull_secret or use_host_auth"
+            )
+        }
+        _ => format!("image '{image}'"),
+    };
+    let cause = if answer == Answer::Absent { StartFailure::ImageNotFound } else { StartFailure::ImagePull };
+    let by_registry = answer != Answer::Unreached;
+    Refused { error: client.error(RuntimeErrorKind::Start(cause), &doing, error), by_registry }
 }
 
-fn failed(client: &Client, image: &str, cause: StartFailure, error: &Error) -> RuntimeError {
-    client.error(RuntimeErrorKind::Start(cause), &format!("image '{image}'"), error)
+/// What became of the question to a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// There is no such image.
+    Absent,
+    /// Not for this login, or not without one.
+    Denied,
+    /// It did not come to an answer.
+    Unreached,
 }
 
-/// Does the registry say that there is no such image, or can it not be had just now?
-fn cause(error: &Error) -> StartFailure {
+/// Engines pass on what a registry said in words. The public registry says "denied" of what is not there too, and says so.
+fn answer(error: &Error) -> Answer {
     let message = told(error).to_ascii_lowercase();
-    let absent = ["manifest unknown", "not found", "does not exist", "invalid reference format", "name unknown"];
-    if status(error) == Some(404) || absent.iter().any(|words| message.contains(words)) && !message.contains("no such host") {
-        StartFailure::ImageNotFound
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["no such host", "connection refused", "i/o timeout", "toomanyrequests"]) {
+        Answer::Unreached
+    } else if says(&["does not exist", "manifest unknown", "name unknown", "invalid reference format"]) {
+        Answer::Absent
+    } else if says(&["unauthorized", "no basic auth credentials", "authentication required", "access denied", "access forbidden"])
+    {
+        Answer::Denied
+    } else if status(error) == Some(404) || says(&["not found"]) {
+        Answer::Absent
     } else {
-        StartFailure::ImagePull
+        Answer::Unreached
     }
 }
 
@@ -135,18 +207,24 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_cannot_be_reached_has_not_said_no() {
+    fn answers_of_registries_are_told_apart() {
         let answered = |status_code, message: &str| Error::DockerResponseServerError { status_code, message: message.to_owned() };
         let cases = [
-            (answered(404, "pull access denied for app, repository does not exist"), StartFailure::ImageNotFound),
-            (answered(404, "manifest for app:9 not found: manifest unknown"), StartFailure::ImageNotFound),
-            (Error::DockerStreamError { error: "manifest unknown".to_owned() }, StartFailure::ImageNotFound),
-            (answered(500, "Get \"https://registry/v2/\": dial tcp: lookup registry: no such host"), StartFailure::ImagePull),
-            (answered(500, "Get \"http://localhost:1/v2/\": connection refused"), StartFailure::ImagePull),
-            (answered(500, "toomanyrequests: You have reached your pull rate limit"), StartFailure::ImagePull),
+            (
+                answered(404, "pull access denied for app, repository does not exist or may require 'docker login': denied"),
+                Answer::Absent,
+            ),
+            (answered(404, "manifest for app:9 not found: manifest unknown: manifest unknown"), Answer::Absent),
+            (Error::DockerStreamError { error: "manifest unknown".to_owned() }, Answer::Absent),
+            (answered(500, "Get \"http://registry:5000/v2/app/manifests/1\": no basic auth credentials"), Answer::Denied),
+            (answered(500, "Get \"https://registry/v2/\": unauthorized: authentication required"), Answer::Denied),
+            (answered(500, "Get \"https://registry/v2/\": dial tcp: lookup registry: no such host"), Answer::Unreached),
+            (answered(500, "Get \"http://localhost:1/v2/\": connection refused"), Answer::Unreached),
+            (answered(500, "toomanyrequests: You have reached your pull rate limit"), Answer::Unreached),
+            (answered(500, "received unexpected HTTP status: 503 Service Unavailable"), Answer::Unreached),
         ];
         for (error, expected) in cases {
-            assert_eq!(cause(&error), expected, "{error}");
+            assert_eq!(answer(&error), expected, "{error}");
         }
     }
 }

@@ -2,13 +2,36 @@
 
 mod follow;
 
+use std::sync::Arc;
+
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptions;
 use bytes::Bytes;
-use ring_runtime::{LogLine, LogRequest, LogSource};
-use ring_types::Timestamp;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use ring_runtime::{LogLine, LogRequest, LogSource, RuntimeError};
+use ring_types::{InstanceId, Timestamp};
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+use crate::driver::Containers;
 
 pub(crate) use follow::follow;
+
+/// The output there is. An engine that stops giving it in the middle hangs.
+pub(crate) async fn all(
+    containers: Arc<Containers>,
+    instance: InstanceId,
+    request: LogRequest,
+) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError> {
+    let output = containers.output(instance, options(request)).await?;
+    let lines = stream::try_unfold((output, containers), move |(mut output, containers)| async move {
+        let next = timeout(PATIENCE, output.next()).await.map_err(|_| containers.client.hangs())?;
+        let next = next.transpose().map_err(|error| containers.failed(&format!("the log of instance {instance}"), &error))?;
+        Ok(next.map(|piece| (message(piece, containers.moment().now).line, (output, containers))))
+    });
+    Ok(lines.try_filter(move |line| futures::future::ready(wanted(line, request))).boxed())
+}
 
 /// What the engine is asked for. It knows whole seconds only; what is too early within the second is left out afterwards.
 pub(crate) fn options(request: LogRequest) -> LogsOptions {

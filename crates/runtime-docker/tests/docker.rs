@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use common::{Daemon, IMAGE, workload};
 use futures::StreamExt;
-use ring_runtime::conformance::{check, launch, outcome, printed};
-use ring_runtime::{Hint, Observed, Runtime, RuntimeErrorKind};
-use ring_types::{Memory, Outcome, Port, Protocol, PullPolicy, Span, StartFailure};
+use ring_runtime::conformance::stats::a_limit;
+use ring_runtime::conformance::{check, launch, outcome, printed, texts};
+use ring_runtime::{ExecRequest, Hint, LogRequest, Observed, Runtime, RuntimeErrorKind};
+use ring_types::{Cpu, DeploymentSpec, Memory, NetworkMode, Outcome, Port, Protocol, PullPolicy, Span, StartFailure};
 use rustix::process::Signal;
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -28,6 +29,8 @@ async fn the_driver_and_a_real_daemon() {
     println!("engine {}", report.version);
 
     check(&runtime, &workload).await;
+    a_limit(&runtime, &workload).await;
+    settings(&daemon).await;
     marks_name_and_network(&daemon).await;
     memory(&daemon).await;
     pull_policies(&daemon).await;
@@ -58,6 +61,75 @@ async fn marks_name_and_network(daemon: &Daemon) {
     };
     assert_eq!(of("{{(index .NetworkSettings.Networks \"ring_shop\").IPAddress}}"), address);
     runtime.stop(job.instance, Span::seconds(10)).await.unwrap();
+    runtime.remove(job.instance).await.unwrap();
+}
+
+/// What a specification says of user, processors, memory and network is what the container has.
+async fn settings(daemon: &Daemon) {
+    let runtime = daemon.runtime();
+    let script = "id -u; id -g; grep CapEff /proc/self/status; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us \
+                  /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max";
+    let told = async |change: &(dyn Fn(&mut DeploymentSpec) + Sync)| {
+        let mut job = workload(&["sh", "-c", script]);
+        change(Arc::make_mut(&mut job.spec));
+        launch(&runtime, &job).await;
+        assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
+        let told = texts(&runtime, job.instance, LogRequest::default()).await;
+        runtime.remove(job.instance).await.unwrap();
+        told
+    };
+    let limited = told(&|spec| {
+        (spec.config.user.id, spec.config.user.group) = (Some(1000), Some(2000));
+        (spec.resources.limits.cpu, spec.resources.limits.memory) = (Some(Cpu(500)), Some(Memory(64 << 20)));
+    });
+    let limited = limited.await;
+    assert_eq!((limited[0].as_str(), limited[1].as_str()), ("1000", "2000"));
+    assert!(limited[3].starts_with("50000") && limited[4] == (64 << 20).to_string(), "{limited:?}");
+    let group = told(&|spec| spec.config.user.group = Some(2000)).await;
+    assert_eq!((group[0].as_str(), group[1].as_str()), ("0", "2000"));
+    privileged(daemon, &group[2]).await;
+
+    let mut job = workload(&["true"]);
+    let spec = Arc::make_mut(&mut job.spec);
+    spec.stop_grace = Span::seconds(7);
+    spec.resources.limits.memory = Some(Memory(64 << 20));
+    spec.ports = vec![Port { published: 18_053, target: 53, host_ip: "127.0.0.1".to_owned(), protocol: Protocol::Udp }];
+    runtime.prepare(&job).await.unwrap();
+    let id = job.instance.to_string();
+    let name = format!("shop_job_{}", &id[id.len() - 8..]);
+    let of = |format: &str| daemon.docker(&["inspect", "--format", format, &name]);
+    assert_eq!(of("{{json .HostConfig.PortBindings}}"), r#"{"53/udp":[{"HostIp":"127.0.0.1","HostPort":"18053"}]}"#);
+    assert_eq!(of("{{.Config.StopTimeout}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"), "7 67108864 67108864");
+    runtime.remove(job.instance).await.unwrap();
+
+    let mut job = workload(&["cat", "/proc/net/dev"]);
+    Arc::make_mut(&mut job.spec).network = NetworkMode::Host;
+    launch(&runtime, &job).await;
+    assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
+    let devices = texts(&runtime, job.instance, LogRequest::default()).await.join("\n");
+    assert!(devices.contains("docker0") && !devices.contains("eth0"), "it is not on the host's network: {devices}");
+    runtime.remove(job.instance).await.unwrap();
+}
+
+/// Has more capabilities than the others, where the tests themselves have all that there are.
+async fn privileged(daemon: &Daemon, others: &str) {
+    let runtime = daemon.runtime();
+    let mut job = workload(&["grep", "CapEff", "/proc/self/status"]);
+    Arc::make_mut(&mut job.spec).config.user.privileged = true;
+    runtime.prepare(&job).await.unwrap();
+    let id = job.instance.to_string();
+    let name = format!("shop_job_{}", &id[id.len() - 8..]);
+    assert_eq!(daemon.docker(&["inspect", "--format", "{{.HostConfig.Privileged}}", &name]), "true");
+    match runtime.start(job.instance).await {
+        Ok(()) => {
+            assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
+            assert_ne!(texts(&runtime, job.instance, LogRequest::default()).await[0], others);
+        }
+        Err(error) if error.message.contains("unable to apply caps") => {
+            println!("not run: this host has not every capability to give to a privileged container");
+        }
+        Err(error) => panic!("{error}"),
+    }
     runtime.remove(job.instance).await.unwrap();
 }
 
@@ -191,20 +263,42 @@ async fn against_docker_run(daemon: &Daemon) {
     println!("prepare and start: median {:?}; docker run --detach: median {:?}", ours[2], dockers[2]);
 }
 
+/// No question waits for an engine that hangs longer than it has to, and none is answered with anything else.
 async fn a_hanging_daemon_is_reported(daemon: &Daemon) {
     let runtime = daemon.runtime();
+    let job = workload(&["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]);
+    launch(&runtime, &job).await;
     assert_eq!(runtime.probe().await.problem, None);
     if !daemon.signal(Signal::STOP) {
         return;
     }
     let begun = Instant::now();
-    let problem = runtime.probe().await.problem;
-    let kind = runtime.list().await.unwrap_err().kind;
+    let instance = job.instance;
+    let other = workload(&["true"]);
+    let logs = async {
+        let lines = runtime.logs(instance, LogRequest::default()).await?;
+        lines.collect::<Vec<_>>().await.into_iter().collect::<Result<Vec<_>, _>>()
+    };
+    let command = ExecRequest { command: vec!["true".to_owned()], ..ExecRequest::default() };
+    let kinds = futures::join!(
+        async { runtime.list().await.unwrap_err().kind },
+        async { runtime.inspect(instance).await.unwrap_err().kind },
+        async { runtime.prepare(&other).await.unwrap_err().kind },
+        async { runtime.start(instance).await.unwrap_err().kind },
+        async { runtime.stats(instance).await.unwrap_err().kind },
+        async { runtime.exec(instance, command).await.err().unwrap().kind },
+        async { logs.await.unwrap_err().kind },
+        async { runtime.stop(instance, Span::seconds(1)).await.unwrap_err().kind },
+        async { runtime.probe().await.problem.is_some() },
+    );
+    let taken = begun.elapsed();
     daemon.signal(Signal::CONT);
-    assert!(problem.is_some(), "a daemon that hangs was reported as usable");
-    assert!(begun.elapsed() < DEADLINE);
-    assert_eq!(kind, RuntimeErrorKind::Unavailable);
+    let hangs = RuntimeErrorKind::Unavailable;
+    assert_eq!(kinds, (hangs, hangs, hangs, hangs, hangs, hangs, hangs, hangs, true));
+    assert!(taken < DEADLINE, "{taken:?}");
     assert_eq!(runtime.probe().await.problem, None);
+    runtime.stop(instance, Span::seconds(10)).await.unwrap();
+    runtime.remove(instance).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

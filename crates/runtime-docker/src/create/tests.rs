@@ -7,7 +7,7 @@ use ring_types::{Cpu, Generation, Kind, Memory, Name, Protocol, RuntimeKind, Spa
 
 use super::*;
 
-fn workload() -> Workload {
+pub(crate) fn workload() -> Workload {
     let name = |text| Name::new(text).unwrap();
     let mut spec = DeploymentSpec::new(name("shop"), name("api"), Kind::Worker, RuntimeKind::Docker, "app:1");
     spec.labels.insert("team".to_owned(), "blue".to_owned());
@@ -25,7 +25,7 @@ fn workload() -> Workload {
 fn made(change: impl FnOnce(&mut DeploymentSpec)) -> ContainerCreateBody {
     let mut workload = workload();
     change(Arc::make_mut(&mut workload.spec));
-    container(&workload, None).unwrap()
+    container(&workload, None, Vec::new())
 }
 
 #[test]
@@ -104,26 +104,6 @@ fn users_are_written_as_the_engine_reads_them() {
     assert_eq!(of(Some(5), None).as_deref(), Some("5"));
     assert_eq!(of(Some(5), Some(6)).as_deref(), Some("5:6"));
     assert_eq!(of(None, Some(6)).as_deref(), Some("0:6"));
-}
-
-#[test]
-fn mounts_are_made_or_refused_with_a_reason() {
-    let volume = |kind, source: &str, driver| Volume {
-        kind,
-        source: source.to_owned(),
-        destination: "/data".to_owned(),
-        key: None,
-        driver,
-        permission: Permission::ReadOnly,
-    };
-    let bind = mount(&volume(VolumeKind::Bind, "/srv", VolumeDriver::Local)).unwrap();
-    assert_eq!((bind.typ, bind.read_only), (Some(MountType::BIND), Some(true)));
-    let anonymous = mount(&volume(VolumeKind::Volume, "", VolumeDriver::Local)).unwrap();
-    assert_eq!((anonymous.typ, anonymous.source), (Some(MountType::VOLUME), None));
-    let kind = |volume| mount(&volume).unwrap_err().kind;
-    let refused = |cause| RuntimeErrorKind::Start(cause);
-    assert_eq!(kind(volume(VolumeKind::Secret, "s", VolumeDriver::Local)), refused(StartFailure::Config));
-    assert_eq!(kind(volume(VolumeKind::Volume, "v", VolumeDriver::Nfs)), refused(StartFailure::FileSystem));
 }
 
 #[test]

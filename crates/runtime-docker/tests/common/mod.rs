@@ -1,8 +1,9 @@
 //! A Docker daemon for the tests: the one `RING_TEST_DOCKER_HOST` names, or one of their own in a network namespace.
 #![allow(
+    dead_code,
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "all of this is test code, which clippy sees only in test functions"
+    reason = "all of this is test code, which clippy sees only in test functions; not every test needs all of it"
 )]
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use ring_types::{DeploymentSpec, Generation, InstanceId, Kind, Name, PullPolicy,
 /// The image of the tests: busybox and nothing else.
 pub(crate) const IMAGE: &str = "ring-test/busybox:1";
 
-const APPLETS: [&str; 12] = ["sh", "sleep", "echo", "env", "true", "false", "cat", "id", "seq", "tail", "kill", "ls"];
+const APPLETS: [&str; 14] =
+    ["sh", "sleep", "echo", "env", "true", "false", "cat", "id", "seq", "tail", "kill", "ls", "stty", "grep"];
 
 /// A daemon, stopped when this is dropped if it is ours.
 pub(crate) struct Daemon {
@@ -87,8 +89,26 @@ impl Daemon {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// The process of our daemon; None when it is not ours.
+    pub(crate) fn pid(&self) -> Option<String> {
+        let own = self.own.as_ref()?;
+        Some(std::fs::read_to_string(own.dir.path().join("pid")).unwrap().trim().to_owned())
+    }
+
+    /// Everything our daemon keeps on disk.
+    pub(crate) fn data(&self) -> Option<PathBuf> {
+        self.own.as_ref().map(|own| own.dir.path().join("data"))
+    }
+
+    /// A driver with settings of its own.
+    pub(crate) fn runtime_with(&self, change: impl FnOnce(&mut DockerConfig)) -> DockerRuntime {
+        let mut config = DockerConfig { host: Some(self.host.clone()), ..DockerConfig::default() };
+        change(&mut config);
+        DockerRuntime::new(config)
+    }
+
     pub(crate) fn runtime(&self) -> DockerRuntime {
-        DockerRuntime::new(DockerConfig { host: Some(self.host.clone()), ..DockerConfig::default() })
+        self.runtime_with(|_| ())
     }
 
     fn wait(&self) {

@@ -1,0 +1,95 @@
+//! Making a container: its image, its network, its volumes and files, and then itself.
+
+use bollard::errors::Error;
+use bollard::query_parameters::CreateContainerOptions;
+use ring_runtime::{Prepared, RuntimeError, RuntimeErrorKind, Workload};
+use ring_types::{NetworkMode, StartFailure};
+
+use crate::client::{status, told};
+use crate::create;
+use crate::driver::{Containers, FILES};
+use crate::image::{self, Wanted};
+use crate::login::login;
+use crate::{marks, mounts, network};
+
+/// Makes the container of a workload unless it is there.
+pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Result<Prepared, RuntimeError> {
+    let (config, spec) = (&containers.config, &*workload.spec);
+    let mounts = mounts::mounts(workload, &files(containers, workload)?)?;
+    if let Some(there) = containers.inspect(workload.instance).await? {
+        return Ok(Prepared { image_digest: there.image });
+    }
+    let client = &containers.client;
+    let wanted = Wanted {
+        image: spec.image.clone(),
+        policy: spec.config.image_pull_policy,
+        login: login(workload, config.engine, config.logins.as_deref()).await?,
+    };
+    let image_digest = image::ensure(client, &containers.pulls, wanted).await?;
+    if spec.network == NetworkMode::Bridge {
+        let _one_at_a_time = containers.networks.lock().await;
+        network::ensure(client, &marks::network_name(&spec.namespace)).await?;
+    }
+    mounts::ensure_volumes(client, workload).await?;
+    containers.files.write(workload.instance, &workload.files).await?;
+    let made = make(containers, workload, create::container(workload, config.node, mounts)).await;
+    if matches!(&made, Err(error) if !error.retryable()) {
+        containers.files.remove(workload.instance).await?;
+    }
+    made.map(|()| Prepared { image_digest })
+}
+
+/// An engine elsewhere sees other files than this host's.
+fn files(containers: &Containers, workload: &Workload) -> Result<Vec<std::path::PathBuf>, RuntimeError> {
+    if !workload.files.is_empty() && !containers.is_local() {
+        let message = "configs and secrets can be mounted only where the engine runs on the agent's own host";
+        return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message));
+    }
+    containers.files.paths(workload.instance, workload.files.len())
+}
+
+async fn make(
+    containers: &Containers,
+    workload: &Workload,
+    body: bollard::models::ContainerCreateBody,
+) -> Result<(), RuntimeError> {
+    let options = CreateContainerOptions { name: Some(marks::container_name(workload)), ..CreateContainerOptions::default() };
+    let client = &containers.client;
+    let asked = client.ask_within(FILES, |docker| async move { docker.create_container(Some(options), body).await });
+    match asked.await? {
+        Ok(made) => {
+            containers.remember(workload.instance, made.id);
+            Ok(())
+        }
+        Err(error) if status(&error) == Some(409) => adopt(containers, workload, &error).await,
+        Err(error) => Err(refused(containers, workload, &error)),
+    }
+}
+
+/// The name is taken. By the container of this very instance, when an earlier answer was lost: then that is it.
+async fn adopt(containers: &Containers, workload: &Workload, conflict: &Error) -> Result<(), RuntimeError> {
+    let name = marks::container_name(workload);
+    let asked = containers.client.ask(|docker| async move { docker.inspect_container(&name, None).await }).await?;
+    let there = asked.map_err(|error| containers.failed("the container of that name", &error))?;
+    let labels = there.config.and_then(|config| config.labels).unwrap_or_default();
+    match (marks::instance(&labels), there.id) {
+        (Some(instance), Some(id)) if instance == workload.instance => {
+            containers.remember(workload.instance, id);
+            Ok(())
+        }
+        _ => {
+            let kind = RuntimeErrorKind::Start(StartFailure::Create);
+            Err(containers.client.error(kind, "the container's name is taken", conflict))
+        }
+    }
+}
+
+fn refused(containers: &Containers, workload: &Workload, error: &Error) -> RuntimeError {
+    let host = rustix::system::uname();
+    let host = if containers.is_local() { host.nodename().to_string_lossy() } else { containers.config.address().into() };
+    if let Some(message) = mounts::missing_path(workload, &told(error), &host) {
+        return RuntimeError::new(RuntimeErrorKind::Start(StartFailure::FileSystem), message);
+    }
+    let kind = RuntimeErrorKind::Start(create::cause(&told(error)));
+    containers.client.error(kind, "the engine did not make the container", error)
+}
