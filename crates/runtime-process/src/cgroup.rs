@@ -32,6 +32,14 @@ pub(crate) struct Cgroups(Vec<(Control, PathBuf)>);
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroup(Vec<(Control, PathBuf)>);
 
+/// What the groups of an instance count; None where they do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) cpu_time_us: Option<u64>,
+    /// Without the part of the page cache that is given back first.
+    pub(crate) memory: Option<u64>,
+}
+
 impl Cgroups {
     /// Looks for hierarchies in which groups can be made.
     pub(crate) fn detect() -> Self {
@@ -93,6 +101,14 @@ impl Cgroup {
             Control::Memory => counter(&dir.join("memory.oom_control"), "oom_kill") > 0,
             Control::Unified => counter(&dir.join("memory.events"), "oom_kill") > 0,
             Control::Cpu => false,
+        })
+    }
+
+    /// What it used and uses.
+    pub(crate) fn usage(&self) -> Usage {
+        self.0.iter().fold(Usage::default(), |sum, (control, dir)| {
+            let found = usage(*control, dir);
+            Usage { cpu_time_us: sum.cpu_time_us.or(found.cpu_time_us), memory: sum.memory.or(found.memory) }
         })
     }
 
@@ -187,6 +203,25 @@ fn set_limits(control: Control, dir: &Path, limits: Limits) -> io::Result<()> {
     Ok(())
 }
 
+fn usage(control: Control, dir: &Path) -> Usage {
+    let file = |name: &str| fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
+    let field = |name: &str, field: &str| dir.join(name).exists().then(|| counter(&dir.join(name), field));
+    let without = |usage: u64, cache: Option<u64>| usage.checked_sub(cache.unwrap_or_default()).unwrap_or(usage);
+    match control {
+        Control::Memory => {
+            let cache = field("memory.stat", "total_inactive_file");
+            Usage { cpu_time_us: None, memory: file("memory.usage_in_bytes").map(|usage| without(usage, cache)) }
+        }
+        // There when the hierarchy counts too, as it mostly does.
+        Control::Cpu => Usage { cpu_time_us: file("cpuacct.usage").map(|ns| ns / 1000), memory: None },
+        Control::Unified => {
+            let cache = field("memory.stat", "inactive_file");
+            let memory = file("memory.current").map(|usage| without(usage, cache));
+            Usage { cpu_time_us: field("cpu.stat", "usage_usec"), memory }
+        }
+    }
+}
+
 fn counter(file: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
@@ -222,6 +257,21 @@ mod tests {
         assert_eq!(read("cpu.cfs_quota_us"), "150000");
         set_limits(Control::Memory, dir.path(), limits).unwrap();
         assert_eq!(read("memory.limit_in_bytes"), "4096");
+    }
+
+    #[test]
+    fn use_is_read_from_both_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        put("memory.usage_in_bytes", "9000\n");
+        put("memory.stat", "inactive_file 1000\ntotal_inactive_file 2000\n");
+        put("cpuacct.usage", "5000999\n");
+        put("memory.current", "8000\n");
+        put("cpu.stat", "usage_usec 77\nuser_usec 50\n");
+        let of = |control| usage(control, dir.path());
+        assert_eq!(of(Control::Memory), Usage { cpu_time_us: None, memory: Some(7000) });
+        assert_eq!(of(Control::Cpu), Usage { cpu_time_us: Some(5000), memory: None });
+        assert_eq!(of(Control::Unified), Usage { cpu_time_us: Some(77), memory: Some(7000) });
     }
 
     #[test]

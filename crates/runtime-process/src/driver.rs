@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use ring_runtime::{Found, Hint, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use ring_runtime::{
+    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
+    RuntimeErrorKind, Workload,
+};
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -21,8 +24,8 @@ use crate::cgroup::Cgroups;
 use crate::layout::{InstanceDir, REMOVING};
 use crate::observe::{State, observe};
 use crate::record::{self, Record};
-use crate::vault::Vault;
-use crate::{logs, prepare};
+use crate::vault::{Kept, Vault};
+use crate::{logs, mounts, prepare};
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
 const HINTS: usize = 1024;
@@ -32,9 +35,15 @@ const HINTS: usize = 1024;
 pub struct ProcessConfig {
     /// Directory of the instances, of nothing else. Made when it is not there.
     pub root: PathBuf,
-    /// Command that runs [`crate::shim_main`] on the directory given to it as its last argument, such as
-    /// `/proc/self/exe __shim`.
+    /// Command that runs [`crate::shim_main`] with the arguments given to it after its own, such as `/proc/self/exe __shim`.
     pub shim_command: Vec<OsString>,
+}
+
+impl ProcessConfig {
+    /// Named volumes are beside the instances, a directory for each namespace.
+    fn volumes(&self) -> PathBuf {
+        self.root.with_file_name("volumes")
+    }
 }
 
 /// The process runtime of a host. One at a time may be open on a root.
@@ -94,18 +103,20 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn probe(&self) -> RuntimeReport {
-        let version = format!("built-in, {}", self.shared.cgroups.describe());
+        let mounts = if rustix::process::geteuid().is_root() { "" } else { ", no mounts (the agent does not run as root)" };
+        let version = format!("built-in, {}{mounts}", self.shared.cgroups.describe());
         let writable = self.shared.blocking(|shared| tempfile_in(&shared.config.root)).await;
         RuntimeReport { kind: RuntimeKind::Process, version, problem: writable.err().map(|error| error.message) }
     }
 
     async fn prepare(&self, workload: &Workload) -> Result<Prepared, RuntimeError> {
         prepare::check(workload)?;
-        let record = prepare::record(workload);
+        let dir = self.shared.dir(workload.instance);
+        let mounts = mounts::plan(workload, &dir, &self.shared.config.volumes())?;
+        let record = prepare::record(workload, mounts);
         if !self.shared.cgroups.enforces(record.limits) {
             tracing::warn!(instance = %workload.instance, "limits are not enforced: {}", self.shared.cgroups.describe());
         }
-        let dir = self.shared.dir(workload.instance);
         let state = self.shared.blocking(move |_| {
             let state = observe(&dir)?;
             if state == State::Absent {
@@ -114,7 +125,7 @@ impl Runtime for ProcessRuntime {
             Ok(state)
         });
         if matches!(state.await.map_err(start_failure)?, State::Absent | State::Created) {
-            self.shared.vault.keep(workload.instance, &workload.environment);
+            self.shared.vault.keep(workload.instance, Kept::of(workload));
         }
         Ok(Prepared::default())
     }
@@ -179,6 +190,14 @@ impl Runtime for ProcessRuntime {
             move || dir.exit().exists() || !dir.record().exists()
         };
         Ok(logs::follow(&dir.logs(), (lines, position), request, ended))
+    }
+
+    async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        self.shared.exec(instance, request).await
+    }
+
+    async fn stats(&self, instance: InstanceId) -> Result<InstanceStats, RuntimeError> {
+        self.shared.stats(instance).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
+use crate::vault::Content;
 
 /// Where programs are looked for when the workload's environment does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -15,6 +16,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub(crate) struct Order {
     pub(crate) record: Record,
     pub(crate) environment: BTreeMap<String, String>,
+    /// Contents of its files.
+    #[serde(default)]
+    pub(crate) files: Vec<Content>,
 }
 
 /// What a supervisor answers on its standard output, one line.

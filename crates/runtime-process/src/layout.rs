@@ -8,6 +8,8 @@
 //!     exit        how it ended; the last thing the supervisor does
 //!     work/       working directory of the workload
 //!     logs/       output, numbered files
+//!     volumes/    anonymous volumes
+//!     files/      where the workload, and nobody else, sees its configs and secrets; empty for everybody else
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -57,6 +59,15 @@ impl InstanceDir {
 
     pub(crate) fn work(&self) -> PathBuf {
         self.0.join("work")
+    }
+
+    /// An anonymous volume, by the number of its mount.
+    pub(crate) fn volume(&self, number: usize) -> PathBuf {
+        self.0.join("volumes").join(number.to_string())
+    }
+
+    pub(crate) fn files(&self) -> PathBuf {
+        self.0.join("files")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

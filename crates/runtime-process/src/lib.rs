@@ -8,19 +8,28 @@
 //! the host has writable control groups, and are absent elsewhere; [`ring_runtime::Runtime::probe`] says which. Output goes
 //! through the supervisor: a workload whose supervisor was killed goes on running, but gets EPIPE when it writes.
 //!
+//! # Mounts
+//!
+//! A workload with mounts gets a mount namespace of its own, for which the agent has to run as root. There are no mount points to
+//! choose from as in an image: where the host has nothing at a destination, an empty directory or file is made, and left.
+//! A bind mount whose source and destination are the same path, for reading and writing, needs neither namespace nor root.
+//!
 //! Under systemd the agent's unit needs `KillMode=process`, as stopping it would otherwise kill the supervisors.
 
 mod cgroup;
 mod driver;
 mod env;
+mod exec;
 mod layout;
 mod logs;
+mod mounts;
 mod observe;
 mod prepare;
 mod proc;
 mod record;
 mod shim;
 mod start;
+mod stats;
 mod stop;
 mod vault;
 mod watch;

@@ -6,18 +6,18 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
 use ring_runtime::{RuntimeError, RuntimeErrorKind, Workload};
-use ring_types::{StartFailure, UserConfig, Volume, VolumeKind};
+use ring_types::{StartFailure, UserConfig};
 
 use crate::layout::InstanceDir;
-use crate::record::{self, Limits, Record};
+use crate::mounts::make_volumes;
+use crate::record::{self, Limits, Mount, Record};
 
 /// Refuses what cannot be run as a process of the host, before anything is made.
 pub(crate) fn check(workload: &Workload) -> Result<(), RuntimeError> {
     if workload.spec.command.is_empty() {
         return Err(refuse(StartFailure::Create, "the process runtime needs a command: there is no image to take one from"));
     }
-    check_user(workload.spec.config.user)?;
-    workload.spec.volumes.iter().try_for_each(check_volume)
+    check_user(workload.spec.config.user)
 }
 
 fn check_user(user: UserConfig) -> Result<(), RuntimeError> {
@@ -29,33 +29,12 @@ fn check_user(user: UserConfig) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// A process sees the host's files where they are; it has no mounts.
-fn check_volume(volume: &Volume) -> Result<(), RuntimeError> {
-    match volume.kind {
-        VolumeKind::Bind if volume.source != volume.destination => Err(refuse(
-            StartFailure::FileSystem,
-            &format!(
-                "the process runtime cannot show '{}' as '{}': both have to be the same path",
-                volume.source, volume.destination
-            ),
-        )),
-        VolumeKind::Bind if !Path::new(&volume.source).exists() => {
-            Err(refuse(StartFailure::FileSystem, &format!("'{}' is not there on this host", volume.source)))
-        }
-        VolumeKind::Bind => Ok(()),
-        VolumeKind::Volume => Err(refuse(StartFailure::FileSystem, "the process runtime has no named volumes")),
-        VolumeKind::Config | VolumeKind::Secret => {
-            Err(refuse(StartFailure::Config, "the process runtime cannot mount configs and secrets"))
-        }
-    }
-}
-
 fn refuse(cause: StartFailure, message: &str) -> RuntimeError {
     RuntimeError::new(RuntimeErrorKind::Start(cause), message)
 }
 
 /// The record of a workload.
-pub(crate) fn record(workload: &Workload) -> Record {
+pub(crate) fn record(workload: &Workload, mounts: Vec<Mount>) -> Record {
     let spec = &workload.spec;
     Record {
         deployment: workload.deployment,
@@ -64,6 +43,7 @@ pub(crate) fn record(workload: &Workload) -> Record {
         user: spec.config.user.id,
         group: spec.config.user.group,
         limits: Limits::new(spec.resources.limits.cpu, spec.resources.limits.memory),
+        mounts,
     }
 }
 
@@ -75,6 +55,7 @@ pub(crate) fn make(dir: &InstanceDir, record: &Record) -> io::Result<()> {
     if record.user.is_some() || record.group.is_some() {
         chown(dir.work(), record.user, record.group)?;
     }
+    make_volumes(record)?;
     record::write(&dir.record(), record)?;
     dir.path().parent().map_or(Ok(()), record::sync_dir)
 }

@@ -23,6 +23,11 @@ pub(crate) struct Stat {
     pub(crate) session: i32,
     /// It ended and only waits to be collected.
     pub(crate) zombie: bool,
+    /// Processor time in clock ticks.
+    pub(crate) own_ticks: u64,
+    /// That of the children it has collected.
+    pub(crate) collected_ticks: u64,
+    pub(crate) threads: u64,
 }
 
 impl ProcessId {
@@ -74,11 +79,15 @@ fn parse(line: &str) -> Option<Stat> {
     let (_, rest) = line.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let start = fields.get(19)?.parse().ok()?;
+    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
     Some(Stat {
         id: ProcessId { pid, start },
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+        own_ticks: number(11)? + number(12)?,
+        collected_ticks: number(13)? + number(14)?,
+        threads: number(17)?,
     })
 }
 
@@ -89,7 +98,15 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let line = "42 (a) (b c) Z 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 1 18446744073709551615";
-        let expected = Stat { id: ProcessId { pid: 42, start: 98765 }, parent: 7, session: 41, zombie: true };
+        let expected = Stat {
+            id: ProcessId { pid: 42, start: 98765 },
+            parent: 7,
+            session: 41,
+            zombie: true,
+            own_ticks: 11,
+            collected_ticks: 15,
+            threads: 1,
+        };
         assert_eq!(parse(line), Some(expected));
         assert_eq!(parse("42 (cut"), None);
     }

@@ -21,6 +21,27 @@ pub(crate) struct Record {
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) limits: Limits,
+    /// What is mounted for it, and only for it.
+    #[serde(default)]
+    pub(crate) mounts: Vec<Mount>,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mount {
+    pub(crate) source: Source,
+    pub(crate) destination: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// A directory or file of the host.
+    Path(PathBuf),
+    /// One of the workload's files: its number.
+    File(usize),
 }
 
 /// What the control group enforces.

@@ -5,9 +5,12 @@
 //! too, as in a container.
 
 mod execute;
+mod inside;
 mod pump;
 mod rest;
+mod terminal;
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,8 +22,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::env::{Answer, Order};
+use crate::exec::EXEC;
 use crate::layout::InstanceDir;
 use crate::logs::LogWriter;
+use crate::mounts;
 use crate::proc::{self, ProcessId};
 use crate::record::{self, Exit, Started, Starting};
 use execute::{Executed, execute};
@@ -29,12 +34,22 @@ use pump::Pumps;
 /// Between two attempts to write the end down when the disk does not take it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Runs as the supervisor of the instance in `dir`: reads its order from standard input, executes the workload, and returns
-/// when the end of it is on the disk. What `ring` calls for its hidden subcommand, first thing in `main`: no other thread may
-/// exist yet.
-pub fn shim_main(dir: &Path) -> ExitCode {
-    let dir = InstanceDir::at(dir);
-    match begin().and_then(|(order, runtime)| runtime.block_on(supervise(&dir, order))) {
+/// Runs as the supervisor of an instance, or as the parent of a command run inside one: what `ring` calls for its hidden
+/// subcommand, first thing in `main`, with the arguments that follow it. No other thread may exist yet.
+///
+/// A supervisor reads its order from standard input, executes the workload, and returns when the end of it is on the disk.
+pub fn shim_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(dir) = args.next() else { return ExitCode::from(2) };
+    let dir = InstanceDir::at(Path::new(&dir));
+    match args.next() {
+        None => supervisor(&dir),
+        Some(mode) if mode == EXEC => inside::run(&dir),
+        Some(_) => ExitCode::from(2),
+    }
+}
+
+fn supervisor(dir: &InstanceDir) -> ExitCode {
+    match begin(dir).and_then(|(order, runtime)| runtime.block_on(supervise(dir, order))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             answer(&Answer::Refused(error.to_string()));
@@ -43,14 +58,20 @@ pub fn shim_main(dir: &Path) -> ExitCode {
     }
 }
 
-fn begin() -> io::Result<(Order, tokio::runtime::Runtime)> {
+fn begin(dir: &InstanceDir) -> io::Result<(Order, tokio::runtime::Runtime)> {
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
     let order = serde_json::from_slice(&bytes)?;
+    lead()?;
+    mounts::enter(&order, dir)?;
+    Ok((order, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+}
+
+/// Leads a session of its own, and adopts what descends from it.
+fn lead() -> io::Result<()> {
     // Fails only for one that leads a group already, such as one started from a shell: then it has what it needs.
     let _ = rustix::process::setsid();
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok((order, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
 async fn supervise(dir: &InstanceDir, order: Order) -> io::Result<()> {

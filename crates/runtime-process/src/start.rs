@@ -40,7 +40,6 @@ impl Shared {
             (Err(_), State::Created) => return Err(unavailable(instance)),
             _ => {}
         }
-        self.vault.forget(instance);
         self.changed(instance);
         self.settle(instance).await
     }
@@ -58,18 +57,18 @@ impl Shared {
 
     async fn order(self: &Arc<Self>, instance: InstanceId) -> Result<Order, RuntimeError> {
         let dir = self.dir(instance);
-        let environment = self.blocking(move |shared| Ok(shared.vault.get(instance))).await?.ok_or_else(|| {
+        let kept = self.blocking(move |shared| Ok(shared.vault.get(instance))).await?.ok_or_else(|| {
             let message = "its environment is gone: it is never on disk, and the host was restarted before the start";
             RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message)
         })?;
         let record = self.blocking(move |_| record::read(&dir.record())).await?;
-        Ok(Order { record: record.ok_or_else(|| not_found(instance))?, environment })
+        Ok(Order { record: record.ok_or_else(|| not_found(instance))?, environment: kept.environment, files: kept.files })
     }
 
     /// Runs a supervisor and gives its answer; None when it ended without one.
     async fn supervise(&self, instance: InstanceId, order: &Order) -> std::io::Result<Option<Answer>> {
         let order = serde_json::to_vec(order)?;
-        let mut shim = self.spawn(&self.dir(instance))?;
+        let mut shim = self.spawn(&self.dir(instance), None)?;
         if let Some(mut stdin) = shim.stdin.take() {
             // An error here means that it ended; then it has no answer either.
             let _ = stdin.write_all(&order).await;
@@ -84,12 +83,13 @@ impl Shared {
     }
 
     /// The supervisor gets nothing of the agent's environment, which may hold keys and tokens.
-    fn spawn(&self, dir: &InstanceDir) -> std::io::Result<Child> {
+    pub(crate) fn spawn(&self, dir: &InstanceDir, mode: Option<&str>) -> std::io::Result<Child> {
         let (program, arguments) =
             self.config.shim_command.split_first().ok_or_else(|| std::io::Error::other("there is no supervisor command"))?;
         let mut command = Command::new(program);
-        command.args(arguments).arg(dir.path()).env_clear().current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        command.args(arguments).arg(dir.path()).args(mode).env_clear().current_dir("/");
+        let stderr = if mode.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn()
     }
 }
 

@@ -1,48 +1,85 @@
-//! Environments between prepare and start. They may hold secrets, so they are never on a disk: in memory, and, so that an agent
-//! that is started again in between can still start what it prepared, in a file on tmpfs until the start.
+//! What an instance needs and no disk may have: its environment and the files of its configs and secrets.
+//!
+//! They are kept in memory from prepare until the instance is removed, and in a file on tmpfs, so that an agent that is started
+//! again can start what it prepared before and run commands in what runs. Where there is no tmpfs an agent that is started again
+//! does without.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring_runtime::{Workload, private_tmpfs};
 use ring_types::InstanceId;
-use rustix::fs::{FsWord, OFlags, statfs};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
-/// What `statfs` calls a tmpfs.
-const TMPFS: FsWord = 0x0102_1994;
+/// What is kept of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Contents, in the order of the workload's files.
+    #[serde(default)]
+    pub(crate) files: Vec<Content>,
+}
 
-type Environment = BTreeMap<String, String>;
+/// Bytes of a file, written as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Content(pub(crate) Vec<u8>);
 
-/// The environments of prepared instances.
+impl From<Content> for String {
+    fn from(content: Content) -> Self {
+        STANDARD.encode(content.0)
+    }
+}
+
+impl TryFrom<String> for Content {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        STANDARD.decode(text).map(Self)
+    }
+}
+
+impl Kept {
+    pub(crate) fn of(workload: &Workload) -> Self {
+        let files = workload.files.iter().map(|file| Content(file.content.to_vec())).collect();
+        Self { environment: workload.environment.clone(), files }
+    }
+}
+
+/// What is kept of all instances.
 #[derive(Default)]
 pub(crate) struct Vault {
-    memory: Mutex<HashMap<InstanceId, Environment>>,
+    memory: Mutex<HashMap<InstanceId, Kept>>,
     /// A directory of ours on tmpfs; None where there is none.
     dir: Option<PathBuf>,
 }
 
 impl Vault {
     pub(crate) fn open() -> Self {
-        let dir = candidates().into_iter().find(|dir| usable(dir).is_ok());
+        let dir = private_tmpfs("ring-env");
         if dir.is_none() {
             tracing::warn!("no tmpfs for environments: what is prepared but not started is not started after a restart");
         }
         Self { memory: Mutex::default(), dir }
     }
 
-    pub(crate) fn keep(&self, instance: InstanceId, environment: &Environment) {
+    pub(crate) fn keep(&self, instance: InstanceId, kept: Kept) {
         if let Some(path) = self.path(instance)
-            && let Err(error) = write(&path, environment)
+            && let Err(error) = write(&path, &kept)
         {
             tracing::warn!(%instance, %error, "the environment is kept in memory only");
         }
-        self.memory().insert(instance, environment.clone());
+        self.memory().insert(instance, kept);
     }
 
-    pub(crate) fn get(&self, instance: InstanceId) -> Option<Environment> {
+    pub(crate) fn get(&self, instance: InstanceId) -> Option<Kept> {
         let kept = self.memory().get(&instance).cloned();
         kept.or_else(|| serde_json::from_slice(&fs::read(self.path(instance)?).ok()?).ok())
     }
@@ -57,39 +94,13 @@ impl Vault {
         Some(self.dir.as_ref()?.join(instance.to_string()))
     }
 
-    fn memory(&self) -> MutexGuard<'_, HashMap<InstanceId, Environment>> {
+    fn memory(&self) -> MutexGuard<'_, HashMap<InstanceId, Kept>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn candidates() -> Vec<PathBuf> {
-    let user = rustix::process::geteuid();
-    let mut all = Vec::new();
-    if user.is_root() {
-        all.push(PathBuf::from("/run/ring-env"));
-    }
-    all.extend(std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("ring-env")));
-    all.push(PathBuf::from(format!("/dev/shm/ring-env-{}", user.as_raw())));
-    all
-}
-
-/// Makes the directory when it is not there; it has to be on tmpfs, and ours alone.
-fn usable(dir: &Path) -> io::Result<()> {
-    let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
-    if statfs(dir.parent().ok_or_else(refused)?)?.f_type != TMPFS {
-        return Err(refused());
-    }
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(dir)?;
-    let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode().trailing_zeros() >= 6;
-    if ours { Ok(()) } else { Err(refused()) }
-}
-
-fn write(path: &Path, environment: &Environment) -> io::Result<()> {
-    let text = serde_json::to_vec(environment)?;
+fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    let text = serde_json::to_vec(kept)?;
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_follow);
@@ -108,21 +119,12 @@ mod tests {
             return;
         }
         let instance: InstanceId = format!("{:032x}", u128::from(std::process::id()) << 64).parse().unwrap();
-        let environment = Environment::from([("A".to_owned(), "1".to_owned())]);
-        first.keep(instance, &environment);
-        assert_eq!(Vault::open().get(instance), Some(environment));
+        let environment = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        let kept = Kept { environment, files: vec![Content(vec![0, 255, 10])] };
+        first.keep(instance, kept.clone());
+        assert_eq!(Vault::open().get(instance), Some(kept));
         first.forget(instance);
         assert_eq!(first.get(instance), None);
         assert_eq!(Vault::open().get(instance), None);
-    }
-
-    #[test]
-    fn a_directory_that_others_can_read_is_not_used() {
-        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-        let open = dir.path().join("open");
-        DirBuilder::new().mode(0o755).create(&open).unwrap();
-        assert!(usable(&open).is_err());
-        assert!(usable(&dir.path().join("own")).is_ok());
-        assert!(usable(Path::new("/proc/ring-env")).is_err(), "this is no tmpfs");
     }
 }

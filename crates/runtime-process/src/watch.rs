@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::driver::Shared;
-use crate::observe::State;
+use crate::observe::{State, observe};
 use crate::proc::ProcessId;
 
 /// How often a process is looked at where the kernel is too old to give notice (before Linux 5.3).
@@ -51,8 +51,12 @@ impl Shared {
         self.changed(instance);
         let cgroup = self.cgroups.of(instance);
         // A failure is dealt with when the instance is removed.
-        let removed = self.blocking(move |_| {
+        let removed = self.blocking(move |shared| {
             cgroup.remove();
+            // What has ended needs no secrets any more.
+            if matches!(observe(&shared.dir(instance)), Ok(State::Exited(_))) {
+                shared.vault.forget(instance);
+            }
             Ok(())
         });
         let _ = removed.await;
@@ -66,7 +70,7 @@ pub(crate) fn wait_on(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Returns when the process has ended.
-async fn gone(process: ProcessId) {
+pub(crate) async fn gone(process: ProcessId) {
     let Some(pid) = process.raw() else { return };
     match pidfd_open(pid, PidfdFlags::empty()) {
         // Asked after opening: from here on the descriptor cannot mean another process.

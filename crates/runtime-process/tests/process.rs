@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use common::{hinted, id, kill, launch, lines, open, outcome, printed, record, shell, texts, workload};
 use futures::StreamExt;
+use ring_runtime::conformance;
 use ring_runtime::{LogRequest, LogSource, Observed, Runtime, RuntimeErrorKind};
 use ring_types::{Cpu, Memory, Outcome, Span, StartFailure, UnknownExit};
 
@@ -340,5 +341,8 @@ async fn starting_takes_milliseconds() {
 async fn it_does_what_every_driver_does() {
     let temp = tempfile::tempdir().unwrap();
     let runtime = open(temp.path()).await;
-    ring_runtime::conformance::check(&runtime, &workload).await;
+    conformance::check(&runtime, &workload).await;
+    if runtime.probe().await.version.contains("cpu and memory limits") {
+        conformance::stats::a_limit(&runtime, &workload).await;
+    }
 }

@@ -8,7 +8,6 @@ mod runtimes;
 mod signals;
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -29,7 +28,7 @@ pub(super) fn shim() -> Option<ExitCode> {
     if args.next().as_deref() != Some(OsStr::new(SHIM)) {
         return None;
     }
-    Some(args.next().map_or(ExitCode::from(2), |dir| ring_runtime_process::shim_main(Path::new(&dir))))
+    Some(ring_runtime_process::shim_main(args))
 }
 
 /// Runs a node until it is told to stop, or fails.

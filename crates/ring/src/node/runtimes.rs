@@ -23,7 +23,7 @@ pub(super) async fn all(settings: &NodeSettings, host: &AgentHost) -> anyhow::Re
     let section = &settings.config.server.runtime;
     for (engine, section) in [(Engine::Docker, &section.docker), (Engine::Podman, &section.podman)] {
         if wanted(engine, section) {
-            let config = DockerConfig { host: section.host.clone(), engine, node: Some(host.node) };
+            let config = DockerConfig { host: section.host.clone(), engine, node: Some(host.node), ..DockerConfig::default() };
             found.push(Arc::new(DockerRuntime::new(config)));
         }
     }

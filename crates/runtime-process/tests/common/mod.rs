@@ -1,5 +1,9 @@
 //! What the tests of this crate share: a driver on a directory of its own, and waiting with a deadline.
-#![allow(clippy::unwrap_used, reason = "all of this is test code, which clippy sees only in test functions")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "all of this is test code, which clippy sees only in test functions; not every test needs all of it"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
