@@ -4,7 +4,9 @@
 
 mod alone;
 mod api;
+mod carried;
 mod ci;
+mod health;
 mod jobs;
 mod joining;
 mod lossy;

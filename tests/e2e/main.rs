@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod carried;
 mod faults_agent;
 mod faults_docker;
 mod faults_leader;
 mod faults_quorum;
+mod health;
 mod lab;
+mod registry;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;

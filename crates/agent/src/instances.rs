@@ -214,15 +214,16 @@ impl Instances {
         if let Some(record) = &record {
             mailbox.set_runtime(record.runtime);
         }
+        let history = Arc::<History>::default();
         let known = Known {
             mailbox: Arc::clone(&mailbox),
-            history: Arc::default(),
+            history: Arc::clone(&history),
             desired: Desired::Unknown,
             recorded: record.as_ref().map(|record| record.generation),
             revision: record.as_ref().map(|record| record.revision),
         };
         state.known.insert(instance, known);
-        let task = InstanceTask::new(Arc::clone(&self.context), instance, mailbox, record);
+        let task = InstanceTask::new(Arc::clone(&self.context), instance, (mailbox, history), record);
         let (all, stop, panics) = (Arc::downgrade(self), self.stop.clone(), self.panics.clone());
         self.tracker.spawn(async move {
             let run = AssertUnwindSafe(task.run(|| finish(&all, instance))).catch_unwind();

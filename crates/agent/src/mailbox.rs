@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use ring_runtime::{MountedFile, RegistryLogin};
-use ring_types::{InstanceId, InstanceState, RuntimeKind};
+use ring_types::{Health, InstanceId, InstanceState, RuntimeKind};
 use tokio::sync::Notify;
 
 use crate::desired::Desired;
@@ -18,6 +18,8 @@ pub(crate) struct Grant {
     pub(crate) files: Vec<MountedFile>,
     /// Credentials of the image's registry.
     pub(crate) registry: Option<RegistryLogin>,
+    /// What is mounted for volumes on a file server, by their names: `server:/path`.
+    pub(crate) exports: BTreeMap<String, String>,
 }
 
 /// Answer to a claim.
@@ -40,6 +42,8 @@ pub(crate) struct News {
     pub(crate) claim: Option<ClaimAnswer>,
     /// A report of this state is committed.
     pub(crate) acknowledged: Option<InstanceState>,
+    /// Its health checks say something else than before.
+    pub(crate) health: Option<Health>,
     /// The runtime may have something new.
     pub(crate) look: bool,
     /// The runtime came back after a gap: what failed is worth another try.

@@ -8,7 +8,9 @@
 
 use ring_runtime::{Observed, Prepared};
 use ring_state::InstanceReport;
-use ring_types::{ExitStatus, Goal, InstanceId, InstanceState, NodeId, Outcome, Span, StartFailure, Timestamp, UnknownExit};
+use ring_types::{
+    ExitStatus, Goal, Health, InstanceId, InstanceState, NodeId, Outcome, Span, StartFailure, Timestamp, UnknownExit,
+};
 
 use crate::desired::{Assignment, Desired};
 use crate::record::{Phase, Record};
@@ -65,6 +67,10 @@ pub struct Volatile {
     pub offered: Option<InstanceState>,
     /// Newest state whose report was committed.
     pub acknowledged: Option<InstanceState>,
+    /// What its health checks say, once they said something.
+    pub health: Option<Health>,
+    /// What of it was queued as a report.
+    pub offered_health: Option<Health>,
 }
 
 /// How a claim stands.
@@ -228,7 +234,7 @@ fn started(facts: &Facts<'_>, record: &Record) -> Step {
     match observed {
         Observed::Exited { .. } => facts.seen(record, observed),
         Observed::Absent | Observed::Created => facts.vanished(record),
-        Observed::Running { .. } => facts.report(record).unwrap_or(match facts.goal() {
+        Observed::Running { .. } => facts.report(record).or_else(|| facts.health_report(record)).unwrap_or(match facts.goal() {
             Goal::Run => Step::Wait,
             Goal::Stop | Goal::Remove => Step::Stop(record.stop_grace),
         }),
@@ -286,6 +292,7 @@ impl Facts<'_> {
             started_at: None,
             exit: None,
             reported: None,
+            health: None,
         }
     }
 
@@ -296,8 +303,9 @@ impl Facts<'_> {
             Desired::Unknown | Desired::Gone => record.generation,
         };
         let reported = self.volatile.acknowledged.max(record.reported);
-        let newer = generation != record.generation || reported != record.reported;
-        newer.then(|| Record { generation, reported, ..record.clone() })
+        let health = self.volatile.health.as_ref().or(record.health.as_ref());
+        let newer = generation != record.generation || reported != record.reported || health != record.health.as_ref();
+        newer.then(|| Record { generation, reported, health: health.cloned(), ..record.clone() })
     }
 
     /// The record after the runtime has shown that the process runs or ran.
@@ -360,17 +368,26 @@ impl Facts<'_> {
             Desired::Unknown | Desired::Gone => None,
         };
         let told = record.reported.max(self.volatile.offered).max(known);
-        (told < Some(state)).then(|| {
-            Step::Report(Box::new(InstanceReport {
-                instance: self.instance,
-                state,
-                address: record.address.clone(),
-                image_digest: record.image_digest.clone(),
-                started_at: record.started_at,
-                exit: record.exit.clone(),
-                health: None,
-            }))
-        })
+        (told < Some(state)).then(|| self.account(record, state))
+    }
+
+    /// The report of its health, unless this run has queued it already. What the ledger has may not have been sent by the run
+    /// before: it is told once more, and changes nothing when it was.
+    fn health_report(&self, record: &Record) -> Option<Step> {
+        let news = record.health.is_some() && record.health != self.volatile.offered_health;
+        news.then(|| self.account(record, InstanceState::Running))
+    }
+
+    fn account(&self, record: &Record, state: InstanceState) -> Step {
+        Step::Report(Box::new(InstanceReport {
+            instance: self.instance,
+            state,
+            address: record.address.clone(),
+            image_digest: record.image_digest.clone(),
+            started_at: record.started_at,
+            exit: record.exit.clone(),
+            health: record.health.clone().filter(|_| state == InstanceState::Running),
+        }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What waits to be sent to the control plane: claims asked for, and reports until they are committed.
 //!
 //! It holds at most one claim and one report an instance, so it is bounded by what this node runs; a session that ends
-//! takes nothing with it.
+//! takes nothing with it. A report that replaces one says all that one said and was not committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,13 +49,15 @@ impl Outbox {
         self.waiting().claims.remove(&instance);
     }
 
-    /// Queues a report. It replaces an earlier one of the same instance, which says less.
-    pub(crate) fn report(&self, report: InstanceReport) {
+    /// Queues a report. It takes the place of an earlier one of the same instance, and what that said beside.
+    pub(crate) fn report(&self, mut report: InstanceReport) {
         let mut waiting = self.waiting();
         waiting.last += 1;
         let number = waiting.last;
-        if let Some(earlier) = waiting.report_of.insert(report.instance, number) {
-            waiting.reports.remove(&earlier);
+        if let Some(place) = waiting.report_of.insert(report.instance, number)
+            && let Some(earlier) = waiting.reports.remove(&place)
+        {
+            complete(&mut report, earlier);
         }
         waiting.reports.insert(number, report);
         drop(waiting);
@@ -104,10 +106,23 @@ impl Outbox {
     }
 }
 
+/// Adds what an earlier report said and this one does not.
+fn complete(report: &mut InstanceReport, earlier: InstanceReport) {
+    let InstanceReport { instance: _, state, address, image_digest, started_at, exit, health } = earlier;
+    report.state = report.state.max(state);
+    report.address = report.address.take().or(address);
+    report.image_digest = report.image_digest.take().or(image_digest);
+    report.started_at = report.started_at.or(started_at);
+    report.exit = report.exit.take().or(exit);
+    report.health = report.health.take().or(health);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ring_types::Health;
     use uuid::Uuid;
+
+    use super::*;
 
     fn report(n: u128, state: InstanceState) -> InstanceReport {
         let instance = InstanceId(Uuid::from_u128(n));
@@ -136,5 +151,21 @@ mod tests {
         outbox.report(report(1, InstanceState::Exited));
         outbox.committed(batch);
         assert_eq!(outbox.reports().reports, [report(1, InstanceState::Exited)]);
+    }
+
+    #[test]
+    fn a_later_report_keeps_what_was_not_committed_of_the_one_before() {
+        let outbox = Outbox::default();
+        let health = |ready| Some(Health { ready, failing: Vec::new() });
+        let first = InstanceReport { address: Some("10.0.0.1".into()), ..report(1, InstanceState::Running) };
+        outbox.report(InstanceReport { health: health(false), ..first.clone() });
+        outbox.report(InstanceReport { health: health(true), ..report(1, InstanceState::Running) });
+        let both = InstanceReport { health: health(true), ..first };
+        assert_eq!(outbox.reports().reports, std::slice::from_ref(&both), "the latest health, and the address");
+        let batch = outbox.reports();
+        outbox.report(report(1, InstanceState::Exited));
+        outbox.committed(batch);
+        let last = InstanceReport { state: InstanceState::Exited, ..both };
+        assert_eq!(outbox.reports().reports, [last], "the state does not take the health with it");
     }
 }

@@ -1,6 +1,6 @@
 //! What the ledger remembers of one instance. It has no specification and no environment in it, so no secret.
 
-use ring_types::{DeploymentId, ExitStatus, Generation, InstanceState, Revision, RuntimeKind, Span, Timestamp};
+use ring_types::{DeploymentId, ExitStatus, Generation, Health, InstanceState, Revision, RuntimeKind, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How far this node has gone with an instance. Only goes forward.
@@ -54,6 +54,9 @@ pub struct Record {
     /// Newest state the cluster is known to have committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<InstanceState>,
+    /// What its health checks said when it changed last: it stands until they say otherwise, also after a restart of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl Record {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
 use ring_state::InstanceReport;
-use ring_types::{EnvValue, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp};
+use ring_types::{DeploymentSpec, EnvValue, Goal, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp, VolumeDriver};
 
 use crate::context::{Context, now, pause};
 use crate::desired::Desired;
+use crate::health::{History, Prober, Subject};
 use crate::ledger::LedgerError;
 use crate::mailbox::{ClaimAnswer, Grant, Mailbox, News, short};
 use crate::next::{Claim, Durability, Facts, Step, Volatile, next};
@@ -25,6 +26,10 @@ pub(crate) struct InstanceTask {
     context: Arc<Context>,
     instance: InstanceId,
     mailbox: Arc<Mailbox>,
+    /// What its health checks saw, for whoever asks.
+    history: Arc<History>,
+    /// Probes its health while it runs and is wanted.
+    prober: Option<Prober>,
     desired: Desired,
     record: Option<Record>,
     observed: Option<Observed>,
@@ -46,11 +51,18 @@ enum Problem {
 
 impl InstanceTask {
     /// A task that begins with what the ledger has.
-    pub(crate) fn new(context: Arc<Context>, instance: InstanceId, mailbox: Arc<Mailbox>, record: Option<Record>) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        instance: InstanceId,
+        (mailbox, history): (Arc<Mailbox>, Arc<History>),
+        record: Option<Record>,
+    ) -> Self {
         Self {
             context,
             instance,
             mailbox,
+            history,
+            prober: None,
             desired: Desired::Unknown,
             record,
             observed: None,
@@ -66,6 +78,7 @@ impl InstanceTask {
             if let Some(news) = self.mailbox.take() {
                 self.absorb(news);
             }
+            self.attend();
             let step = self.next();
             let name = name_of(&step);
             let result = match step {
@@ -104,6 +117,28 @@ impl InstanceTask {
         })
     }
 
+    /// Health is probed from when the process is seen alive until it has ended or is not wanted any more.
+    fn attend(&mut self) {
+        let wanted = match &self.desired {
+            Desired::Assigned(assignment) if assignment.goal == Goal::Run => Some(&assignment.spec),
+            _ => None,
+        };
+        let runs = self.record.as_ref().filter(|record| record.phase == Phase::Started);
+        let Some((spec, record)) = wanted.filter(|spec| !spec.health_checks.is_empty()).zip(runs) else {
+            self.prober = None;
+            return;
+        };
+        if self.prober.is_some() {
+            return;
+        }
+        if let (Some(Observed::Running { started_at, address }), Ok(runtime)) = (&self.observed, self.runtime()) {
+            let (spec, address, started_at) = (Arc::clone(spec), address.clone(), *started_at);
+            let subject = Subject { instance: self.instance, spec, runtime, address, started_at };
+            let (history, mailbox) = (Arc::clone(&self.history), Arc::clone(&self.mailbox));
+            self.prober = Some(Prober::start(subject, record.health.clone(), history, mailbox));
+        }
+    }
+
     fn absorb(&mut self, news: News) {
         if let Some(desired) = news.desired {
             self.desired = desired;
@@ -123,8 +158,12 @@ impl InstanceTask {
             _ => {}
         }
         self.volatile.acknowledged = self.volatile.acknowledged.max(news.acknowledged);
+        self.volatile.health = news.health.or(self.volatile.health.take());
         if news.look {
             self.observed = None;
+            if let Some(prober) = &self.prober {
+                prober.hurry();
+            }
         }
     }
 
@@ -221,6 +260,7 @@ impl InstanceTask {
 
     fn report(&mut self, report: InstanceReport) {
         self.volatile.offered = self.volatile.offered.max(Some(report.state));
+        self.volatile.offered_health = report.health.clone().or(self.volatile.offered_health.take());
         self.context.outbox.report(report);
     }
 
@@ -316,7 +356,7 @@ impl InstanceTask {
             instance: self.instance,
             deployment: assignment.deployment,
             generation: assignment.generation,
-            spec: Arc::clone(&assignment.spec),
+            spec: with_exports(&assignment.spec, &self.granted.exports),
             environment,
             files: self.granted.files.clone(),
             registry: self.granted.registry.clone(),
@@ -369,6 +409,21 @@ impl InstanceTask {
             }
         }
     }
+}
+
+/// The specification with volumes on a file server as what they are: a driver knows no names of volumes that are elsewhere.
+fn with_exports(spec: &Arc<DeploymentSpec>, exports: &BTreeMap<String, String>) -> Arc<DeploymentSpec> {
+    if exports.is_empty() {
+        return Arc::clone(spec);
+    }
+    let mut spec = DeploymentSpec::clone(spec);
+    for volume in spec.volumes.iter_mut().filter(|volume| volume.object().is_some()) {
+        if let Some(export) = exports.get(&volume.source) {
+            volume.source.clone_from(export);
+            volume.driver = VolumeDriver::Nfs;
+        }
+    }
+    Arc::new(spec)
 }
 
 fn later(pause: Duration) -> Timestamp {

@@ -108,6 +108,7 @@ codes! {
         "Ask another one, and look into the log of this one.";
     TokenNotFound = "token.not_found", 404: "There is no such token, or the caller may not see it.", "See `ring token list`.";
     UserNotFound = "user.not_found", 404: "There is no such account.", "See `ring user list`.";
+    VolumeNotFound = "volume.not_found", 404: "There is no such volume, or the caller may not see it.", "See `ring volume list`.";
 }
 
 impl ErrorCode {

@@ -46,6 +46,15 @@ pub struct LogQuery {
     pub follow: bool,
 }
 
+/// Options of `GET /deployments/{id}/health-checks`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HealthCheckQuery {
+    /// Only the last probe of each check of each instance.
+    pub latest: bool,
+    /// Only so many of the last probes.
+    pub limit: Option<u32>,
+}
+
 /// Options of `GET /deployments/{id}/events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
@@ -117,6 +126,24 @@ impl LogQuery {
     }
 }
 
+impl HealthCheckQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let limit = value(query, "limit").map(|limit| word("limit", &limit)).transpose()?;
+        Ok(Self { latest: flag(query, "latest")?, limit })
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        if self.latest {
+            out.append_pair("latest", "true");
+        }
+        out.extend_pairs(self.limit.iter().map(|v| ("limit", v.to_string())));
+        out.finish()
+    }
+}
+
 impl EventQuery {
     /// Reads a query string; keys of no meaning here are left alone.
     pub fn parse(query: &str) -> Result<Self, QueryError> {
@@ -156,6 +183,12 @@ pub fn flag(query: &str, name: &str) -> Result<bool, QueryError> {
 /// The last value of a key.
 pub fn value(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).filter(|(k, _)| k == name).last().map(|(_, v)| v.into_owned())
+}
+
+/// The namespaces a list is narrowed to: every `namespace` and `namespace[]`. Empty: not narrowed.
+pub fn namespaces(query: &str) -> Vec<String> {
+    let wanted = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key.trim_end_matches("[]") == "namespace");
+    wanted.map(|(_, value)| value.into_owned()).collect()
 }
 
 /// `?consistency=stale`: read the local copy of the answering node, whatever its age.
@@ -218,6 +251,15 @@ mod tests {
         assert_eq!(LogQuery::parse(&logs.encode()).unwrap(), logs);
         let events = EventQuery { level: Some(EventLevel::Warning), limit: Some(3), follow: false };
         assert_eq!(EventQuery::parse(&events.encode()).unwrap(), events);
+        let checks = HealthCheckQuery { latest: true, limit: Some(3) };
+        assert_eq!(HealthCheckQuery::parse(&checks.encode()).unwrap(), checks);
+        assert!(HealthCheckQuery::parse("limit=many").is_err());
+    }
+
+    #[test]
+    fn a_list_is_narrowed_to_namespaces_in_both_spellings() {
+        assert_eq!(namespaces("namespace=a&x=1&namespace[]=b&namespace%5B%5D=c"), ["a", "b", "c"]);
+        assert_eq!(namespaces("x=1"), Vec::<String>::new());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    apply, cluster, completions, config, context, deployment, doctor, init, login, namespace, node, secret, token, user,
+    apply, cluster, completions, config, context, deployment, doctor, init, login, namespace, node, secret, token, user, volume,
 };
 use crate::node::{AgentCommand, NodeCommand, ServerCommand};
 
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// Configs
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
     /// Namespaces
     #[command(subcommand)]
     Namespace(namespace::NamespaceCommand),

@@ -69,6 +69,29 @@ fn job_that(states: &'static [(&'static str, Option<i32>)]) -> impl Fn(&Request)
 }
 
 #[test]
+fn health_checks_name_the_nodes_that_cannot_be_asked() {
+    let other = "1a2b0000-0000-7000-8000-000000000002";
+    let stub = Stub::start(move |request| {
+        if request.path == format!("/deployments/{ID}") {
+            return Answer::Json(200, deployment("running", "null"));
+        }
+        let missing = |instance: &str| {
+            format!(
+                r#"{{"id":"{instance}","deployment_id":"{ID}","instance":"{instance}","node":"host-2","check":null,"check_type":null,
+                "status":"unreachable","message":"its node is not connected","created_at":null,"started_at":null,"finished_at":null}}"#
+            )
+        };
+        Answer::Json(200, format!("[{},{}]", missing(ID), missing(other)))
+    });
+    let ran = Home::new().run(&stub.address, &["deployment", "health-checks", ID, "--latest", "--limit", "5", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let list: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["status"]), (2, &"unreachable".into()));
+    assert!(ran.err.contains("host-2, which cannot be asked") && ran.err.contains("has no health checks"), "{}", ran.err);
+    assert_eq!(stub.seen()[1].path, format!("/deployments/{ID}/health-checks?latest=true&limit=5"));
+}
+
+#[test]
 fn a_list_is_a_json_array_that_scripts_read() {
     let stub = Stub::start(|_| Answer::Json(200, format!("[{}]", deployment("completed", &exit(0)))));
     let ran = Home::new().run(&stub.address, &["deployment", "list", "--type", "job", "-n", "production", "-o", "json"]);

@@ -46,3 +46,25 @@ fn every_manifest_of_this_repository_is_valid() {
     }
     assert!(count > 0, "no manifest in {folder}");
 }
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_before_anything_is_sent() {
+    let text = include_str!("../../api/testdata/rejected.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    let cases: Vec<_> = cases.iter().filter(|case| case["where"] != "server").collect();
+    let mut deployments = serde_json::Map::new();
+    for (i, case) in cases.iter().enumerate() {
+        let mut one = serde_json::json!({ "name": format!("d{i}"), "namespace": "ns", "image": "i:1" });
+        one.as_object_mut().unwrap().extend(case["fields"].as_object().unwrap().clone());
+        deployments.insert(format!("d{i}"), one);
+    }
+    let home = Home::new();
+    let file = home.file("manifest.json", &serde_json::json!({ "deployments": deployments }).to_string());
+    let ran = dry_run(&home, &file);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains(&format!("{} mistakes", cases.len())), "{}", ran.err);
+    for (i, case) in cases.iter().enumerate() {
+        let path = format!("deployments.d{i}.{}", case["path"].as_str().unwrap());
+        assert!(ran.err.contains(&path), "{}: {path} is not in {}", case["name"], ran.err);
+    }
+}

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use ring_state::{Deployment, Instance, Node, RowKey, State};
 use ring_types::{DeploymentId, Name};
 
-use crate::references;
-
 /// Waiting deployments that are looked at when room appears; the rest are found by the next full sweep.
 const WOKEN: usize = 256;
 
@@ -61,15 +59,22 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
             RowKey::Secret(id) => {
                 let names = before.secret(*id).or_else(|| state.secret(*id));
                 if let Some(secret) = names {
-                    let uses = |d: &Deployment| references::secrets(&d.spec).any(|name| name == secret.name.as_str());
+                    let uses = |d: &Deployment| d.spec.secret_refs().contains(&secret.name.as_str());
                     users(state, &secret.namespace, uses, &mut found);
                 }
             }
             RowKey::Config(id) => {
                 let names = before.config(*id).or_else(|| state.config(*id));
                 if let Some(config) = names {
-                    let uses = |d: &Deployment| references::configs(&d.spec).any(|name| name == config.name.as_str());
+                    let uses = |d: &Deployment| d.spec.config_refs().contains(&config.name.as_str());
                     users(state, &config.namespace, uses, &mut found);
+                }
+            }
+            RowKey::Volume(id) => {
+                let names = before.volume(*id).or_else(|| state.volume(*id));
+                if let Some(volume) = names {
+                    let uses = |d: &Deployment| d.spec.named_volumes().any(|(_, name)| name == volume.name);
+                    users(state, &volume.namespace, uses, &mut found);
                 }
             }
             _ => {}

@@ -12,7 +12,7 @@ mod score;
 use std::collections::BTreeMap;
 
 use ring_state::{Deployment, Node, State, Usage};
-use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, NetworkMode, NodeId, RuntimeKind};
+use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId};
 
 pub(crate) use own::Own;
 use refused::Tally;
@@ -39,13 +39,22 @@ pub(crate) struct Placer<'a> {
     used: BTreeMap<NodeId, Usage>,
     /// Deployments with published ports that this plan has put on a node.
     ports: BTreeMap<NodeId, Vec<&'a DeploymentSpec>>,
+    /// Volumes this plan has put on a node.
+    volumes: BTreeMap<VolumeId, NodeId>,
     cursor: Option<NodeId>,
     refused: BTreeMap<Likeness, Refused>,
 }
 
 impl<'a> Placer<'a> {
     pub(crate) fn new(state: &'a State) -> Self {
-        Self { state, used: BTreeMap::new(), ports: BTreeMap::new(), cursor: None, refused: BTreeMap::new() }
+        Self {
+            state,
+            used: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            cursor: None,
+            refused: BTreeMap::new(),
+        }
     }
 
     /// Chooses a node for one more instance and sets its share aside.
@@ -133,6 +142,10 @@ impl<'a> Placer<'a> {
         if !deployment.spec.ports.is_empty() {
             self.ports.entry(node.id).or_default().push(&deployment.spec);
         }
+        let local = self.state.mounted(&deployment.spec).filter_map(|(_, volume)| volume);
+        for volume in local.filter(|volume| volume.driver == VolumeDriver::Local && volume.node.is_none()) {
+            self.volumes.entry(volume.id).or_insert(node.id);
+        }
         own.add(Some(node), node.id, &deployment.spec);
     }
 }
@@ -149,6 +162,9 @@ fn scatter(number: u64) -> u64 {
 /// None when the answer depends on more than what is compared.
 fn likeness(deployment: &Deployment) -> Option<Likeness> {
     let spec = &deployment.spec;
+    if spec.named_volumes().next().is_some() {
+        return None;
+    }
     if spec.placement.max_per_node.is_some() || spec.network == NetworkMode::Host || !spec.ports.is_empty() {
         return None;
     }

@@ -137,5 +137,13 @@ fn unplaced(one: &Unplaced) -> String {
         UnplacedReason::Memory(gap) => format!("insufficient memory {on} ({} short)", Memory(*gap)),
         UnplacedReason::Full => format!("no further instance of it {on}"),
         UnplacedReason::Port(port) => format!("port {port} taken {on}"),
+        UnplacedReason::Volume { volume, node: Some(node) } => {
+            let others = if one.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", one.nodes) };
+            format!("volume {volume} is on {node}, which rules out {others}")
+        }
+        UnplacedReason::Volume { volume, node: None } => format!(
+            "volume {volume} is on a node that was removed; to go on without its data, delete it with `ring volume delete \
+             {volume} --force` and apply again"
+        ),
     }
 }

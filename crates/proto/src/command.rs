@@ -1,8 +1,8 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate,
-    PlacementNote, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, NodeChange,
+    NodeUpdate, PlacementNote, UserUpdate,
 };
 
 message! {
@@ -11,7 +11,8 @@ message! {
         cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
     }
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
-    ApplyDeployment => ApplyDeployment { id, spec }
+    ApplyDeployment => ApplyDeployment { id, spec, registry_password, volumes }
+    CreateVolume => CreateVolume { id, namespace, name, driver, source, labels, node }
     EnrolNode => EnrolNode { token, node, name, member, labels }
     EnrolMember => EnrolMember { token, name, address, api_address }
     UserUpdate => UserUpdate { id, username, password_hash, role }
@@ -22,7 +23,7 @@ message! {
 
 oneof! {
     Command => Command in command {
-        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode }
+        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume }
         records {
             Apply { namespaces, configs, deployments, force },
             DeleteDeployments { ids },
@@ -33,6 +34,7 @@ oneof! {
             DeleteSecret { id, force },
             PutConfig { id, namespace, name, data, labels, create },
             DeleteConfig { id, force },
+            DeleteVolume { id, force },
             CreateUser { id, username, password_hash, role },
             DeleteUser { id },
             RevokeTokens { ids },

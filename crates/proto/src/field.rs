@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, MemberId, Memory,
-    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
+    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::state::v1::Labels;
@@ -203,6 +203,7 @@ scalars! {
     ConfigId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     UserId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     TokenId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
+    VolumeId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     JoinTokenId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     RequestId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
 }

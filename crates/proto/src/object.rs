@@ -2,7 +2,8 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scale, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Role, Scale, Secret, Unplaced,
+    UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -12,9 +13,10 @@ message! {
     Namespace => Namespace { name, created_at, version }
     Deployment => Deployment {
         id, spec, created_at, updated_at, status, reason, message, conditions, restart_count, start_failures, parent, replaces,
-        deleting, exit, image_digest, placement_failure, released, scale, version,
+        deleting, exit, image_digest, placement_failure, released, scale, registry_password, version,
     }
     Scale => Scale { replicas, at }
+    RegistryPassword => RegistryPassword { sealed, digest }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
@@ -26,6 +28,7 @@ message! {
     }
     Secret => Secret { id, namespace, name, sealed, created_at, updated_at, version }
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
+    Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }
     Account => Account { id, username, password_hash, role, created_at, updated_at, version }
     ApiToken => ApiToken { id, user, name, hash, scopes, namespaces, created_at, expires_at, version }
     JoinToken => JoinToken { id, hash, role, uses_left, expires_at, revoked, created_at, version }
@@ -37,7 +40,7 @@ message! {
 oneof! {
     UnplacedReason => UnplacedReason in unplaced_reason {
         values { RuntimeMissing, Constraint, Cpu, Memory, Port }
-        records { NoNodes {}, NotReady {}, Cordoned {}, Full {} }
+        records { NoNodes {}, NotReady {}, Cordoned {}, Full {}, Volume { volume, node } }
         tuples {}
     }
 }

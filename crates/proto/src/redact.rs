@@ -23,6 +23,7 @@ impl fmt::Debug for ClaimResult {
             .field("config_error", &self.config_error)
             .field("files", &self.files)
             .field("registry", &self.registry)
+            .field("exports", &self.exports)
             .finish()
     }
 }
@@ -82,6 +83,11 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         let claim = ClaimResult { secret_environment: [("KEY".to_owned(), "hunter2".to_owned())].into(), ..Default::default() };
+        let claim = ClaimResult {
+            files: vec![MountedFile { content: b"hunter2".to_vec(), secret: true, ..Default::default() }],
+            registry: Some(RegistryLogin { password: "hunter2".to_owned(), ..Default::default() }),
+            ..claim
+        };
         let request = JoinRequest { token_secret: "hunter2".to_owned(), ..Default::default() };
         let reply = JoinReply { secret_key: b"hunter2".to_vec(), ..Default::default() };
         assert!(format!("{claim:?}").contains("KEY"));

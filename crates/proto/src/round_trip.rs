@@ -47,6 +47,7 @@ impl Sample for Row {
             |s| Self::Event(Sample::sample(s)),
             |s| Self::Request(Sample::sample(s)),
             |s| Self::Clock(Sample::sample(s)),
+            |s| Self::Volume(Sample::sample(s)),
         ];
         source.one_of(&makers)(source)
     }

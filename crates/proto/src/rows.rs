@@ -18,6 +18,7 @@ pub fn encode_key(key: &RowKey) -> Vec<u8> {
         RowKey::Node(id) => id_key(id.0),
         RowKey::Secret(id) => id_key(id.0),
         RowKey::Config(id) => id_key(id.0),
+        RowKey::Volume(id) => id_key(id.0),
         RowKey::User(id) => id_key(id.0),
         RowKey::Token(id) => id_key(id.0),
         RowKey::JoinToken(id) => id_key(id.0),
@@ -41,6 +42,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
         Row::Node(o) => o.encode(),
         Row::Secret(o) => o.encode(),
         Row::Config(o) => o.encode(),
+        Row::Volume(o) => o.encode(),
         Row::User(o) => o.encode(),
         Row::Token(o) => o.encode(),
         Row::JoinToken(o) => o.encode(),
@@ -64,6 +66,7 @@ pub fn decode_row(table: Table, bytes: &[u8]) -> Result<Row, WireError> {
         Table::Node => Row::Node(decode(bytes)?),
         Table::Secret => Row::Secret(decode(bytes)?),
         Table::Config => Row::Config(decode(bytes)?),
+        Table::Volume => Row::Volume(decode(bytes)?),
         Table::User => Row::User(decode(bytes)?),
         Table::Token => Row::Token(decode(bytes)?),
         Table::JoinToken => Row::JoinToken(decode(bytes)?),
@@ -117,6 +120,27 @@ mod tests {
         {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn the_digest_is_of_volumes_too() {
+        let volume = |node: Option<u128>| ring_state::Volume {
+            id: ring_types::VolumeId(Uuid::from_u128(1)),
+            namespace: Name::new("shop").unwrap(),
+            name: Name::new("data").unwrap(),
+            driver: ring_types::VolumeDriver::Local,
+            source: None,
+            labels: std::collections::BTreeMap::new(),
+            node: node.map(|node| ring_types::NodeId(Uuid::from_u128(node))),
+            created_at: Timestamp(1),
+            updated_at: Timestamp(1),
+            version: Revision(1),
+        };
+        let of = |rows: Vec<Row>| digest(&State::from_rows(Revision(7), rows).unwrap());
+        let with = |node| of(vec![Row::Volume(Arc::new(volume(node)))]);
+        let (none, unbound, bound) = (of(Vec::new()), with(None), with(Some(2)));
+        assert!(none != unbound && unbound != bound && none != bound);
+        assert_eq!(with(Some(2)), bound);
     }
 
     #[test]

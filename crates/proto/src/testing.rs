@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ring_types::{
     ClusterId, ConfigId, Cpu, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId,
-    RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
+    RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
 };
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ sample! {
     NodeId: |s| Self(Uuid::from_bytes(s.bytes()));
     SecretId: |s| Self(Uuid::from_bytes(s.bytes()));
     ConfigId: |s| Self(Uuid::from_bytes(s.bytes()));
+    VolumeId: |s| Self(Uuid::from_bytes(s.bytes()));
     UserId: |s| Self(Uuid::from_bytes(s.bytes()));
     TokenId: |s| Self(Uuid::from_bytes(s.bytes()));
     JoinTokenId: |s| Self(Uuid::from_bytes(s.bytes()));

@@ -23,6 +23,7 @@ pub(crate) fn container(workload: &Workload, node: Option<NodeId>, mounts: Vec<M
         stop_timeout: i64::try_from(spec.stop_grace.0.div_ceil(1000)).ok(),
         host_config: Some(host_config(spec, mounts)),
         networking_config: networking(spec),
+        healthcheck: crate::health::config(spec),
         ..ContainerCreateBody::default()
     }
 }

@@ -13,8 +13,8 @@ use bollard::query_parameters::{ListContainersOptions, LogsOptions, RemoveContai
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use ring_runtime::{
-    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
-    RuntimeErrorKind, Workload,
+    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed, Prepared, Runtime,
+    RuntimeError, RuntimeErrorKind, Workload,
 };
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -23,11 +23,11 @@ use crate::client::{Client, status, told};
 use crate::config::DockerConfig;
 use crate::files::Files;
 use crate::prepare::prepare;
-use crate::probe::probe;
+use crate::probe::Known;
 use crate::pulls::Pulls;
 use crate::start::{Starts, absent};
 use crate::state::{Moment, observed};
-use crate::{events, exec, logs, marks, stats};
+use crate::{events, exec, health, logs, marks, stats};
 
 /// Containers looked at at the same time.
 const AT_ONCE: usize = 16;
@@ -38,6 +38,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(30);
 /// Making and removing a container moves files.
 pub(crate) const FILES: Duration = Duration::from_mins(2);
 
+/// Podman cleans up after a process within this long.
+const CLEANING: Duration = Duration::from_secs(5);
+
 /// Longest probe.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -45,6 +48,7 @@ const PROBE: Duration = Duration::from_secs(5);
 pub struct DockerRuntime {
     containers: Arc<Containers>,
     starts: Arc<Starts>,
+    known: Known,
 }
 
 /// The containers of ours on an engine.
@@ -76,7 +80,7 @@ impl DockerRuntime {
             pulls: Pulls::default(),
             config,
         };
-        Self { containers: Arc::new(containers), starts: Arc::default() }
+        Self { containers: Arc::new(containers), starts: Arc::default(), known: Known::default() }
     }
 }
 
@@ -87,7 +91,7 @@ impl Runtime for DockerRuntime {
     }
 
     async fn probe(&self) -> RuntimeReport {
-        let (version, problem) = match timeout(PROBE, probe(&self.containers.client)).await {
+        let (version, problem) = match timeout(PROBE, self.known.probe(&self.containers.client)).await {
             Ok(Ok(version)) => (version, None),
             Ok(Err(error)) => (String::new(), Some(error.message)),
             Err(_) => (String::new(), Some(format!("{} does not answer within {} seconds", self.kind(), PROBE.as_secs()))),
@@ -106,6 +110,15 @@ impl Runtime for DockerRuntime {
     async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError> {
         let found = self.containers.inspect(instance).await?;
         Ok(found.map_or(Observed::Absent, |container| observed(&container, self.containers.moment())))
+    }
+
+    async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
+        // A check that is in an image is nobody's where none was asked for.
+        if self.kind() != RuntimeKind::Docker {
+            return Ok(None);
+        }
+        let found = self.containers.inspect(instance).await?;
+        found.map(|container| health::native(&container)).ok_or_else(|| absent(instance))
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
@@ -153,7 +166,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {
-        events::hints(Arc::clone(&self.containers.client), self.containers.config.node)
+        events::hints(Arc::clone(&self.containers))
     }
 
     async fn logs(
@@ -182,13 +195,26 @@ impl Containers {
         // What is remembered may be gone: then the engine is asked once more by label.
         for _ in 0..2 {
             let Some(id) = self.id(instance).await? else { return Ok(None) };
-            match self.client.ask(|docker| async move { docker.inspect_container(&id, None).await }).await? {
+            match self.ask_of(&id).await? {
                 Ok(container) => return Ok(Some(container)),
                 Err(error) if status(&error) == Some(404) => self.forget(instance),
                 Err(error) => return Err(self.failed(&format!("instance {instance}"), &error)),
             }
         }
         Ok(None)
+    }
+
+    /// Podman has a word of its own for the moment between the end of a process and its cleaning up, which the library does not
+    /// know: then it is asked again when that is over.
+    async fn ask_of(&self, id: &str) -> Result<Result<ContainerInspectResponse, Error>, RuntimeError> {
+        let deadline = Instant::now() + CLEANING;
+        loop {
+            let asked = self.client.ask(|docker| async move { docker.inspect_container(id, None).await }).await?;
+            match asked {
+                Err(Error::JsonDataError { .. }) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+                answer => return Ok(answer),
+            }
+        }
     }
 
     async fn id(&self, instance: InstanceId) -> Result<Option<String>, RuntimeError> {
@@ -223,6 +249,12 @@ impl Containers {
 
     pub(crate) fn remember(&self, instance: InstanceId, id: String) {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, id);
+    }
+
+    /// The instance a container is of, as far as it was seen.
+    pub(crate) fn instance_of(&self, container: &str) -> Option<InstanceId> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().find(|(_, id)| *id == container).map(|(instance, _)| *instance)
     }
 
     fn forget(&self, instance: InstanceId) {

@@ -1,5 +1,6 @@
 //! Hints from the engine's event stream.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,11 +9,12 @@ use bollard::query_parameters::EventsOptions;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use ring_runtime::Hint;
-use ring_types::NodeId;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::client::Client;
+use crate::config::Engine;
+use crate::driver::Containers;
 use crate::marks;
 
 /// The stream asks for the events of this long ago too: nothing falls between the last look and its first event.
@@ -28,31 +30,31 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2
 const HINTS: usize = 256;
 
 /// Hints without end. The reading ends when the receiver is dropped.
-pub(crate) fn hints(client: Arc<Client>, node: Option<NodeId>) -> BoxStream<'static, Hint> {
+pub(crate) fn hints(containers: Arc<Containers>) -> BoxStream<'static, Hint> {
     let (sender, receiver) = mpsc::channel(HINTS);
     tokio::spawn(async move {
         tokio::select! {
             () = sender.closed() => {}
-            () = read(&client, node, &sender) => {}
+            () = read(&containers, &sender) => {}
         }
     });
     stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|hint| (hint, receiver)) }).boxed()
 }
 
-async fn read(client: &Client, node: Option<NodeId>, sender: &mpsc::Sender<Hint>) {
+async fn read(containers: &Containers, sender: &mpsc::Sender<Hint>) {
     // At once, also with no engine there: it has to be looked at to be known as not there.
     if sender.send(Hint::Everything).await.is_err() {
         return;
     }
     let mut told = true;
     loop {
-        told &= reached(client).await;
+        told &= reached(&containers.client).await;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(OVERLAP);
         if !told && sender.send(Hint::Everything).await.is_err() {
             return;
         }
         told = false;
-        if pass_on(client, node, since, sender).await.is_none() {
+        if pass_on(containers, since, sender).await.is_none() {
             return;
         }
     }
@@ -71,8 +73,11 @@ async fn reached(client: &Client) -> bool {
 }
 
 /// Passes events on until the stream breaks or the engine hangs. None when nobody listens any more.
-async fn pass_on(client: &Client, node: Option<NodeId>, since: Duration, sender: &mpsc::Sender<Hint>) -> Option<()> {
-    let mut filters = marks::ours(node);
+async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender<Hint>) -> Option<()> {
+    let (client, config) = (&containers.client, &containers.config);
+    // Podman tells no labels with its events, and so finds none: there the containers are told by their own ids.
+    let labelled = config.engine == Engine::Docker;
+    let mut filters = if labelled { marks::ours(config.node) } else { HashMap::new() };
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     let options = EventsOptions { since: Some(since.as_secs().to_string()), until: None, filters: Some(filters) };
     let Ok(docker) = client.docker().await else { return Some(()) };
@@ -82,7 +87,14 @@ async fn pass_on(client: &Client, node: Option<NodeId>, since: Duration, sender:
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => if let Some(hint) = hint(event) { sender.send(hint).await.ok()? },
+                Some(Ok(mut event)) => {
+                    if !labelled {
+                        label(&mut event, containers);
+                    }
+                    if let Some(hint) = hint(event) {
+                        sender.send(hint).await.ok()?;
+                    }
+                }
                 Some(Err(_)) | None => return Some(()),
             },
             _ = ping.tick() => if !matches!(client.ask(|docker| async move { docker.ping().await }).await, Ok(Ok(_))) {
@@ -92,10 +104,20 @@ async fn pass_on(client: &Client, node: Option<NodeId>, since: Duration, sender:
     }
 }
 
-/// Commands run inside a container and its health change nothing about the instance.
+/// Gives an event the label that its container has.
+fn label(event: &mut EventMessage, containers: &Containers) {
+    if let Some(actor) = &mut event.actor
+        && let Some(instance) = actor.id.as_ref().and_then(|id| containers.instance_of(id))
+    {
+        let attributes = actor.attributes.get_or_insert_default();
+        attributes.insert(marks::INSTANCE.to_owned(), instance.to_string());
+    }
+}
+
+/// Commands run inside a container change nothing about the instance. What its health check says is looked at when it changes.
 fn hint(event: EventMessage) -> Option<Hint> {
     let action = event.action.unwrap_or_default();
-    if action.starts_with("exec_") || action.starts_with("health_status") || action == "top" {
+    if action.starts_with("exec_") || action == "top" {
         return None;
     }
     let labels = event.actor?.attributes?;
@@ -104,8 +126,6 @@ fn hint(event: EventMessage) -> Option<Hint> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use bollard::models::EventActor;
 
     use super::*;
@@ -119,6 +139,7 @@ mod tests {
             ..EventMessage::default()
         };
         assert_eq!(hint(event("die", "ring_instance")), Some(Hint::Instance(id.parse().unwrap())));
+        assert_eq!(hint(event("health_status: unhealthy", "ring_instance")), Some(Hint::Instance(id.parse().unwrap())));
         assert_eq!(hint(event("exec_start: sh", "ring_instance")), None);
         assert_eq!(hint(event("die", "other")), None);
     }

@@ -32,6 +32,7 @@ mod driver;
 mod events;
 mod exec;
 mod files;
+mod health;
 mod image;
 mod login;
 mod logs;

@@ -9,7 +9,7 @@
 //! | `config`, `secret` | one file on a file system in memory, read-only | goes |
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
 use ring_runtime::{RuntimeError, RuntimeErrorKind, Workload};
@@ -136,15 +136,26 @@ fn nfs(volume: &Volume) -> Result<HashMap<String, String>, RuntimeError> {
 
 /// What to say when the engine does not find the path of a bind mount.
 pub(crate) fn missing_path(workload: &Workload, message: &str, host: &str) -> Option<String> {
-    let binds = workload.spec.volumes.iter().filter(|volume| volume.kind == VolumeKind::Bind);
     let absent = ["bind source path does not exist", "no such file or directory"];
     let missing = absent.iter().any(|words| message.contains(words));
-    let named = |volume: &&Volume| message.contains(&volume.source);
-    let volume = binds.into_iter().filter(|_| missing).filter(named).max_by_key(|volume| volume.source.len())?;
-    Some(format!(
+    let named = |volume: &&Volume| missing && message.contains(&volume.source);
+    binds(workload).filter(named).max_by_key(|volume| volume.source.len()).map(|volume| no_such_path(volume, host))
+}
+
+/// The same for an engine that would notice only at the start, and runs on this host.
+pub(crate) fn missing_here(workload: &Workload, host: &str) -> Option<String> {
+    binds(workload).find(|volume| !Path::new(&volume.source).exists()).map(|volume| no_such_path(volume, host))
+}
+
+fn binds(workload: &Workload) -> impl Iterator<Item = &Volume> {
+    workload.spec.volumes.iter().filter(|volume| volume.kind == VolumeKind::Bind)
+}
+
+fn no_such_path(volume: &Volume, host: &str) -> String {
+    format!(
         "bind mount of '{}' at '{}': there is no such path on node '{host}'; make it there, or name the nodes that have it in placement.nodes",
         volume.source, volume.destination
-    ))
+    )
 }
 
 #[cfg(test)]

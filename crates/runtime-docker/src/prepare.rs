@@ -6,6 +6,7 @@ use ring_runtime::{Prepared, RuntimeError, RuntimeErrorKind, Workload};
 use ring_types::{NetworkMode, StartFailure};
 
 use crate::client::{status, told};
+use crate::config::Engine;
 use crate::create;
 use crate::driver::{Containers, FILES};
 use crate::image::{self, Wanted};
@@ -18,6 +19,9 @@ pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Res
     let mounts = mounts::mounts(workload, &files(containers, workload)?)?;
     if let Some(there) = containers.inspect(workload.instance).await? {
         return Ok(Prepared { image_digest: there.image });
+    }
+    if config.engine == Engine::Podman && containers.is_local() {
+        mounts::missing_here(workload, &host(containers)).map_or(Ok(()), |message| Err(no_path(message)))?;
     }
     let client = &containers.client;
     let wanted = Wanted {
@@ -85,11 +89,21 @@ async fn adopt(containers: &Containers, workload: &Workload, conflict: &Error) -
 }
 
 fn refused(containers: &Containers, workload: &Workload, error: &Error) -> RuntimeError {
-    let host = rustix::system::uname();
-    let host = if containers.is_local() { host.nodename().to_string_lossy() } else { containers.config.address().into() };
-    if let Some(message) = mounts::missing_path(workload, &told(error), &host) {
-        return RuntimeError::new(RuntimeErrorKind::Start(StartFailure::FileSystem), message);
+    if let Some(message) = mounts::missing_path(workload, &told(error), &host(containers)) {
+        return no_path(message);
     }
     let kind = RuntimeErrorKind::Start(create::cause(&told(error)));
     containers.client.error(kind, "the engine did not make the container", error)
+}
+
+fn no_path(message: String) -> RuntimeError {
+    RuntimeError::new(RuntimeErrorKind::Start(StartFailure::FileSystem), message)
+}
+
+/// What the host of the engine is called.
+fn host(containers: &Containers) -> String {
+    if containers.is_local() {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    containers.config.address()
 }

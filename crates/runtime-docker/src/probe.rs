@@ -1,17 +1,40 @@
 //! Is the engine there, and what can it not do?
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 use ring_runtime::RuntimeError;
+use tokio::time::timeout;
 
 use crate::client::Client;
 
-/// The engine's version, with what limits would not hold and what containers may not be.
-pub(crate) async fn probe(client: &Client) -> Result<String, RuntimeError> {
-    let docker = client.connect().await?;
-    let version = docker.version().await.map_err(|error| client.unavailable(&error))?.version.unwrap_or_default();
-    // An engine that answers the first question is usable, whatever it thinks of the second.
-    let info = docker.info().await.unwrap_or_default();
-    Ok(described(&version, &info))
+/// Some engines think long about what they are; the answer is not worth more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an engine of some version can and cannot do, as it was told.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Option<(String, String)>>);
+
+impl Known {
+    /// The engine's version, with what limits would not hold and what containers may not be. That is asked once for a version.
+    pub(crate) async fn probe(&self, client: &Client) -> Result<String, RuntimeError> {
+        let docker = client.connect().await?;
+        let version = docker.version().await.map_err(|error| client.unavailable(&error))?.version.unwrap_or_default();
+        if let Some(told) = self.of(&version) {
+            return Ok(told);
+        }
+        // An engine that answers the first question is usable, whatever it thinks of the second.
+        let Ok(Ok(info)) = timeout(PATIENCE, docker.info()).await else { return Ok(version) };
+        let told = described(&version, &info);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, told.clone()));
+        Ok(told)
+    }
+
+    fn of(&self, version: &str) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(of, _)| of == version).map(|(_, told)| told.clone())
+    }
 }
 
 /// One line: `20.10.24, cgroup v1; not possible here: cpu limits`.

@@ -75,7 +75,7 @@ fn address(container: &ContainerInspectResponse) -> Option<String> {
 }
 
 /// A time of the engine, which writes the year 1 for "never".
-fn time(text: Option<&str>) -> Option<Timestamp> {
+pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok().filter(|time: &Timestamp| time.0 > 0)
 }
 

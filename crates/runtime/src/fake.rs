@@ -15,9 +15,9 @@ use bytes::Bytes;
 use ring_types::{InstanceId, Outcome, RuntimeKind, Timestamp};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Hint, LogLine, LogSource, Observed};
+use crate::{Hint, LogLine, LogSource, Observed, Workload};
 
-pub use script::{FakeCall, FakeScript, FakeStart};
+pub use script::{FakeCall, FakeExec, FakeScript, FakeStart};
 use world::World;
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
@@ -101,6 +101,11 @@ impl FakeRuntime {
     /// Every call so far, oldest first.
     pub fn calls(&self) -> Vec<FakeCall> {
         self.world().calls.clone()
+    }
+
+    /// What an instance was made of, secrets included; None when it was never prepared.
+    pub fn workload(&self, instance: InstanceId) -> Option<Workload> {
+        self.world().workloads.get(&instance).cloned()
     }
 
     /// How often the process of an instance was really executed. More than 1 is the fault this runtime exists to find.

@@ -8,6 +8,7 @@ pub mod conformance;
 mod error;
 mod exec;
 mod fake;
+mod health;
 mod logs;
 mod private;
 mod stats;
@@ -19,7 +20,8 @@ use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use exec::{ExecEvent, ExecInput, ExecRequest, ExecSession, TerminalSize};
-pub use fake::{FakeCall, FakeRuntime, FakeScript, FakeStart};
+pub use fake::{FakeCall, FakeExec, FakeRuntime, FakeScript, FakeStart};
+pub use health::{NativeHealth, NativeProbe, NativeVerdict};
 pub use logs::{LogLine, LogRequest, LogSource};
 pub use private::private_tmpfs;
 pub use stats::InstanceStats;
@@ -81,6 +83,13 @@ pub trait Runtime: Send + Sync + 'static {
     async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
         let _ = (instance, request);
         Err(RuntimeError::new(RuntimeErrorKind::Other, format!("the {} runtime cannot run commands in an instance", self.kind())))
+    }
+
+    /// What the runtime's own health check of an instance says; None when the runtime runs none for it, and whoever wants to
+    /// know has to probe. Which check it is says [`ring_types::DeploymentSpec::native_check`].
+    async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
+        let _ = instance;
+        Ok(None)
     }
 
     /// What an instance that runs uses. [`RuntimeErrorKind::NotFound`] when it does not run.

@@ -5,6 +5,7 @@ mod clock;
 mod ids;
 pub mod node;
 pub mod pki;
+mod registry;
 pub mod rest;
 mod secrets;
 pub mod services;

@@ -16,8 +16,11 @@ pub(crate) fn seal(key: &SecretKey, id: SecretId, value: &str) -> Result<Vec<u8>
 
 /// The value of a secret by name, or why it cannot be had.
 pub(crate) fn open(key: &SecretKey, state: &State, namespace: &Name, name: &str) -> Result<String, String> {
-    let missing = || format!("secret '{name}' not found in namespace '{namespace}'");
+    let missing = || {
+        format!("secret '{name}' not found in namespace '{namespace}': create it with `ring secret create {name} -n {namespace}`")
+    };
     let found = Name::new(name).ok().and_then(|name| state.secret_named(namespace, &name)).ok_or_else(missing)?;
-    let clear = key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}': {e}"))?;
+    let clear =
+        key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}' in namespace '{namespace}': {e}"))?;
     String::from_utf8(clear.to_vec()).map_err(|_| format!("secret '{name}' is not text"))
 }

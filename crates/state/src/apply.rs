@@ -9,6 +9,7 @@ mod deployments;
 mod instances;
 mod plan;
 mod records;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -91,6 +92,8 @@ impl<'a> Tx<'a> {
                 self.put_config(&config, *create)
             }
             Command::DeleteConfig { id, force } => self.delete_config(*id, *force),
+            Command::CreateVolume(wanted) => self.create_volume(wanted),
+            Command::DeleteVolume { id, force } => self.delete_volume(*id, *force),
             Command::CreateUser { id, username, password_hash, role } => self.create_user(*id, username, password_hash, *role),
             Command::UpdateUser(update) => self.update_user(update),
             Command::DeleteUser { id } => self.delete_user(*id),

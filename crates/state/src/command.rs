@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
     InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, StopCause, Timestamp, TokenId,
-    UserId,
+    UserId, VolumeId,
 };
 
-use crate::{ApiToken, JoinToken, PlacementFailure, Role};
+use crate::{ApiToken, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role};
 
 /// A log entry: a command, stamped by the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,15 @@ pub enum Command {
     DeleteConfig {
         /// Which.
         id: ConfigId,
+        /// Even when a deployment mounts it.
+        force: bool,
+    },
+    /// Makes a volume. Nothing is made on any host: the data comes with the first instance that mounts it.
+    CreateVolume(CreateVolume),
+    /// Forgets a volume. Its data stays where it is.
+    DeleteVolume {
+        /// Which.
+        id: VolumeId,
         /// Even when a deployment mounts it.
         force: bool,
     },
@@ -244,6 +253,17 @@ pub struct ApplyDeployment {
     pub id: DeploymentId,
     /// What it asks for; valid.
     pub spec: Arc<DeploymentSpec>,
+    /// The registry password its manifest has, encrypted.
+    pub registry_password: Option<RegistryPassword>,
+    /// Identities of the local volumes it mounts by name, used for those that are not there yet.
+    pub volumes: BTreeMap<String, VolumeId>,
+}
+
+impl ApplyDeployment {
+    /// One without a password in its manifest, and without volumes to be made.
+    pub fn new(id: DeploymentId, spec: Arc<DeploymentSpec>) -> Self {
+        Self { id, spec, registry_password: None, volumes: BTreeMap::new() }
+    }
 }
 
 /// Admission of a host that runs work.
@@ -331,8 +351,9 @@ pub struct InstanceReport {
 /// One decision of a controller. An action that does not fit the facts any more is passed over, and the reply counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Makes an instance and binds it. Passed over when the slot has a live instance, the deployment goes, or the node
-    /// cannot take it any more.
+    /// Makes an instance and binds it, and with it the local volumes it mounts that are on no node yet. Passed over when the
+    /// slot has a live instance, the deployment goes, a volume is missing or on another node, or the node cannot take it any
+    /// more.
     CreateInstance {
         /// Identity.
         id: InstanceId,

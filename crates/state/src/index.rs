@@ -36,6 +36,10 @@ impl State {
                 self.config_names.insert((o.namespace.clone(), o.name.clone()), o.id);
                 self.configs.insert(o.id, o).is_some()
             }
+            Row::Volume(o) => {
+                self.volume_names.insert((o.namespace.clone(), o.name.clone()), o.id);
+                self.volumes.insert(o.id, o).is_some()
+            }
             Row::User(o) => {
                 if let Some(old) = self.users.get(&o.id)
                     && old.username != o.username
@@ -98,6 +102,11 @@ impl State {
             RowKey::Config(id) => {
                 if let Some(o) = self.configs.remove(id) {
                     self.config_names.remove(&(o.namespace.clone(), o.name.clone()));
+                }
+            }
+            RowKey::Volume(id) => {
+                if let Some(o) = self.volumes.remove(id) {
+                    self.volume_names.remove(&(o.namespace.clone(), o.name.clone()));
                 }
             }
             RowKey::User(id) => {
@@ -194,6 +203,7 @@ impl State {
             RowKey::JoinToken(k) => self.join_tokens.get(k).cloned().map(Row::JoinToken),
             RowKey::Member(k) => self.members.get(k).cloned().map(Row::Member),
             RowKey::Event(deployment, id) => self.events.get(&(*deployment, *id)).cloned().map(Row::Event),
+            RowKey::Volume(k) => self.volumes.get(k).cloned().map(Row::Volume),
             RowKey::Request(k) => self.requests.get(k).cloned().map(Row::Request),
         }
     }

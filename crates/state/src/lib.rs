@@ -5,6 +5,7 @@
 //! `planner`; here a decision is only checked against the facts and recorded.
 
 mod apply;
+mod carried;
 mod command;
 mod dependencies;
 mod index;
@@ -16,6 +17,7 @@ mod scale;
 mod state;
 mod verdict;
 
+pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
     NodeUpdate, PlacementNote, UserUpdate,

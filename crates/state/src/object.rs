@@ -9,7 +9,7 @@ use ring_types::{
     StopCause, Timestamp, TokenId, UserId,
 };
 
-use crate::{Reply, Scale};
+use crate::{RegistryPassword, Reply, Scale};
 
 /// What is known of the cluster as a whole. There is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,9 @@ pub struct Deployment {
     pub released: bool,
     /// Where its load has led its number of instances to.
     pub scale: Option<Scale>,
+    /// The password of `spec.config.username`. Whatever record takes the place of this one with the same registry account
+    /// gets a copy.
+    pub registry_password: Option<RegistryPassword>,
     /// Last writer.
     pub version: Revision,
 }
@@ -128,6 +131,13 @@ pub enum UnplacedReason {
     Full,
     /// A published port is taken there.
     Port(u16),
+    /// A volume it mounts has its data on another node.
+    Volume {
+        /// Name of the volume.
+        volume: String,
+        /// Name of the node that holds the data; None for one that is not part of the cluster any more.
+        node: Option<String>,
+    },
 }
 
 /// One instance: bound to a node once, executed at most once.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use ring_types::{ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId};
+use ring_types::{
+    ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
+};
 
 use crate::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
-    Secret,
+    Secret, Volume,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -28,11 +30,12 @@ pub enum Table {
     Event = 12,
     Request = 13,
     Clock = 14,
+    Volume = 15,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -47,6 +50,7 @@ impl Table {
         Self::Event,
         Self::Request,
         Self::Clock,
+        Self::Volume,
     ];
 
     /// The table of a number.
@@ -75,6 +79,7 @@ pub enum RowKey {
     /// By the entry that answered it, so that the oldest comes first.
     Request(Revision),
     Clock,
+    Volume(VolumeId),
 }
 
 impl RowKey {
@@ -95,6 +100,7 @@ impl RowKey {
             Self::Event(..) => Table::Event,
             Self::Request(_) => Table::Request,
             Self::Clock => Table::Clock,
+            Self::Volume(_) => Table::Volume,
         }
     }
 }
@@ -117,6 +123,7 @@ pub enum Row {
     Event(Arc<Event>),
     Request(Arc<PastRequest>),
     Clock(Clock),
+    Volume(Arc<Volume>),
 }
 
 impl Row {
@@ -137,6 +144,7 @@ impl Row {
             Self::Event(o) => RowKey::Event(o.deployment, o.id),
             Self::Request(o) => RowKey::Request(o.revision),
             Self::Clock(_) => RowKey::Clock,
+            Self::Volume(o) => RowKey::Volume(o.id),
         }
     }
 }

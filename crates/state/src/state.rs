@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use ring_types::{
-    ConfigId, Cpu, DeploymentId, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId,
-    Timestamp, TokenId, UserId,
+    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision,
+    SecretId, Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
-    Row, Secret,
+    Row, Secret, Volume,
 };
 
 /// What a node's instances have set aside for them.
@@ -42,6 +42,7 @@ pub struct State {
     pub(crate) members: OrdMap<MemberId, Arc<Member>>,
     pub(crate) events: OrdMap<(DeploymentId, u64), Arc<Event>>,
     pub(crate) requests: OrdMap<Revision, Arc<PastRequest>>,
+    pub(crate) volumes: OrdMap<VolumeId, Arc<Volume>>,
     // Indexes: derived from the rows above, never stored.
     pub(crate) request_ids: OrdMap<RequestId, Revision>,
     pub(crate) deployment_names: OrdSet<(Name, Name, DeploymentId)>,
@@ -51,6 +52,7 @@ pub struct State {
     pub(crate) published: OrdSet<(NodeId, u16, InstanceId)>,
     pub(crate) secret_names: OrdMap<(Name, Name), SecretId>,
     pub(crate) config_names: OrdMap<(Name, Name), ConfigId>,
+    pub(crate) volume_names: OrdMap<(Name, Name), VolumeId>,
     pub(crate) user_names: OrdMap<Name, UserId>,
     pub(crate) token_hashes: OrdMap<[u8; 32], TokenId>,
     pub(crate) user_tokens: OrdSet<(UserId, TokenId)>,
@@ -99,6 +101,7 @@ impl State {
             .chain(self.events.values().cloned().map(Row::Event))
             .chain(self.requests.values().cloned().map(Row::Request))
             .chain(std::iter::once(Row::Clock(self.clock)))
+            .chain(self.volumes.values().cloned().map(Row::Volume))
     }
 
     /// Index of the last entry that is part of this.
@@ -257,6 +260,42 @@ impl State {
     /// All configs by id.
     pub fn configs(&self) -> impl Iterator<Item = &Arc<Config>> {
         self.configs.values()
+    }
+
+    /// A volume.
+    pub fn volume(&self, id: VolumeId) -> Option<&Arc<Volume>> {
+        self.volumes.get(&id)
+    }
+
+    /// A volume by name.
+    pub fn volume_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Volume>> {
+        self.volume_names.get(&(namespace.clone(), name.clone())).and_then(|id| self.volumes.get(id))
+    }
+
+    /// Volumes of a namespace by name.
+    pub fn volumes_in(&self, namespace: &Name) -> impl Iterator<Item = &Arc<Volume>> {
+        of_namespace(&self.volume_names, namespace).filter_map(|id| self.volumes.get(id))
+    }
+
+    /// All volumes by id.
+    pub fn volumes(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.volumes.values()
+    }
+
+    /// The volumes a specification mounts by name, with the mount; None in the place of one that is not there.
+    pub fn mounted<'a>(
+        &'a self,
+        spec: &'a DeploymentSpec,
+    ) -> impl Iterator<Item = (&'a ring_types::Volume, Option<&'a Arc<Volume>>)> {
+        spec.named_volumes().map(|(mount, name)| (mount, self.volume_named(&spec.namespace, &name)))
+    }
+
+    /// Deployments that mount a volume: those that are not being deleted, and those of which something may still run.
+    pub fn users_of<'a>(&'a self, volume: &'a Volume) -> impl Iterator<Item = &'a Arc<Deployment>> {
+        self.deployments_in(&volume.namespace).filter(move |deployment| {
+            let mounts = deployment.spec.named_volumes().any(|(_, name)| name == volume.name);
+            mounts && (!deployment.deleting || self.instances_of(deployment.id).any(|i| i.state.is_live()))
+        })
     }
 
     /// An account.

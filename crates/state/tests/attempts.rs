@@ -87,7 +87,7 @@ fn a_circle_is_refused_also_when_two_clients_make_it() {
     world.apply(1, on(job("a"), &["b"]));
     world.apply(2, on(job("b"), &["c", "d"]));
     let closing = on(job("c"), &["a"]);
-    let deployments = vec![ApplyDeployment { id: deployment_id(3), spec: std::sync::Arc::new(closing.clone()) }];
+    let deployments = vec![ApplyDeployment::new(deployment_id(3), std::sync::Arc::new(closing.clone()))];
     let reply = world.run(Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: false });
     let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
     assert_eq!(refusal.code, RefusalCode::Conflict);

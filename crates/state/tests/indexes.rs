@@ -38,7 +38,7 @@ fn step(world: &mut World, (kind, space, label, put): (u8, usize, usize, u8)) {
             let mut spec = worker(name.as_str(), 1);
             spec.namespace = namespace;
             let id = DeploymentId(Uuid::from_u128(u128::from(world.index) + 1000));
-            let deployments = vec![ring_state::ApplyDeployment { id, spec: spec.into() }];
+            let deployments = vec![ring_state::ApplyDeployment::new(id, spec.into())];
             Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: true }
         }
         (2, false) => {

@@ -33,7 +33,7 @@ fn the_same_request_twice_is_done_once() {
     let apply = |n| Command::Apply {
         namespaces: Vec::new(),
         configs: Vec::new(),
-        deployments: vec![ApplyDeployment { id: deployment_id(n), spec: Arc::new(job("j")) }],
+        deployments: vec![ApplyDeployment::new(deployment_id(n), Arc::new(job("j")))],
         force: true,
     };
     let first = world.run_as(request, apply(1));
@@ -50,7 +50,7 @@ fn a_refused_command_changes_nothing_but_the_clock() {
     let mut world = World::new();
     world.apply(1, job("j"));
     let before: Vec<_> = world.state.rows().collect();
-    let one = |n, label| ApplyDeployment { id: deployment_id(n), spec: Arc::new(job(label)) };
+    let one = |n, label| ApplyDeployment::new(deployment_id(n), Arc::new(job(label)));
     let twice = Command::Apply {
         namespaces: Vec::new(),
         configs: Vec::new(),

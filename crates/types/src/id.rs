@@ -48,6 +48,8 @@ uuid_id! {
     SecretId;
     /// A config.
     ConfigId;
+    /// A named volume.
+    VolumeId;
     /// An account.
     UserId;
     /// An API token or a login session.

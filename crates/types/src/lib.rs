@@ -20,7 +20,7 @@ pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
 pub use health::{FailingCheck, Health};
 pub use id::{
     ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, NodeId, RequestId, Revision,
-    SecretId, TokenId, UserId,
+    SecretId, TokenId, UserId, VolumeId,
 };
 pub use name::{Name, NameError};
 pub use node::{NodeCapacity, NodeInfo, NodeStatus, RuntimeReport};
@@ -29,7 +29,7 @@ pub use spec::{DeploymentSpec, Kind, NetworkMode, OnNodeLoss, RuntimeKind};
 pub use spec_parts::{
     Autoscale, CheckAction, CheckKind, Constraint, Dependency, DependencyCondition, EnvValue, HealthCheck, ImageConfig,
     Permission, Placement, Port, Protocol, PullPolicy, ResourceAmounts, Resources, RestartPolicy, Spread, UserConfig, Volume,
-    VolumeDriver, VolumeKind,
+    VolumeDriver, VolumeKind, is_export,
 };
 pub use status::{Condition, DeploymentStatus, Goal, InstanceState, StopCause};
 pub use time::{Span, SpanError, Timestamp};

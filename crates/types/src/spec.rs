@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::words;
 use crate::{
-    Autoscale, Dependency, EnvValue, HealthCheck, ImageConfig, Name, Placement, Port, Resources, RestartPolicy, Span, Volume,
+    Autoscale, CheckKind, Dependency, EnvValue, HealthCheck, ImageConfig, Name, Placement, Port, Resources, RestartPolicy, Span,
+    Volume, VolumeKind,
 };
 
 /// Worker or job.
@@ -174,20 +175,45 @@ impl DeploymentSpec {
         self.retries.saturating_add(1)
     }
 
+    /// The check that a runtime with health checks of its own runs by itself, with its place: the first readiness check of
+    /// type command. A container has one such check at most.
+    pub fn native_check(&self) -> Option<(usize, &HealthCheck)> {
+        let native = |check: &HealthCheck| check.readiness && matches!(check.kind, CheckKind::Command { .. });
+        self.health_checks.iter().enumerate().find(|(_, check)| native(check))
+    }
+
     /// It has checks that decide when an instance counts as ready.
     pub fn is_gated(&self) -> bool {
         self.health_checks.iter().any(|check| check.readiness)
     }
 
-    /// Names of the secrets its environment and mounts refer to, each once, sorted.
+    /// Names of the secrets its environment, mounts and image credentials refer to, each once, sorted.
     pub fn secret_refs(&self) -> Vec<&str> {
         let env = self.environment.values().filter_map(|value| match value {
             EnvValue::Secret(name) => Some(name.as_str()),
             EnvValue::Plain(_) => None,
         });
-        let mut names: Vec<_> = env.collect();
+        let mut names: Vec<_> =
+            env.chain(self.mounts(VolumeKind::Secret)).chain(self.config.image_pull_secret.as_deref()).collect();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Names of the configs it mounts, each once, sorted.
+    pub fn config_refs(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.mounts(VolumeKind::Config).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn mounts(&self, kind: VolumeKind) -> impl Iterator<Item = &str> {
+        self.volumes.iter().filter(move |volume| volume.kind == kind).map(|volume| volume.source.as_str())
+    }
+
+    /// Its mounts of volumes that have a name, and so are objects of their own.
+    pub fn named_volumes(&self) -> impl Iterator<Item = (&Volume, Name)> {
+        self.volumes.iter().filter_map(|volume| volume.object().map(|name| (volume, name)))
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::status::words;
-use crate::{Cpu, Memory, Span};
+use crate::{Cpu, Memory, Name, Span};
 
 /// Value of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,28 @@ pub struct Volume {
     pub permission: Permission,
 }
 
+impl Volume {
+    /// The export of a file server it mounts without a volume of a name: `server:/path`.
+    pub fn export(&self) -> Option<&str> {
+        let direct = self.kind == VolumeKind::Volume && self.driver == VolumeDriver::Nfs && is_export(&self.source);
+        direct.then_some(self.source.as_str())
+    }
+
+    /// The name of the volume it mounts; None for anything else, an anonymous volume and an export included.
+    pub fn object(&self) -> Option<Name> {
+        let named = self.kind == VolumeKind::Volume && self.export().is_none();
+        named.then(|| Name::new(&self.source).ok()).flatten()
+    }
+}
+
+/// `server:/path`: what a file server gives out.
+pub fn is_export(text: &str) -> bool {
+    let parts = text.split_once(":/");
+    parts.is_some_and(|(server, path)| {
+        !server.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == ',') && !path.starts_with('/')
+    })
+}
+
 /// An amount of each resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceAmounts {
@@ -175,6 +197,17 @@ pub enum CheckKind {
         /// The command, run by a shell of the instance.
         command: String,
     },
+}
+
+impl CheckKind {
+    /// The word for it in a manifest.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcp { .. } => "tcp",
+            Self::Http { .. } => "http",
+            Self::Command { .. } => "command",
+        }
+    }
 }
 
 /// What a failed check does.

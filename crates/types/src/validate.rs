@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::{CheckKind, DeploymentSpec, EnvValue, Kind, NetworkMode, Permission, Rule, RuntimeKind, Violation, VolumeKind};
+use crate::{
+    CheckKind, DeploymentSpec, EnvValue, Kind, Name, NetworkMode, Permission, Rule, RuntimeKind, Violation, Volume, VolumeDriver,
+    VolumeKind,
+};
 
 /// Every rule `spec` breaks, in the order of its fields; paths are relative to the deployment. Empty means valid.
 pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
@@ -66,9 +69,18 @@ fn environment(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
                 "a value must not contain a NUL byte",
             ));
         }
-        if matches!(value, EnvValue::Secret(name) if name.is_empty()) {
-            found.push(Violation::new(path, "deployment.environment.secret_ref", Rule::Required, "secretRef must name a secret"));
+        if let EnvValue::Secret(secret) = value {
+            secret_name(secret, &path, "deployment.environment.secret_ref", found);
         }
+    }
+}
+
+fn secret_name(name: &str, path: &str, code: &str, found: &mut Vec<Violation>) {
+    if name.is_empty() {
+        found.push(Violation::new(path, code, Rule::Required, "the name of a secret is required"));
+    } else if let Err(error) = Name::new(name) {
+        let message = format!("'{name}' is not the name of a secret: it {error}");
+        found.push(Violation::new(path, code, Rule::Invalid, message));
     }
 }
 
@@ -95,24 +107,49 @@ fn ports(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
 }
 
 fn volumes(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let mut destinations = BTreeSet::new();
     for (i, volume) in spec.volumes.iter().enumerate() {
         let path = |field: &str| format!("volumes[{i}].{field}");
         if !volume.destination.starts_with('/') {
             let message = "destination must be an absolute path";
             found.push(Violation::new(path("destination"), "deployment.volumes.destination", Rule::Absolute, message));
         }
-        if volume.kind == VolumeKind::Config && volume.key.is_none() {
+        if !destinations.insert(volume.destination.trim_end_matches('/')) {
+            let message = format!("'{}' is the destination of another mount already", volume.destination);
+            found.push(Violation::new(path("destination"), "deployment.volumes.destination", Rule::Duplicate, message));
+        }
+        if volume.kind == VolumeKind::Config && volume.key.as_deref().is_none_or(str::is_empty) {
             let message = "a config mount needs the key to show";
             found.push(Violation::new(path("key"), "deployment.volumes.key", Rule::Required, message));
         }
-        if volume.source.is_empty() && volume.kind != VolumeKind::Volume {
-            found.push(Violation::new(path("source"), "deployment.volumes.source", Rule::Required, "source is required"));
-        }
+        source(volume, &path("source"), found);
         let named = volume.kind == VolumeKind::Volume && !volume.source.is_empty();
-        if named && volume.permission == Permission::ReadWrite && spec.kind == Kind::Worker && spec.most() > 1 {
+        if named && volume.permission == Permission::ReadWrite && spec.most() > 1 {
             let message = "a named volume can be written by one replica only: set permission ro or replicas 1";
             found.push(Violation::new(path("permission"), "deployment.volumes.rw", Rule::Replicas, message));
         }
+    }
+}
+
+fn source(volume: &Volume, path: &str, found: &mut Vec<Violation>) {
+    let anonymous = volume.kind == VolumeKind::Volume && volume.driver == VolumeDriver::Local;
+    if volume.source.is_empty() {
+        if !anonymous {
+            found.push(Violation::new(path, "deployment.volumes.source", Rule::Required, "source is required"));
+        }
+        return;
+    }
+    if volume.kind == VolumeKind::Bind {
+        if !volume.source.starts_with('/') {
+            let message = "the source of a bind mount must be an absolute path of the node";
+            found.push(Violation::new(path, "deployment.volumes.source", Rule::Absolute, message));
+        }
+    } else if volume.export().is_none()
+        && let Err(error) = Name::new(&volume.source)
+    {
+        let or = if volume.driver == VolumeDriver::Nfs { ", and not server:/path" } else { "" };
+        let message = format!("'{}' is not the name of a {}: it {error}{or}", volume.source, volume.kind);
+        found.push(Violation::new(path, "deployment.volumes.source", Rule::Invalid, message));
     }
 }
 
@@ -170,6 +207,9 @@ fn credentials(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     if sources.into_iter().filter(|set| *set).count() > 1 {
         let message = "give one source of registry credentials: username and password, use_host_auth, or image_pull_secret";
         found.push(Violation::new("config", "deployment.config.credentials", Rule::Ambiguous, message));
+    }
+    if let Some(name) = &config.image_pull_secret {
+        secret_name(name, "config.image_pull_secret", "deployment.config.image_pull_secret", found);
     }
 }
 
@@ -250,7 +290,7 @@ fn dependencies(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Autoscale, Dependency, DependencyCondition, Name, Port, Protocol, Span};
+    use crate::{Autoscale, Dependency, DependencyCondition, Port, Protocol, Span};
 
     fn spec() -> DeploymentSpec {
         DeploymentSpec::new(Name::new("ns").unwrap(), Name::new("web").unwrap(), Kind::Worker, RuntimeKind::Docker, "web:1")

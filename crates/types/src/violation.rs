@@ -62,6 +62,7 @@ rules! {
     Length = "length": "A text is too short or too long.", "Keep to the length the message gives.";
     Max = "max": "The upper bound is below the lower one.", "Raise `max` or lower `min`.";
     Min = "min": "The lower bound is too low.", "Use at least 1.";
+    Mismatch = "mismatch": "The field contradicts the object it names.", "Do what the message says.";
     Nodes = "nodes": "More replicas publish the port than nodes can take them: a port is published once on a node.",
         "Lower `replicas`, add nodes, widen `placement`, or publish no port.";
     NotInlined = "not_inlined": "A config was sent with `files`, which only the command line reads.",

@@ -21,6 +21,8 @@ pub(crate) struct ProbeResult {
     pub(crate) took: Span,
     /// What was seen, for people.
     pub(crate) message: String,
+    /// It failed because there was no answer in time.
+    pub(crate) late: bool,
 }
 
 /// The last probes of one instance.
@@ -60,7 +62,7 @@ mod tests {
         let history = History::default();
         for n in 0..KEPT as u32 + 5 {
             let at = Timestamp(n.into());
-            history.add(ProbeResult { at, check: n, healthy: true, took: Span::ZERO, message: String::new() });
+            history.add(ProbeResult { at, check: n, healthy: true, took: Span::ZERO, message: String::new(), late: false });
         }
         let checks = |limit| history.last(limit).into_iter().map(|result| result.check).collect::<Vec<_>>();
         assert_eq!(checks(0), (5..KEPT as u32 + 5).collect::<Vec<_>>());

@@ -50,6 +50,7 @@ pub(crate) fn record(phase: Phase) -> Record {
         started_at: (phase >= Phase::Started).then_some(Timestamp(1)),
         exit: (phase >= Phase::Exited).then_some(exit),
         reported: None,
+        health: None,
     }
 }
 

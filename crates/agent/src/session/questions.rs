@@ -111,8 +111,8 @@ async fn measure(context: &Context, runtime: &dyn Runtime, instance: InstanceId)
 }
 
 fn probe(result: ProbeResult) -> wire::ProbeResult {
-    let ProbeResult { at, check, healthy, took, message } = result;
-    wire::ProbeResult { at_ms: at.0, check, healthy, took_ms: took.0, message }
+    let ProbeResult { at, check, healthy, took, message, late } = result;
+    wire::ProbeResult { at_ms: at.0, check, healthy, took_ms: took.0, message, late }
 }
 
 fn stats(usage: Usage) -> wire::InstanceStats {

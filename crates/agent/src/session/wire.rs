@@ -61,6 +61,7 @@ pub(super) fn claim_answer(result: wire::ClaimResult) -> ClaimAnswer {
             environment: result.secret_environment,
             files: result.files.into_iter().map(mounted).collect(),
             registry: result.registry.map(login),
+            exports: result.exports,
         })
     } else {
         ClaimAnswer::Unusable(result.config_error)

@@ -51,7 +51,12 @@ pub(crate) fn job() -> DeploymentSpec {
 impl Host {
     /// A host whose agent does not run yet.
     pub(crate) async fn new() -> Self {
-        let plane = Plane::start(job()).await;
+        Self::of(job()).await
+    }
+
+    /// A host whose instances are of this specification.
+    pub(crate) async fn of(spec: DeploymentSpec) -> Self {
+        let plane = Plane::start(spec).await;
         let runtime = FakeRuntime::new(RuntimeKind::Docker);
         let addresses = vec![plane.address.to_string()];
         Self { plane, runtime, dir: tempfile::tempdir().unwrap(), addresses, agent: None }

@@ -4,7 +4,9 @@
 mod claims;
 mod connection;
 mod crashes;
+mod health;
 mod host;
 mod life;
 mod logs;
 mod plane;
+mod questions;

@@ -11,12 +11,13 @@ use ring_proto::Wire as _;
 use ring_proto::agent::v1::agent_message::Message as Theirs;
 use ring_proto::agent::v1::agent_service_server::{AgentService, AgentServiceServer};
 use ring_proto::agent::v1::control_message::Message as Ours;
+use ring_proto::agent::v1::question::About;
 use ring_proto::agent::v1::{
-    AgentMessage, Assignment, Assignments, ClaimReply, ClaimRequest, ClaimResult, ControlMessage, HeartbeatReply, LogLine,
-    ReportReply, ReportRequest, StreamEnd, Welcome,
+    AgentMessage, Answer, Assignment, Assignments, ClaimReply, ClaimRequest, ClaimResult, ControlMessage, HeartbeatReply,
+    LogLine, Question, ReportReply, ReportRequest, StreamEnd, Welcome,
 };
 use ring_state::InstanceReport;
-use ring_types::{DeploymentSpec, Goal, InstanceId, InstanceState, NodeInfo, Outcome};
+use ring_types::{DeploymentSpec, Goal, Health, InstanceId, InstanceState, NodeInfo, Outcome};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -67,6 +68,7 @@ pub(crate) struct State {
     pub(crate) log_lines: BTreeMap<u64, Vec<LogLine>>,
     pub(crate) log_messages: BTreeMap<u64, u32>,
     pub(crate) log_ends: Vec<StreamEnd>,
+    pub(crate) answers: BTreeMap<u64, Answer>,
     push: Option<mpsc::Sender<Result<ControlMessage, Status>>>,
 }
 
@@ -178,6 +180,28 @@ impl Plane {
             slot: 0,
             attempt: 1,
         }
+    }
+
+    /// Asks about an instance, and returns the answer. Each `stream` is for one question.
+    pub(crate) async fn ask(&self, stream: u64, instance: InstanceId, about: About) -> Answer {
+        self.push(Ours::Question(Question { stream, instance_id: instance.to_string(), about: Some(about) }));
+        self.wait("an answer", |state| state.answers.contains_key(&stream)).await;
+        self.state().answers[&stream].clone()
+    }
+
+    /// What was reported of the health of an instance, in order.
+    pub(crate) fn health(&self, instance: InstanceId) -> Vec<Health> {
+        let state = self.state();
+        state.reports.iter().filter(|report| report.instance == instance).filter_map(|report| report.health.clone()).collect()
+    }
+
+    /// Returns when the latest account of an instance's health is as wanted.
+    pub(crate) async fn healthy(&self, instance: InstanceId, wanted: impl Fn(&Health) -> bool) {
+        let of = move |report: &&InstanceReport| report.instance == instance && report.health.is_some();
+        self.wait("its health", |state| {
+            state.reports.iter().rev().find(of).and_then(|report| report.health.as_ref()).is_some_and(&wanted)
+        })
+        .await;
     }
 
     /// Sends a message into the session, if there is one.
@@ -300,7 +324,11 @@ impl Plane {
                 self.state().infos.push(NodeInfo::from_wire(update.info.unwrap()).unwrap());
                 None
             }
-            Theirs::ExecOutput(_) | Theirs::Answer(_) => None,
+            Theirs::Answer(answer) => {
+                self.state().answers.insert(answer.stream, answer);
+                None
+            }
+            Theirs::ExecOutput(_) => None,
             Theirs::LogOutput(output) => {
                 let mut state = self.state();
                 *state.log_messages.entry(output.stream).or_default() += 1;

@@ -1,7 +1,7 @@
 //! One function an endpoint.
 
 use reqwest::Method;
-use ring_types::{ConfigId, DeploymentId, JoinTokenId, MemberId, NodeId, SecretId, TokenId, UserId};
+use ring_types::{ConfigId, DeploymentId, JoinTokenId, MemberId, NodeId, SecretId, TokenId, UserId, VolumeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded::byte_serialize;
@@ -11,10 +11,11 @@ use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, JoinToken, LogLine, LoginReply, LoginRequest, Member,
-    Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser, User,
+    CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken, LogLine,
+    LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser,
+    User, Volume,
 };
-use crate::query::{DeploymentQuery, EventQuery, LogQuery};
+use crate::query::{DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
 type Reply<T> = Result<T, ClientError>;
 
@@ -105,6 +106,11 @@ impl Client {
     pub fn follow_events(&self, id: DeploymentId, query: &EventQuery) -> Follow<DeploymentEvent> {
         let query = EventQuery { follow: true, ..query.clone() };
         Follow::new(self.clone(), with_query(&format!("/deployments/{id}/events"), &query.encode()))
+    }
+
+    /// What the health checks of a deployment found, the newest first.
+    pub async fn health_checks(&self, id: DeploymentId, query: HealthCheckQuery) -> Reply<Vec<HealthCheckResult>> {
+        self.get(&with_query(&format!("/deployments/{id}/health-checks"), &query.encode())).await
     }
 
     /// Hosts that run work.
@@ -217,6 +223,27 @@ impl Client {
     pub async fn delete_config(&self, id: ConfigId, force: bool) -> Reply<Done> {
         let query = if force { "force=true" } else { "" };
         self.delete(&with_query(&format!("/configs/{id}"), query)).await
+    }
+
+    /// Volumes.
+    pub async fn volumes(&self, namespace: Option<&str>) -> Reply<Vec<Volume>> {
+        self.get(&in_namespace("/volumes", namespace)).await
+    }
+
+    /// One volume.
+    pub async fn volume(&self, id: VolumeId) -> Reply<Volume> {
+        self.get(&format!("/volumes/{id}")).await
+    }
+
+    /// Makes a volume.
+    pub async fn create_volume(&self, volume: &CreateVolume) -> Reply<Changed<Volume>> {
+        self.post("/volumes", volume).await
+    }
+
+    /// Forgets a volume; with `force` also one that is in use. Its data stays where it is.
+    pub async fn delete_volume(&self, id: VolumeId, force: bool) -> Reply<Done> {
+        let query = if force { "force=true" } else { "" };
+        self.delete(&with_query(&format!("/volumes/{id}"), query)).await
     }
 
     /// Accounts.

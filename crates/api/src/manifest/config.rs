@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ring_types::{Name, Rule, Violation};
 
 use super::deployment::name;
+use super::fields;
 use super::parts;
 use super::reader::{At, Reader};
 use super::tree::{Entry, Node, Value};
@@ -17,7 +18,7 @@ pub(super) fn namespace(reader: &mut Reader, label: &str, node: &Node) -> Option
     let name = if node.value == Value::Null {
         reader.parsed(label_name(), node, &at)?
     } else {
-        let fields = reader.fields(node, &at, &["name"])?;
+        let fields = reader.fields(node, &at, &fields::NAMESPACE)?;
         if fields.get("name").is_some() { name(reader, &fields, "name")? } else { reader.parsed(label_name(), node, &at)? }
     };
     Some(NamespaceEntry { label: label.to_owned(), name })
@@ -26,7 +27,7 @@ pub(super) fn namespace(reader: &mut Reader, label: &str, node: &Node) -> Option
 /// Reads one config whose files were taken in already.
 pub(super) fn config(reader: &mut Reader, label: &str, node: &Node) -> Option<ConfigEntry> {
     let at = At::new(format!("configs.{label}"), "config");
-    let fields = reader.fields(node, &at, &["namespace", "name", "data", "files", "interpolate", "labels"])?;
+    let fields = reader.fields(node, &at, &fields::CONFIG)?;
     let (namespace, name) = (name(reader, &fields, "namespace"), name(reader, &fields, "name"));
     if let Some((files, at)) = fields.get("files") {
         reader.fail(&at, files.line, Rule::NotInlined, "files are read by the command line: send their contents as data");

@@ -8,52 +8,23 @@ use ring_types::{
 };
 
 use super::DeploymentEntry;
+use super::fields;
 use super::parts;
 use super::reader::{At, Fields, Reader};
 use super::tree::{Node, Value};
 
-/// Every field of a deployment.
-pub(super) const FIELDS: &[&str] = &[
-    "name",
-    "namespace",
-    "image",
-    "runtime",
-    "kind",
-    "replicas",
-    "command",
-    "environment",
-    "ports",
-    "volumes",
-    "labels",
-    "resources",
-    "health_checks",
-    "config",
-    "network",
-    "autoscale",
-    "placement",
-    "restart",
-    "timeout",
-    "retries",
-    "depends_on",
-    "on_node_loss",
-    "stop_grace",
-];
-
-/// Reads one deployment; None when a mistake keeps it from having a meaning. Its mistakes are in `reader`.
+/// Reads one deployment as far as it goes; None when a mistake keeps it from being one. Its mistakes are in `reader`.
 pub(super) fn read(reader: &mut Reader, label: &str, node: &Node) -> Option<DeploymentEntry> {
     let at = At::new(format!("deployments.{label}"), "deployment");
-    let before = reader.violations.len();
-    let fields = reader.fields(node, &at, FIELDS)?;
+    let fields = reader.fields(node, &at, &fields::DEPLOYMENT)?;
     let name = self::name(reader, &fields, "name");
     let namespace = self::name(reader, &fields, "namespace");
     let mut entry = body(reader, label, &fields, name.as_ref(), namespace.as_ref())?;
     rules(reader, &mut entry, &at, node);
     let (name, namespace) = (name?, namespace?);
-    (reader.violations.len() == before).then(|| {
-        entry.spec.name = name;
-        entry.spec.namespace = namespace;
-        entry
-    })
+    entry.spec.name = name;
+    entry.spec.namespace = namespace;
+    Some(entry)
 }
 
 /// A required name.
@@ -202,12 +173,12 @@ fn command(reader: &mut Reader, node: &Node, at: &At) -> Vec<String> {
 }
 
 fn network(reader: &mut Reader, node: &Node, at: &At) -> Option<NetworkMode> {
-    let fields = reader.fields(node, at, &["mode"])?;
+    let fields = reader.fields(node, at, &fields::NETWORK)?;
     parse(reader, &fields, "mode")
 }
 
 fn autoscale(reader: &mut Reader, node: &Node, at: &At) -> Option<Autoscale> {
-    let fields = reader.fields(node, at, &["min", "max", "target_cpu"])?;
+    let fields = reader.fields(node, at, &fields::AUTOSCALE)?;
     let mut field = |name: &str| {
         let (node, at) = parts::required(reader, &fields, name)?;
         reader.integer(node, &at, U32)
@@ -217,7 +188,7 @@ fn autoscale(reader: &mut Reader, node: &Node, at: &At) -> Option<Autoscale> {
 }
 
 fn placement(reader: &mut Reader, node: &Node, at: &At) -> Option<Placement> {
-    let fields = reader.fields(node, at, &["nodes", "constraints", "spread", "max_per_node"])?;
+    let fields = reader.fields(node, at, &fields::PLACEMENT)?;
     let mut placement = Placement::default();
     if let Some((node, at)) = fields.get("nodes") {
         placement.nodes = reader.list(node, &at, Reader::text);
@@ -238,7 +209,7 @@ fn placement(reader: &mut Reader, node: &Node, at: &At) -> Option<Placement> {
 }
 
 fn restart(reader: &mut Reader, node: &Node, at: &At) -> Option<RestartPolicy> {
-    let fields = reader.fields(node, at, &["max", "backoff", "max_backoff"])?;
+    let fields = reader.fields(node, at, &fields::RESTART)?;
     let mut policy = RestartPolicy::default();
     if let Some((node, at)) = fields.get("max") {
         policy.max = reader.integer(node, &at, U32)?;
@@ -249,7 +220,7 @@ fn restart(reader: &mut Reader, node: &Node, at: &At) -> Option<RestartPolicy> {
 }
 
 fn dependency(reader: &mut Reader, node: &Node, at: &At) -> Option<Dependency> {
-    let fields = reader.fields(node, at, &["deployment", "condition"])?;
+    let fields = reader.fields(node, at, &fields::DEPENDENCY)?;
     let deployment = name(reader, &fields, "deployment")?.as_str().to_owned();
     let condition: DependencyCondition = parse(reader, &fields, "condition").unwrap_or_default();
     Some(Dependency { deployment, condition })

@@ -91,7 +91,8 @@ impl Walk<'_> {
                 let message = format!("variable '{name}' is not set");
                 self.fail(path, line, "manifest.variable", Rule::Unset, &message);
             } else {
-                let warning = format!("variable '{name}' is not set, '{text}' stays as it is written (line {line})");
+                let shown = if is_password(path) { "the password".to_owned() } else { format!("'{text}'") };
+                let warning = format!("variable '{name}' is not set, {shown} stays as it is written (line {line})");
                 self.found.warnings.push(warning);
             }
         }
@@ -116,6 +117,11 @@ fn join(path: &[String]) -> String {
 
 fn is_config(path: &[String]) -> bool {
     matches!(path, [top, _] if top == "configs")
+}
+
+/// What is shown to nobody, the writer's own terminal included: it may be a log.
+fn is_password(path: &[String]) -> bool {
+    matches!(path, [.., config, field] if config == "config" && field == "password")
 }
 
 /// The fields that say what a thing is: a wrong value there makes another thing.
@@ -279,6 +285,20 @@ mod tests {
         assert_eq!(found.warnings, ["variable 'PORT' is not set, 'serve $PORT' stays as it is written (line 5)"]);
         let mut tree = Node::from_yaml(written).unwrap();
         assert_eq!(interpolate(&mut tree, &variables(), true).violations.len(), 4);
+    }
+
+    #[test]
+    fn a_password_with_a_dollar_sign_is_not_repeated_in_the_warning() {
+        let written = "deployments: {a: {config: {username: u$x, password: hus$h}}}";
+        let mut tree = Node::from_yaml(written).unwrap();
+        let found = interpolate(&mut tree, &variables(), false);
+        assert_eq!(
+            found.warnings,
+            [
+                "variable 'x' is not set, 'u$x' stays as it is written (line 1)",
+                "variable 'h' is not set, the password stays as it is written (line 1)"
+            ]
+        );
     }
 
     #[test]

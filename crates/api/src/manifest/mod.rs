@@ -5,6 +5,7 @@
 
 mod config;
 mod deployment;
+mod fields;
 mod interpolate;
 mod parse;
 mod parts;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use ring_types::{DeploymentSpec, Name, Rule, Violation};
 
 pub use config::take_in_files;
+pub use fields::{Field, SECTIONS, Section};
 pub use interpolate::{Interpolated, interpolate, interpolate_text};
 pub use tree::{Entry, Node, Value};
 pub use variables::{EnvFileError, Variables};
@@ -119,6 +121,17 @@ impl Manifest {
         }
     }
 
+    /// Reads the JSON form as far as it goes: what can be read of it, and every rule it breaks. For whoever has rules of its
+    /// own to add to them.
+    ///
+    /// # Errors
+    /// [`ManifestError::Syntax`]: no JSON.
+    pub fn check_json(text: &[u8]) -> Result<(Self, Vec<Violation>), ManifestError> {
+        let mut reader = Reader::default();
+        let manifest = Self::read(&mut reader, &Node::from_json(text)?).unwrap_or_default();
+        Ok((manifest, reader.violations))
+    }
+
     fn read(reader: &mut Reader, tree: &Node) -> Option<Self> {
         let top = At::new("", "manifest");
         let single = tree.get("deployments").is_none() && tree.get("image").is_some();
@@ -130,7 +143,7 @@ impl Manifest {
             let entry = deployment::read(reader, label, tree)?;
             return Some(Self { deployments: vec![entry], ..Self::default() });
         }
-        let fields = reader.fields(tree, &top, &["namespaces", "configs", "deployments"])?;
+        let fields = reader.fields(tree, &top, &fields::MANIFEST)?;
         let mut manifest = Self::default();
         if let Some((node, at)) = fields.get("namespaces") {
             manifest.namespaces = each(reader, node, &at, config::namespace);

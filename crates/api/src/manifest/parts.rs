@@ -7,6 +7,7 @@ use ring_types::{
     VolumeKind,
 };
 
+use super::fields;
 use super::reader::{At, Fields, Reader};
 use super::tree::{Node, Value};
 
@@ -54,7 +55,7 @@ pub(super) fn environment(reader: &mut Reader, node: &Node, at: &At) -> BTreeMap
 }
 
 fn secret_ref(reader: &mut Reader, node: &Node, at: &At) -> Option<EnvValue> {
-    let fields = reader.fields(node, at, &["secretRef"])?;
+    let fields = reader.fields(node, at, &fields::SECRET_REF)?;
     let (node, at) = required(reader, &fields, "secretRef")?;
     reader.text(node, &at).map(EnvValue::Secret)
 }
@@ -87,7 +88,7 @@ fn take_labels(reader: &mut Reader, node: &Node, at: &At, found: &mut BTreeMap<S
 
 /// A published port.
 pub(super) fn port(reader: &mut Reader, node: &Node, at: &At) -> Option<Port> {
-    let fields = reader.fields(node, at, &["published", "target", "host_ip", "protocol"])?;
+    let fields = reader.fields(node, at, &fields::PORT)?;
     let published = required(reader, &fields, "published").and_then(|(node, at)| reader.integer(node, &at, PORT));
     let target = required(reader, &fields, "target").and_then(|(node, at)| reader.integer(node, &at, PORT));
     let host_ip = text(reader, &fields, "host_ip").unwrap_or_else(|| "0.0.0.0".to_owned());
@@ -97,7 +98,7 @@ pub(super) fn port(reader: &mut Reader, node: &Node, at: &At) -> Option<Port> {
 
 /// A mount.
 pub(super) fn volume(reader: &mut Reader, node: &Node, at: &At, warnings: &mut Vec<String>) -> Option<Volume> {
-    let fields = reader.fields(node, at, &["type", "source", "destination", "key", "driver", "permission"])?;
+    let fields = reader.fields(node, at, &fields::MOUNT)?;
     let kind = required(reader, &fields, "type").and_then(|(node, at)| reader.parse(node, &at));
     let source = text(reader, &fields, "source").unwrap_or_default();
     let destination = required(reader, &fields, "destination").and_then(|(node, at)| reader.text(node, &at));
@@ -109,38 +110,27 @@ pub(super) fn volume(reader: &mut Reader, node: &Node, at: &At, warnings: &mut V
     if read_only && written == Some(Permission::ReadWrite) {
         warnings.push(format!("{}: a {kind} is always mounted read-only; permission: rw is not used", at.path));
     }
+    if key.is_some() && kind != VolumeKind::Config {
+        warnings.push(format!("{}: only a config has keys; key is not used", at.path));
+    }
     let permission = if read_only { Permission::ReadOnly } else { written.unwrap_or_default() };
     Some(Volume { kind, source, destination: destination?, key, driver, permission })
 }
 
 /// Requests and limits.
 pub(super) fn resources(reader: &mut Reader, node: &Node, at: &At) -> Option<Resources> {
-    let fields = reader.fields(node, at, &["limits", "requests"])?;
+    let fields = reader.fields(node, at, &fields::RESOURCES)?;
     let mut amounts = |name: &str| {
         let Some((node, at)) = fields.get(name) else { return ResourceAmounts::default() };
-        let Some(fields) = reader.fields(node, &at, &["cpu", "memory"]) else { return ResourceAmounts::default() };
+        let Some(fields) = reader.fields(node, &at, &fields::AMOUNTS) else { return ResourceAmounts::default() };
         ResourceAmounts { cpu: parse(reader, &fields, "cpu"), memory: parse(reader, &fields, "memory") }
     };
     Some(Resources { limits: amounts("limits"), requests: amounts("requests") })
 }
 
-const CHECK_FIELDS: &[&str] = &[
-    "type",
-    "port",
-    "url",
-    "command",
-    "interval",
-    "timeout",
-    "threshold",
-    "on_failure",
-    "readiness",
-    "min_healthy_time",
-    "start_period",
-];
-
 /// A health check.
 pub(super) fn health_check(reader: &mut Reader, node: &Node, at: &At) -> Option<HealthCheck> {
-    let fields = reader.fields(node, at, CHECK_FIELDS)?;
+    let fields = reader.fields(node, at, &fields::HEALTH_CHECK)?;
     let kind = required(reader, &fields, "type").and_then(|(node, at)| check_kind(reader, &fields, node, &at));
     let check = HealthCheck {
         kind: CheckKind::Tcp { port: 1 },
@@ -179,12 +169,9 @@ fn check_kind(reader: &mut Reader, fields: &Fields<'_>, node: &Node, at: &At) ->
     }
 }
 
-const CONFIG_FIELDS: &[&str] =
-    &["image_pull_policy", "server", "username", "password", "use_host_auth", "image_pull_secret", "user"];
-
 /// How the image is had; the password comes apart, since it is kept as a secret.
 pub(super) fn image_config(reader: &mut Reader, node: &Node, at: &At) -> (ImageConfig, Option<String>) {
-    let Some(fields) = reader.fields(node, at, CONFIG_FIELDS) else { return (ImageConfig::default(), None) };
+    let Some(fields) = reader.fields(node, at, &fields::IMAGE_CONFIG) else { return (ImageConfig::default(), None) };
     let config = ImageConfig {
         image_pull_policy: parse(reader, &fields, "image_pull_policy").unwrap_or_default(),
         server: text(reader, &fields, "server"),
@@ -203,7 +190,7 @@ pub(super) fn image_config(reader: &mut Reader, node: &Node, at: &At) -> (ImageC
 }
 
 fn user(reader: &mut Reader, node: &Node, at: &At) -> Option<UserConfig> {
-    let fields = reader.fields(node, at, &["id", "group", "privileged"])?;
+    let fields = reader.fields(node, at, &fields::USER)?;
     let mut number = |name: &str| fields.get(name).and_then(|(node, at)| reader.integer(node, &at, U32));
     let (id, group) = (number("id"), number("group"));
     Some(UserConfig { id, group, privileged: boolean(reader, &fields, "privileged") })

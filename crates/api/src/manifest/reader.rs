@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use ring_types::{Rule, Violation};
 
+use super::fields::Section;
 use super::tree::{Entry, Node, Value};
 
 /// Where a value is: its path for people, and the stem of the codes of its mistakes.
@@ -67,10 +68,11 @@ impl Reader {
     }
 
     /// A map whose fields are known; unknown ones are mistakes.
-    pub(super) fn fields<'a>(&mut self, node: &'a Node, at: &At, known: &[&str]) -> Option<Fields<'a>> {
+    pub(super) fn fields<'a>(&mut self, node: &'a Node, at: &At, section: &Section) -> Option<Fields<'a>> {
         let entries = self.map(node, at)?;
+        let known = section.names();
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let near = nearest(&entry.key, known)
+            let near = nearest(&entry.key, &known)
                 .map_or_else(|| format!("known here are {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
             self.fail(&at.key(&entry.key), entry.line, Rule::UnknownField, format_args!("unknown field '{}'; {near}", entry.key));
         }

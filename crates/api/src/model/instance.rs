@@ -45,4 +45,21 @@ pub struct Instance {
     /// What its node last said about it.
     #[serde(default)]
     pub message: Option<String>,
+    /// It runs and passes its readiness checks, if it has any.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its health checks that fail.
+    #[serde(default)]
+    pub failing_checks: Vec<FailingCheck>,
+}
+
+/// A health check of an instance that failed as often as counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailingCheck {
+    /// Its place in the deployment's list, from 0.
+    pub check: u32,
+    /// `tcp`, `http` or `command`.
+    pub check_type: String,
+    /// What was seen when it began to fail.
+    pub message: String,
 }

@@ -6,6 +6,7 @@ mod apply;
 mod cluster;
 mod deployment;
 mod exit;
+mod health_check;
 mod instance;
 mod metrics;
 mod objects;
@@ -18,9 +19,12 @@ pub use cluster::{
 };
 pub use deployment::{Deployment, Network};
 pub use exit::ExitStatus;
-pub use instance::Instance;
+pub use health_check::{HealthCheckResult, HealthCheckStatus};
+pub use instance::{FailingCheck, Instance};
 pub use metrics::{DeploymentMetrics, InstanceMetrics, Usage};
-pub use objects::{Config, CreateConfig, CreateNamespace, CreateSecret, Namespace, Prune, PruneReply, Secret};
+pub use objects::{
+    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
+};
 pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
 
 use serde::{Deserialize, Serialize};

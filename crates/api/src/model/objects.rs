@@ -1,8 +1,8 @@
-//! Namespaces, secrets and configs.
+//! Namespaces, secrets, configs and volumes.
 
 use std::collections::BTreeMap;
 
-use ring_types::{ConfigId, DeploymentId, SecretId, Timestamp};
+use ring_types::{ConfigId, DeploymentId, NodeId, SecretId, Timestamp, VolumeDriver, VolumeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,6 +18,15 @@ pub struct Namespace {
     /// Deployments in it.
     #[serde(default)]
     pub deployments: u32,
+    /// Secrets in it.
+    #[serde(default)]
+    pub secrets: u32,
+    /// Configs in it.
+    #[serde(default)]
+    pub configs: u32,
+    /// Volumes in it.
+    #[serde(default)]
+    pub volumes: u32,
     /// Revision that last wrote it.
     #[serde(default)]
     pub version: u64,
@@ -133,4 +142,70 @@ pub struct CreateConfig {
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// A named volume: where its data is. The data itself is on a node or on a file server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Volume {
+    /// Identity.
+    #[schema(value_type = String)]
+    pub id: VolumeId,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `local` or `nfs`.
+    #[schema(value_type = String)]
+    pub driver: VolumeDriver,
+    /// Of one of driver `nfs`: `server:/path`.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Name of the node that holds the data of a local one; null until the first instance that mounts it has a node. Its id
+    /// when that node is not part of the cluster any more.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Id of that node.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub node_id: Option<NodeId>,
+    /// Names of the deployments that mount it.
+    #[serde(default)]
+    pub used_by: Vec<String>,
+    /// When it was made.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub updated_at: Option<Timestamp>,
+    /// Revision that last wrote it.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// Body of `POST /volumes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVolume {
+    /// Namespace; made when missing.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `local`, the default, or `nfs`. `backend_type` is an older name of it.
+    #[serde(default, alias = "backend_type")]
+    #[schema(value_type = String)]
+    pub driver: VolumeDriver,
+    /// Needed by driver `nfs`: `server:/path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Name or id of the node that has the data of a local one already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }

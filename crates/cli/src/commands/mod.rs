@@ -17,6 +17,7 @@ pub(crate) mod samples;
 pub(crate) mod secret;
 pub(crate) mod token;
 pub(crate) mod user;
+pub(crate) mod volume;
 mod wait;
 
 use crate::args::{Command, Globals};
@@ -39,6 +40,7 @@ pub(crate) async fn run(globals: Globals, command: Command) -> Result<Reply, Cli
         Command::Deployment(command) => deployment::run(&context, command).await,
         Command::Secret(command) => secret::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
+        Command::Volume(command) => volume::run(&context, command).await,
         Command::Namespace(command) => namespace::run(&context, command).await,
         Command::User(command) => user::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,

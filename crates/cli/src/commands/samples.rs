@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_api::model::{Deployment, ExitStatus, Instance, Network};
+use ring_api::model::{Deployment, ExitStatus, FailingCheck, Instance, Network};
 use ring_types::{
     DeploymentId, DeploymentStatus, EnvValue, ImageConfig, InstanceId, InstanceState, Kind, Placement, Resources, RestartPolicy,
     RuntimeKind, Timestamp,
@@ -37,6 +37,8 @@ pub(crate) fn job() -> Deployment {
         exit_status: Some(exit.clone()),
         stop_cause: None,
         message: None,
+        ready: false,
+        failing_checks: Vec::new(),
     };
     Deployment {
         id: DeploymentId(Uuid::from_u128(0x1a2b_0000_0000_0000_0000_0000_0000_0001)),
@@ -55,6 +57,10 @@ pub(crate) fn job() -> Deployment {
     }
 }
 
+fn failing() -> FailingCheck {
+    FailingCheck { check: 0, check_type: "http".into(), message: "HTTP 503".into() }
+}
+
 /// A worker, two of whose three instances run.
 pub(crate) fn worker() -> Deployment {
     let instance = |n: u32| Instance {
@@ -70,6 +76,8 @@ pub(crate) fn worker() -> Deployment {
         exit_status: None,
         stop_cause: None,
         message: None,
+        ready: n == 1,
+        failing_checks: (n == 2).then(failing).into_iter().collect(),
     };
     Deployment {
         id: DeploymentId(Uuid::from_u128(0x1a2b_0000_0000_0000_0000_0000_0000_0002)),

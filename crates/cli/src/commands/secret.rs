@@ -31,7 +31,7 @@ pub(crate) struct Create {
     #[arg(short, long)]
     namespace: String,
     /// Its value; standard input when neither this nor --value-file is given
-    #[arg(short, long, conflicts_with = "value_file")]
+    #[arg(short, long, conflicts_with = "value_file", allow_hyphen_values = true)]
     value: Option<String>,
     /// A file with its value, taken as it is; '-' is standard input
     #[arg(long, value_name = "FILE")]
@@ -49,7 +49,8 @@ pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Rep
             };
             let secret = CreateSecret { namespace: args.namespace, name: args.name, value };
             let made = client.create_secret(&secret).await?.object;
-            Ok(Reply::line(format!("secret {}/{} created (id {})", made.namespace, made.name, made.id)))
+            let done = if made.created_at == made.updated_at { "created" } else { "changed" };
+            Ok(Reply::line(format!("secret {}/{} {done} (id {})", made.namespace, made.name, made.id)))
         }
         SecretCommand::List(args) => {
             let secrets = client.secrets(args.namespace.as_deref()).await?;

@@ -1,7 +1,9 @@
 //! Every output form of every object.
 
 use ring_api::manifest::Node as Tree;
-use ring_api::model::{ClusterStatus, Config, DeploymentEvent, JoinToken, Member, Namespace, Node, Secret, Token, User};
+use ring_api::model::{
+    ClusterStatus, Config, DeploymentEvent, HealthCheckResult, JoinToken, Member, Namespace, Node, Secret, Token, User, Volume,
+};
 use serde::de::DeserializeOwned;
 
 use super::{ListView, ObjectView, Row, Screen, View};
@@ -36,6 +38,23 @@ fn a_narrow_terminal_gets_short_lines() {
     let narrow = ListView(vec![worker()]).render(Format::Table, Screen { colour: false, width: Some(90) }).unwrap();
     assert!(narrow.lines().all(|line| line.chars().count() <= 90), "{narrow}");
     assert!(narrow.contains("Name") && !narrow.contains("Updated"), "{narrow}");
+}
+
+#[test]
+fn health_checks_and_what_fails() {
+    let results = format!(
+        "[{{id: a, deployment_id: {ID}, instance: {ID}, node: host-2, check: null, check_type: null, status: unreachable,
+           message: its node is not connected, created_at: null, started_at: null, finished_at: null}},
+          {{id: b, deployment_id: {ID}, instance: {ID}, node: host-1, check: 1, check_type: command, status: timeout,
+           message: no answer within 5s, created_at: '2026-04-12T13:20:05Z', started_at: '2026-04-12T13:20:00Z',
+           finished_at: '2026-04-12T13:20:05Z'}},
+          {{id: c, deployment_id: {ID}, instance: {ID}, node: host-1, check: 0, check_type: tcp, status: success,
+           message: connected, created_at: '2026-04-12T13:20:00.001Z', started_at: '2026-04-12T13:20:00Z',
+           finished_at: '2026-04-12T13:20:00.001Z'}}]"
+    );
+    insta::assert_snapshot!(both::<HealthCheckResult>(&results));
+    insta::assert_snapshot!(ObjectView(worker().instances).render(Format::Yaml, Screen::default()).unwrap());
+    insta::assert_snapshot!(ObjectView(worker()).render(Format::Table, Screen::default()).unwrap());
 }
 
 #[test]
@@ -81,9 +100,11 @@ fn small_objects() {
     let time = "'2026-04-12T13:20:00Z'";
     let of = |fields: &str| format!("[{{id: {ID}, created_at: {time}, {fields}}}]");
     let tables = [
-        both::<Namespace>(&format!("[{{name: production, created_at: {time}, deployments: 3}}]")),
+        both::<Namespace>(&format!("[{{name: production, created_at: {time}, deployments: 3, secrets: 2, volumes: 1}}]")),
         both::<Secret>(&of("namespace: production, name: database-url")),
         both::<Config>(&of("namespace: production, name: nginx, data: {nginx.conf: x, mime.types: y}")),
+        both::<Volume>(&of("namespace: production, name: data, driver: local, node: node-2, used_by: [db], labels: {team: a}")),
+        both::<Volume>(&of("namespace: production, name: films, driver: nfs, source: 'files:/films'")),
         both::<User>(&of("username: admin, role: admin")),
         both::<Token>(&of("name: ci, user: admin, scopes: ['deployments:write'], namespaces: [production]")),
         both::<JoinToken>(&of("role: agent, uses_left: 2")),

@@ -61,7 +61,7 @@ impl Cell {
     /// A word about the state of something: coloured by what it means.
     pub(crate) fn status(text: &str) -> Self {
         let mood = match text {
-            "running" | "completed" | "ready" | "yes" | "leader" => Mood::Good,
+            "running" | "completed" | "ready" | "yes" | "leader" | "success" => Mood::Good,
             "pending" | "creating" | "joining" | "deleted" | "unreachable" | "learner" => Mood::Busy,
             "no" | "voter" => Mood::Plain,
             _ => Mood::Bad,

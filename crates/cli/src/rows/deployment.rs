@@ -1,6 +1,6 @@
 //! Deployments and their events.
 
-use ring_api::model::{Deployment, DeploymentEvent};
+use ring_api::model::{Deployment, DeploymentEvent, HealthCheckResult};
 use ring_types::DeploymentStatus;
 
 use crate::output::{Cell, Row};
@@ -82,6 +82,33 @@ impl Row for DeploymentEvent {
             self.node.as_deref().unwrap_or_default().into(),
             self.instance.map(|id| id.to_string()).unwrap_or_default().into(),
             Cell::keep_start(self.message.as_str()),
+        ]
+    }
+}
+
+impl Row for HealthCheckResult {
+    const COLUMNS: &'static [(&'static str, bool)] = &[
+        ("Node", false),
+        ("Instance", false),
+        ("Check", true),
+        ("Type", false),
+        ("Status", false),
+        ("Started", false),
+        ("Finished", false),
+        ("Message", false),
+    ];
+    const SPARE: &'static [&'static str] = &["Finished"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.node.as_str().into(),
+            Cell::id(self.instance),
+            self.check.map(|check| check.to_string()).unwrap_or_default().into(),
+            self.check_type.as_deref().unwrap_or_default().into(),
+            Cell::status(self.status.as_str()),
+            Cell::time(self.started_at),
+            Cell::time(self.finished_at),
+            Cell::keep_start(self.message.as_deref().unwrap_or_default()),
         ]
     }
 }

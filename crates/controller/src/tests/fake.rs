@@ -138,7 +138,7 @@ impl Fake {
         self.apply(Command::Apply {
             namespaces: Vec::new(),
             configs: Vec::new(),
-            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
             force: false,
         });
         id
@@ -150,7 +150,7 @@ impl Fake {
         self.write(Command::Apply {
             namespaces: Vec::new(),
             configs: Vec::new(),
-            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
             force: false,
         });
         id

@@ -101,6 +101,6 @@ fn scaled(world: &mut World, id: DeploymentId) -> ring_state::Entry {
     let current: &Deployment = world.state.deployment(id).unwrap();
     let mut spec = (*current.spec).clone();
     spec.replicas += 1;
-    let deployments = vec![ApplyDeployment { id: DeploymentId(uuid::Uuid::from_u128(1)), spec: spec.into() }];
+    let deployments = vec![ApplyDeployment::new(DeploymentId(uuid::Uuid::from_u128(1)), spec.into())];
     world.entry(apply(deployments))
 }

@@ -21,7 +21,7 @@ pub(crate) fn measure(world: &World, times: usize) -> Table {
         ("apply of a new deployment", |_, n| {
             let spec = worker("team-1", &format!("new-{n}"), 1);
             let id = DeploymentId(Uuid::from_u64_pair(scatter(n), scatter(!n)));
-            apply(vec![ApplyDeployment { id, spec: spec.into() }])
+            apply(vec![ApplyDeployment::new(id, spec.into())])
         }),
         ("report of an exit", exit),
         ("a node out of contact", |world, n| {

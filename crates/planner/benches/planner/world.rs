@@ -126,7 +126,7 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, specs: Vec<DeploymentSpec>) -> Vec<DeploymentId> {
-        let one = |spec| ApplyDeployment { id: DeploymentId(self.ids.random()), spec: Arc::new(spec) };
+        let one = |spec| ApplyDeployment::new(DeploymentId(self.ids.random()), Arc::new(spec));
         let deployments = specs.into_iter().map(one).collect();
         match self.run(apply(deployments)) {
             Reply::Deployments(outcomes) => outcomes.into_iter().map(|outcome| outcome.id).collect(),

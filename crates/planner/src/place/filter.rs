@@ -1,7 +1,7 @@
 //! What speaks against a node.
 
 use ring_state::{Deployment, Node, UnplacedReason, Usage};
-use ring_types::{Constraint, DeploymentSpec, NetworkMode, NodeId, NodeStatus, Port};
+use ring_types::{Constraint, DeploymentSpec, NetworkMode, NodeId, NodeStatus, Port, VolumeDriver};
 
 use super::{Own, Placer};
 
@@ -22,10 +22,20 @@ impl Placer<'_> {
         reachable(node)
             .or_else(|| runtime(node, spec))
             .or_else(|| constraints(node, spec))
+            .or_else(|| self.volume_elsewhere(node.id, spec))
             .or_else(|| (!node.schedulable).then_some(UnplacedReason::Cordoned))
             .or_else(|| room(node, usage, spec))
             .or_else(|| most_per_node(spec).filter(|most| own.on(node.id) >= *most).map(|_| UnplacedReason::Full))
             .or_else(|| self.port_taken(node.id, spec))
+    }
+
+    /// The first volume whose data is on another node.
+    fn volume_elsewhere(&self, node: NodeId, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+        let local = self.state.mounted(spec).filter_map(|(_, volume)| volume).filter(|v| v.driver == VolumeDriver::Local);
+        let mut tied = local.filter_map(|v| Some((v, v.node.or_else(|| self.volumes.get(&v.id).copied())?)));
+        let (volume, holder) = tied.find(|(_, holder)| *holder != node)?;
+        let holder = self.state.node(holder).map(|node| node.name.to_string());
+        Some(UnplacedReason::Volume { volume: volume.name.to_string(), node: holder })
     }
 
     fn port_taken(&self, node: NodeId, spec: &DeploymentSpec) -> Option<UnplacedReason> {

@@ -6,6 +6,7 @@
 mod affected;
 mod attempts;
 mod autoscale;
+mod carried;
 mod dependencies;
 mod jobs;
 mod nodes;

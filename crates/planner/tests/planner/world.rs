@@ -101,7 +101,7 @@ impl World {
         let reply = self.apply(Command::Apply {
             namespaces: Vec::new(),
             configs: Vec::new(),
-            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
+            deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
             force: false,
         });
         let Reply::Deployments(outcomes) = reply else { panic!("{reply:?}") };

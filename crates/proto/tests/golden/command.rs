@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Role, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, InstanceReport,
+    NodeChange, NodeUpdate, PlacementNote, Role, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit,
+    VolumeDriver,
 };
 
-use crate::object::{exit, failure, health, info, join_token, token};
+use crate::object::{exit, failure, health, info, join_token, password, token};
 use crate::{
-    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, map, name, spec,
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
+    spec,
 };
 
 pub(crate) fn entry() -> Entry {
@@ -24,10 +26,8 @@ pub(crate) fn examples() -> Vec<Command> {
 }
 
 fn deployments() -> Vec<Command> {
-    let deployments = vec![
-        ApplyDeployment { id: DEPLOYMENT, spec: Arc::new(spec::full()) },
-        ApplyDeployment { id: OLDER, spec: Arc::new(spec::plain()) },
-    ];
+    let deployments =
+        vec![ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::full())), ApplyDeployment::new(OLDER, Arc::new(spec::plain()))];
     vec![
         Command::Bootstrap(Bootstrap {
             cluster: CLUSTER,
@@ -45,6 +45,16 @@ fn deployments() -> Vec<Command> {
         Command::CreateNamespace { name: name("shop") },
         Command::DeleteNamespace { name: name("shop") },
     ]
+}
+
+/// An apply that brings a sealed password and ids of volumes.
+pub(crate) fn carrying() -> Command {
+    let one = ApplyDeployment {
+        registry_password: Some(password()),
+        volumes: [("data".to_owned(), VOLUME)].into(),
+        ..ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::plain()))
+    };
+    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false }
 }
 
 fn config() -> ApplyConfig {
@@ -70,6 +80,16 @@ fn objects() -> Vec<Command> {
             create: true,
         },
         Command::DeleteConfig { id: CONFIG, force: true },
+        Command::CreateVolume(CreateVolume {
+            id: VOLUME,
+            namespace: name("shop"),
+            name: name("data"),
+            driver: VolumeDriver::Nfs,
+            source: Some("10.0.0.7:/srv/data".to_owned()),
+            labels: map(&[("tier", "front")]),
+            node: Some(NODE),
+        }),
+        Command::DeleteVolume { id: VOLUME, force: true },
     ]
 }
 

@@ -20,6 +20,7 @@ use ring_proto::rows::{decode_row, encode_row};
 use ring_proto::{Wire, WireError};
 use ring_types::{
     ClusterId, ConfigId, DeploymentId, InstanceId, JoinTokenId, Name, NodeId, RequestId, SecretId, Timestamp, TokenId, UserId,
+    VolumeId,
 };
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ const USER: UserId = UserId(Uuid::from_bytes([8; 16]));
 const TOKEN: TokenId = TokenId(Uuid::from_bytes([9; 16]));
 const JOIN_TOKEN: JoinTokenId = JoinTokenId(Uuid::from_bytes([10; 16]));
 const REQUEST: RequestId = RequestId(Uuid::from_bytes([11; 16]));
+const VOLUME: VolumeId = VolumeId(Uuid::from_bytes([12; 16]));
 const AT: Timestamp = Timestamp(1_776_000_000_123);
 const LATER: Timestamp = Timestamp(1_776_000_001_456);
 
@@ -113,6 +115,15 @@ fn exits_keep_their_bytes() {
     }
 }
 
+#[test]
+fn what_deployments_carry_keeps_its_bytes() {
+    check_wire("apply_carrying", &command::carrying());
+    let row = object::carrying();
+    check("deployment_carrying", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    let [_, nfs] = object::volumes();
+    check_wire("volume_nfs", &nfs);
+}
+
 /// Examples have one value of an enum; this keeps the number of every one.
 #[test]
 fn enums_keep_their_numbers() {
@@ -137,7 +148,9 @@ fn every_kind_has_an_example_and_every_file_is_one() {
     if updating() {
         return; // The other tests are writing the files just now.
     }
-    let others = ["entry", "spec_full", "spec_plain"].into_iter().chain(object::exits().map(|(example, _)| example));
+    let others = ["entry", "spec_full", "spec_plain", "apply_carrying", "deployment_carrying", "volume_nfs"]
+        .into_iter()
+        .chain(object::exits().map(|(example, _)| example));
     let examples: BTreeSet<String> = wanted.into_iter().chain(others.map(str::to_owned)).collect();
     let files = fs::read_dir(file("x").parent().unwrap()).unwrap().map(|f| f.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "hex"));

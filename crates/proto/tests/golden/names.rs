@@ -19,7 +19,7 @@ names! {
     command(Command) {
         Bootstrap, Apply, DeleteDeployments, Prune, CreateNamespace, DeleteNamespace, PutSecret, DeleteSecret, PutConfig,
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, CreateJoinToken, RevokeJoinToken, EnrolNode,
-        EnrolMember, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus, UpdateNode, RemoveNode, Claim,
+        EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus, UpdateNode, RemoveNode, Claim,
         Report, Plan,
     }
     action(Action) {
@@ -29,6 +29,7 @@ names! {
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
         Meta, Namespace, Deployment, Instance, Node, Secret, Config, User, Token, JoinToken, Member, Event, Request, Clock,
+        Volume,
     }
 }
 

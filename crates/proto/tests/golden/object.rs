@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Scale, Secret, Unplaced,
-    UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Row, Scale, Secret,
+    Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
     NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, StopCause, UnknownExit,
+    VolumeDriver,
 };
 
 use crate::{
-    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, map, name, spec,
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
+    spec,
 };
 
 const VERSION: Revision = Revision(300);
@@ -82,8 +84,42 @@ pub(crate) fn examples() -> Vec<Row> {
             instance: Some(INSTANCE),
             node: Some(NODE),
         })),
+        Row::Volume(Arc::new(volumes()[0].clone())),
         Row::Request(Arc::new(PastRequest { id: REQUEST, revision: VERSION, reply: Reply::Deleted(vec![DEPLOYMENT]) })),
     ]
+}
+
+/// A deployment with what its manifest brought beside the specification.
+pub(crate) fn carrying() -> Row {
+    let reasons = [Some("n2".to_owned()), None]
+        .map(|node| Unplaced { reason: UnplacedReason::Volume { volume: "data".to_owned(), node }, nodes: 3 });
+    Row::Deployment(Arc::new(Deployment {
+        registry_password: Some(password()),
+        placement_failure: Some(PlacementFailure { missing: 1, reasons: reasons.into() }),
+        ..deployment()
+    }))
+}
+
+pub(crate) fn password() -> RegistryPassword {
+    RegistryPassword { sealed: vec![8; 40], digest: [0xef; 32] }
+}
+
+/// One on a node, with every field a local one has, and one on a file server.
+pub(crate) fn volumes() -> [Volume; 2] {
+    let local = Volume {
+        id: VOLUME,
+        namespace: name("shop"),
+        name: name("data"),
+        driver: VolumeDriver::Local,
+        source: None,
+        labels: map(&[("tier", "front")]),
+        node: Some(NODE),
+        created_at: AT,
+        updated_at: LATER,
+        version: VERSION,
+    };
+    let nfs = Volume { driver: VolumeDriver::Nfs, source: Some("10.0.0.7:/srv/data".to_owned()), node: None, ..local.clone() };
+    [local, nfs]
 }
 
 fn deployment() -> Deployment {
@@ -106,6 +142,7 @@ fn deployment() -> Deployment {
         placement_failure: Some(failure()),
         released: true,
         scale: Some(Scale { replicas: 3, at: Some(LATER) }),
+        registry_password: None,
         version: VERSION,
     }
 }

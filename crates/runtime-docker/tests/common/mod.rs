@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring_runtime::Workload;
-use ring_runtime_docker::{DockerConfig, DockerRuntime};
+use ring_runtime_docker::{DockerConfig, DockerRuntime, Engine};
 use ring_types::{DeploymentSpec, Generation, InstanceId, Kind, Name, PullPolicy, RuntimeKind};
 
 /// The image of the tests: busybox and nothing else.
@@ -27,6 +27,7 @@ const APPLETS: [&str; 14] =
 /// A daemon, stopped when this is dropped if it is ours.
 pub(crate) struct Daemon {
     pub(crate) host: String,
+    engine: Engine,
     own: Option<Own>,
 }
 
@@ -39,7 +40,7 @@ impl Daemon {
     /// None, with a word on why, where there is no daemon and none can be started.
     pub(crate) fn get() -> Option<Self> {
         let daemon = match std::env::var("RING_TEST_DOCKER_HOST") {
-            Ok(host) => Self { host, own: None },
+            Ok(host) => Self { host, engine: Engine::Docker, own: None },
             Err(_) => Self::start()?,
         };
         daemon.import();
@@ -58,8 +59,23 @@ impl Daemon {
         let dir = tempfile::Builder::new().prefix("ring-docker").tempdir().unwrap();
         let host = format!("unix://{}", dir.path().join("docker.sock").display());
         let child = launch(dir.path(), &host);
-        let daemon = Self { host, own: Some(Own { child, dir }) };
+        let daemon = Self { host, engine: Engine::Docker, own: Some(Own { child, dir }) };
         daemon.wait();
+        Some(daemon)
+    }
+
+    /// A service of Podman, with everything of its own. None, with a word on why, where there is none.
+    pub(crate) fn podman() -> Option<Self> {
+        if !Path::new("/usr/bin/podman").exists() || !rustix::process::geteuid().is_root() {
+            println!("not run: there is no podman here, or no root");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("ring-podman").tempdir().unwrap();
+        let host = format!("unix://{}", dir.path().join("podman.sock").display());
+        let child = launch_podman(dir.path(), &host);
+        let daemon = Self { host, engine: Engine::Podman, own: Some(Own { child, dir }) };
+        daemon.wait();
+        daemon.import();
         Some(daemon)
     }
 
@@ -102,7 +118,8 @@ impl Daemon {
 
     /// A driver with settings of its own.
     pub(crate) fn runtime_with(&self, change: impl FnOnce(&mut DockerConfig)) -> DockerRuntime {
-        let mut config = DockerConfig { host: Some(self.host.clone()), ..DockerConfig::default() };
+        let host = Some(self.host.clone());
+        let mut config = DockerConfig { host, engine: self.engine, ..DockerConfig::default() };
         change(&mut config);
         DockerRuntime::new(config)
     }
@@ -148,11 +165,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if self.own.is_some() {
+        if self.engine == Engine::Docker {
             self.signal(rustix::process::Signal::CONT);
             self.signal(rustix::process::Signal::TERM);
-            let _ = self.own.as_mut().map(|own| own.child.wait());
+        } else {
+            let _ = self.own.as_mut().map(|own| own.child.kill());
         }
+        let _ = self.own.as_mut().map(|own| own.child.wait());
     }
 }
 
@@ -165,6 +184,25 @@ fn launch(dir: &Path, host: &str) -> Child {
         .args(["--net", "--mount", "--", "sh", "-c", script, "dockerd"])
         .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
         .args(["--host", host, "--storage-driver", "vfs"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// With limits of its own for open files and processes: those it would ask for need more rights than a test host may have.
+fn launch_podman(dir: &Path, host: &str) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    let path = |name: &str| dir.join(name).display().to_string();
+    std::fs::write(dir.join("containers.conf"), "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n")
+        .unwrap();
+    Command::new("unshare")
+        .args(["--net", "--mount", "--", "sh", "-c", "ip link set lo up; exec podman \"$@\"", "podman"])
+        .args(["--root", &path("root"), "--runroot", &path("run"), "--storage-driver", "vfs"])
+        .args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"])
+        .args(["system", "service", "--time=0", host])
+        .env("CONTAINERS_CONF", dir.join("containers.conf"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

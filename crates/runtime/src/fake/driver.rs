@@ -1,14 +1,18 @@
 //! The verbs of a fake runtime.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use ring_types::{InstanceId, Outcome, RuntimeKind, RuntimeReport, Span};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::script::{FakeCall, FakeStart};
+use super::script::{FakeCall, FakeExec, FakeScript, FakeStart};
 use super::{FakeRuntime, World};
-use crate::{Found, Hint, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use crate::{
+    ExecEvent, ExecInput, ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed,
+    Prepared, Runtime, RuntimeError, RuntimeErrorKind, TerminalSize, Workload,
+};
 
 fn not_found(instance: InstanceId) -> RuntimeError {
     RuntimeError::new(RuntimeErrorKind::NotFound, format!("instance {instance} is not there"))
@@ -50,9 +54,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn inspect(&self, instance: InstanceId) -> Result<Observed, RuntimeError> {
-        let mut world = self.world();
-        world.enter(FakeCall::Inspect(instance))?;
-        Ok(world.observed(instance))
+        self.enter(FakeCall::Inspect(instance))?;
+        self.wait(|world| !world.script(instance).hold_inspect || world.released.contains(&instance)).await;
+        Ok(self.world().observed(instance))
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
@@ -121,9 +125,63 @@ impl Runtime for FakeRuntime {
         let wanted = move |line: &LogLine| request.since.is_none_or(|since| line.at >= since);
         Ok(lines.filter(move |line| futures::future::ready(wanted(line))).map(Ok).boxed())
     }
+
+    async fn exec(&self, instance: InstanceId, _request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        let script = self.running(FakeCall::Exec(instance), instance)?;
+        let events = match script.exec {
+            FakeExec::Unsupported => {
+                return Err(RuntimeError::new(RuntimeErrorKind::Other, "the fake runtime was not told what commands do"));
+            }
+            FakeExec::Exits(code, output) => {
+                let written = (!output.is_empty()).then(|| Ok(ExecEvent::Stdout(output.into())));
+                stream::iter(written.into_iter().chain([Ok(ExecEvent::Exited(code))])).boxed()
+            }
+            FakeExec::Hangs => stream::pending().boxed(),
+            FakeExec::Unanswered => std::future::pending().await,
+        };
+        Ok(ExecSession { events, input: Box::new(NoInput) })
+    }
+
+    async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
+        Ok(self.running(FakeCall::Health(instance), instance)?.health)
+    }
+
+    async fn stats(&self, instance: InstanceId) -> Result<InstanceStats, RuntimeError> {
+        let script = self.running(FakeCall::Stats(instance), instance)?;
+        let none = || RuntimeError::new(RuntimeErrorKind::Other, "the fake runtime was not told what it uses");
+        script.stats.ok_or_else(none)
+    }
+}
+
+/// The input of commands that read none.
+struct NoInput;
+
+#[async_trait]
+impl ExecInput for NoInput {
+    async fn write(&mut self, _bytes: Bytes) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn resize(&mut self, _size: TerminalSize) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 }
 
 impl FakeRuntime {
+    /// The script of an instance, which has to run.
+    fn running(&self, call: FakeCall, instance: InstanceId) -> Result<FakeScript, RuntimeError> {
+        self.enter(call)?;
+        let world = self.world();
+        match world.observed(instance) {
+            Observed::Running { .. } => Ok(world.script(instance).clone()),
+            _ => Err(not_found(instance)),
+        }
+    }
+
     fn enter(&self, call: FakeCall) -> Result<(), RuntimeError> {
         let entered = self.world().enter(call);
         self.wake(None);

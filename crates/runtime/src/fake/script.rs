@@ -2,7 +2,7 @@
 
 use ring_types::{InstanceId, Outcome, Span};
 
-use crate::RuntimeError;
+use crate::{InstanceStats, NativeHealth, RuntimeError};
 
 /// What happens to one instance.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,28 @@ pub struct FakeScript {
     pub ignores_term: bool,
     /// Its network address while it runs.
     pub address: Option<String>,
+    /// What commands in it do.
+    pub exec: FakeExec,
+    /// What it uses; None: it cannot be measured.
+    pub stats: Option<InstanceStats>,
+    /// What the runtime's own health check says.
+    pub health: Option<NativeHealth>,
+    /// `inspect` does not answer before [`super::FakeRuntime::release`].
+    pub hold_inspect: bool,
+}
+
+/// What a command in an instance does.
+#[derive(Clone, Debug, Default)]
+pub enum FakeExec {
+    /// There is no such thing here.
+    #[default]
+    Unsupported,
+    /// It writes this and exits with this code.
+    Exits(i32, String),
+    /// It never ends.
+    Hangs,
+    /// The runtime never says whether it began.
+    Unanswered,
 }
 
 /// What starting does.
@@ -56,4 +78,10 @@ pub enum FakeCall {
     Remove(InstanceId),
     /// `logs`
     Logs(InstanceId),
+    /// `exec`
+    Exec(InstanceId),
+    /// `stats`
+    Stats(InstanceId),
+    /// `health`
+    Health(InstanceId),
 }

@@ -23,6 +23,7 @@ pub(super) struct World {
     pub(super) default_script: FakeScript,
     pub(super) released: BTreeSet<InstanceId>,
     pub(super) starts: BTreeMap<InstanceId, u32>,
+    pub(super) workloads: BTreeMap<InstanceId, Workload>,
     pub(super) calls: Vec<FakeCall>,
     pub(super) problem: Option<String>,
     pub(super) clock: Option<Timestamp>,
@@ -58,6 +59,7 @@ impl World {
     pub(super) fn create(&mut self, workload: &Workload) {
         let made = FakeInstance { deployment: workload.deployment, observed: Observed::Created, lines: Vec::new() };
         self.instances.entry(workload.instance).or_insert(made);
+        self.workloads.insert(workload.instance, workload.clone());
     }
 
     pub(super) fn observed(&self, instance: InstanceId) -> Observed {

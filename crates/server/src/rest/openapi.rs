@@ -5,17 +5,19 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, metrics, namespaces, nodes, secrets, tokens,
-    users,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
+    secrets, tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
     paths(
-        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events, metrics::metrics,
+        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
+        health_checks::health_checks, metrics::metrics,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
+        volumes::list, volumes::create, volumes::one, volumes::remove,
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune,
         login::login, login::logout,
         users::list, users::create, users::me, users::one, users::update, users::remove,
@@ -26,8 +28,9 @@ use super::routes::{
         meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
     ),
     components(schemas(
-        problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent, model::DeploymentMetrics,
-        model::Secret, model::Config, model::Namespace, model::User, model::Token, model::Node, model::Member,
+        problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
+        model::HealthCheckResult, model::DeploymentMetrics,
+        model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done,
     )),
     modifiers(&Bearer),

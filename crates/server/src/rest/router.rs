@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, metrics, namespaces, nodes, secrets, tokens,
-    users,
+    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
+    secrets, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -53,6 +53,7 @@ fn deployment_routes() -> Router<App> {
         .route("/deployments/{id}/logs", get(logs::logs))
         .route("/deployments/{id}/metrics", get(metrics::metrics))
         .route("/deployments/{id}/events", get(events::events))
+        .route("/deployments/{id}/health-checks", get(health_checks::health_checks))
 }
 
 fn object_routes() -> Router<App> {
@@ -61,6 +62,8 @@ fn object_routes() -> Router<App> {
         .route("/secrets/{id}", get(secrets::one).delete(secrets::remove))
         .route("/configs", get(configs::list).post(configs::create))
         .route("/configs/{id}", get(configs::one).put(configs::replace).delete(configs::remove))
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/{id}", get(volumes::one).delete(volumes::remove))
         .route("/namespaces", get(namespaces::list).post(namespaces::create))
         .route("/namespaces/{name}", get(namespaces::one).delete(namespaces::remove))
         .route("/namespaces/{name}/prune", post(namespaces::prune))

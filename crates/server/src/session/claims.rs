@@ -1,17 +1,18 @@
 //! What an agent asks to have committed: claims and reports, one entry for each batch.
 
-use std::collections::BTreeMap;
-
 use ring_proto::Wire;
 use ring_proto::agent::v1::{ClaimReply, ClaimRequest, ClaimResult, ReportReply, ReportRequest};
-use ring_state::{Command, InstanceReport, Reply, State};
+use ring_state::{ClaimOutcome, Command, InstanceReport, Reply, State};
 use ring_store::Store;
-use ring_types::{EnvValue, Epoch, InstanceId, NodeId, RequestId};
+use ring_types::{Epoch, InstanceId, NodeId, RequestId};
 
+use super::provision;
 use super::service::SessionContext;
-use crate::secrets;
 
-/// Commits a claim and opens the secrets of what was granted.
+/// Most bytes of one answer; an agent reads messages of up to 64 MiB.
+const MOST_BYTES: usize = 32 << 20;
+
+/// Commits a claim, and gives what was granted with what it needs.
 pub(super) async fn claim(context: &SessionContext, node: NodeId, request: &ClaimRequest) -> ClaimReply {
     let answer = decide(context, node, request).await;
     let (results, error) = match answer {
@@ -32,36 +33,22 @@ async fn decide(context: &SessionContext, node: NodeId, request: &ClaimRequest) 
         other => return Err(format!("unexpected answer {other:?}")),
     };
     let state = state_at(&context.store, done.revision).await.ok_or("this control node is stopping")?;
-    let result = |outcome: ring_state::ClaimOutcome| {
-        let granted =
-            ClaimResult { instance_id: outcome.instance.to_string(), granted: outcome.granted, ..ClaimResult::default() };
-        if outcome.granted { with_secrets(context, &state, outcome.instance, granted) } else { granted }
-    };
-    Ok(outcomes.into_iter().map(result).collect())
+    Ok(answers(context, &state, outcomes))
 }
 
-fn with_secrets(context: &SessionContext, state: &State, instance: InstanceId, granted: ClaimResult) -> ClaimResult {
-    match environment(context, state, instance) {
-        Ok(secret_environment) => ClaimResult { secret_environment, ..granted },
-        Err(config_error) => ClaimResult { config_error, ..granted },
+/// Answers up to a size; the agent asks again for what is left out, and is granted it again.
+fn answers(context: &SessionContext, state: &State, outcomes: Vec<ClaimOutcome>) -> Vec<ClaimResult> {
+    let (mut results, mut bytes) = (Vec::with_capacity(outcomes.len()), 0);
+    for ClaimOutcome { instance, granted } in outcomes {
+        let result = ClaimResult { instance_id: instance.to_string(), granted, ..ClaimResult::default() };
+        let result = if granted { provision::fill(&context.secret, state, instance, result) } else { result };
+        bytes += provision::weight(&result);
+        if bytes > MOST_BYTES && !results.is_empty() {
+            break;
+        }
+        results.push(result);
     }
-}
-
-/// The variables of an instance that come from secrets, in clear.
-fn environment(context: &SessionContext, state: &State, instance: InstanceId) -> Result<BTreeMap<String, String>, String> {
-    let deployment = state.instance(instance).and_then(|i| state.deployment(i.deployment));
-    let Some(deployment) = deployment else { return Ok(BTreeMap::new()) };
-    let spec = &deployment.spec;
-    let references = spec.environment.iter().filter_map(|(variable, value)| match value {
-        EnvValue::Secret(name) => Some((variable, name)),
-        EnvValue::Plain(_) => None,
-    });
-    references
-        .map(|(variable, name)| {
-            let clear = secrets::open(&context.secret, state, &spec.namespace, name)?;
-            Ok((variable.clone(), clear))
-        })
-        .collect()
+    results
 }
 
 /// Commits what a node saw.

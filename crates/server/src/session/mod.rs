@@ -7,6 +7,7 @@ mod conversation;
 mod hub;
 mod locate;
 mod logs;
+mod provision;
 mod service;
 
 pub use ask::{Agents, AskError};

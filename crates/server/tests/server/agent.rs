@@ -1,68 +1,11 @@
 //! An agent with a scripted runtime, on a cluster of three: work, secrets, output.
 
-use std::sync::Arc;
-
-use crate::support::{Api, Control, eventually, job, join_options};
-use ring_agent::{Agent, AgentConfig, AgentTiming};
-use ring_runtime::{FakeCall, FakeRuntime, FakeScript, FakeStart, LogSource, Runtime};
-
+use crate::host::{Host, deployment, instance};
+use crate::support::{Control, eventually, job};
+use ring_runtime::{FakeCall, FakeScript, FakeStart, LogSource};
 use ring_server::JoinRole;
-use ring_server::node::{AgentHost, join};
-use ring_types::{InstanceId, Outcome, RuntimeKind};
+use ring_types::Outcome;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-struct Host {
-    dir: TempDir,
-    runtime: FakeRuntime,
-    stop: CancellationToken,
-}
-
-impl Host {
-    async fn join(name: &str, control: &Control) -> Self {
-        let host = Self {
-            dir: tempfile::tempdir().unwrap(),
-            runtime: FakeRuntime::new(RuntimeKind::Process),
-            stop: CancellationToken::new(),
-        };
-        let options = join_options(host.dir.path(), &control.token(JoinRole::Agent), JoinRole::Agent, name, &[control.cluster]);
-        join(&options).await.unwrap();
-        host.start(vec![control.cluster.to_string()]);
-        host
-    }
-
-    fn start(&self, control_addresses: Vec<String>) {
-        let host = AgentHost::load(self.dir.path(), self.stop.clone()).unwrap();
-        std::fs::create_dir_all(&host.data_dir).unwrap();
-        let config = AgentConfig {
-            data_dir: host.data_dir,
-            node: host.node,
-            control_addresses,
-            connector: host.connector,
-            runtimes: vec![Arc::new(self.runtime.clone()) as Arc<dyn Runtime>],
-            labels: host.labels,
-            address: host.address,
-            capacity: None,
-            timing: AgentTiming::default(),
-        };
-        tokio::spawn(Agent::new(config).run(self.stop.clone().cancelled_owned()));
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-async fn deployment(api: &Api, name: &str) -> Value {
-    api.get(&format!("/deployments?name={name}")).await.expect(200)[0].clone()
-}
-
-fn instance(deployment: &Value) -> InstanceId {
-    deployment["instances"][0]["id"].as_str().unwrap().parse().unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_and_its_code_is_told() {

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent;
+mod carried;
 mod cluster;
+mod health;
+mod host;
 mod rest;
 mod seed;
 mod support;

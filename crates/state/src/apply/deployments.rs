@@ -7,8 +7,8 @@ use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Name
 
 use super::{Done, EventAt, Tx};
 use crate::{
-    ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode, Reply,
-    Row, Scale, dependency_circle, limits,
+    ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode,
+    RegistryPassword, Reply, Row, Scale, dependency_circle, limits,
 };
 
 impl Tx<'_> {
@@ -55,15 +55,18 @@ impl Tx<'_> {
     fn apply_one(&mut self, wanted: &ApplyDeployment, force: bool) -> DeploymentOutcome {
         let spec = &wanted.spec;
         self.ensure_namespace(&spec.namespace);
+        self.ensure_volumes(wanted);
         let Some(current) = self.state.deployment_named(&spec.namespace, &spec.name).cloned() else {
             let waits_for = self.still_going(&spec.namespace, &spec.name);
             self.create(wanted, waits_for, None);
             return DeploymentOutcome { id: wanted.id, outcome: Outcome::Created };
         };
-        if !force && *current.spec == **spec {
+        let same_password = digest(current.registry_password.as_ref()) == digest(wanted.registry_password.as_ref());
+        let keep = !force && same_password;
+        if keep && *current.spec == **spec {
             return DeploymentOutcome { id: current.id, outcome: Outcome::Unchanged };
         }
-        if !force && only_replicas_differ(&current.spec, spec) && !current.status.is_final() {
+        if keep && only_replicas_differ(&current.spec, spec) && !current.status.is_final() {
             self.scale(&current, spec);
             return DeploymentOutcome { id: current.id, outcome: Outcome::Scaled };
         }
@@ -97,6 +100,7 @@ impl Tx<'_> {
             placement_failure: None,
             released: false,
             scale,
+            registry_password: wanted.registry_password.clone(),
             version: self.revision,
         };
         self.put(Row::Deployment(Arc::new(deployment)));
@@ -172,6 +176,10 @@ impl Tx<'_> {
         });
         self.event(deployment.id, EventLevel::Info, EventKind::Deleting, EventAt::NOTHING, why.to_owned());
     }
+}
+
+fn digest(password: Option<&RegistryPassword>) -> Option<&[u8; 32]> {
+    password.map(|password| &password.digest)
 }
 
 fn only_replicas_differ(old: &DeploymentSpec, new: &DeploymentSpec) -> bool {

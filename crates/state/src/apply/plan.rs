@@ -62,7 +62,8 @@ impl Tx<'_> {
             && wanted.slot < deployment.wanted()
             && self.state.instance(wanted.id).is_none()
             && self.slot_is_free(deployment, wanted)
-            && self.node_can_take(&node, deployment);
+            && self.node_can_take(&node, deployment)
+            && self.volumes_allow(node.id, deployment);
         if !fits {
             return false;
         }
@@ -90,6 +91,7 @@ impl Tx<'_> {
         let message = format!("assigned to {}", node.name);
         let place = EventAt::instance(&instance);
         self.put_instance(instance);
+        self.bind_volumes(node.id, deployment);
         let retried = self.note_retry(deployment, wanted);
         self.event(deployment.id, EventLevel::Info, EventKind::InstanceAssigned, place, message);
         if let Some(message) = retried {

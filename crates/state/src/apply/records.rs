@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{ConfigId, Name, SecretId, VolumeKind};
+use ring_types::{ConfigId, Name, SecretId};
 
 use super::{Done, Tx};
 use crate::{ApplyConfig, Config, Deployment, Namespace, Refusal, Reply, Row, RowKey, Secret};
@@ -30,10 +30,11 @@ impl Tx<'_> {
         let deployments = self.state.deployments_in(name).count();
         let secrets = self.state.secrets_in(name).count();
         let configs = self.state.configs_in(name).count();
-        if deployments + secrets + configs > 0 {
-            let message = format!(
-                "namespace '{name}' still has {deployments} deployments, {secrets} secrets and {configs} configs; delete those first"
-            );
+        let volumes = self.state.volumes_in(name).count();
+        let left = [(deployments, "deployment"), (secrets, "secret"), (configs, "config"), (volumes, "volume")];
+        let left: Vec<_> = left.into_iter().filter(|(count, _)| *count > 0).map(counted).collect();
+        if !left.is_empty() {
+            let message = format!("namespace '{name}' still has {}; delete those first", left.join(", "));
             return Err(Refusal::conflict(message));
         }
         self.delete(RowKey::Namespace(name.clone()));
@@ -108,10 +109,7 @@ impl Tx<'_> {
 
     pub(super) fn delete_config(&mut self, id: ConfigId, force: bool) -> Done {
         let config = self.state.config(id).cloned().ok_or_else(|| Refusal::not_found(format!("config '{id}'")))?;
-        let mounts = |d: &&Arc<Deployment>| {
-            let mut volumes = d.spec.volumes.iter();
-            !d.deleting && volumes.any(|v| v.kind == VolumeKind::Config && v.source == config.name.as_str())
-        };
+        let mounts = |d: &&Arc<Deployment>| !d.deleting && d.spec.config_refs().contains(&config.name.as_str());
         let user = self.state.deployments_in(&config.namespace).find(mounts).map(|d| d.spec.name.clone());
         if let Some(user) = user.filter(|_| !force) {
             let message =
@@ -121,4 +119,8 @@ impl Tx<'_> {
         self.delete(RowKey::Config(id));
         Ok(Reply::Done)
     }
+}
+
+fn counted((count, what): (usize, &str)) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

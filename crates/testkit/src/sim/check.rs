@@ -27,6 +27,14 @@ pub(crate) struct Checks {
 
 type Checked = Result<(), String>;
 
+/// A new instance is where the data of its volumes is.
+fn check_volumes(instance: &Instance, after: &State) -> Checked {
+    let Some(deployment) = after.deployment(instance.deployment) else { return Ok(()) };
+    let nodes = after.mounted(&deployment.spec).map(|(_, volume)| volume.and_then(|volume| volume.node));
+    let here = nodes.into_iter().all(|node| node == Some(instance.node));
+    ensure(here, || format!("{} is not where its data is", instance.id))
+}
+
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
@@ -73,6 +81,14 @@ impl Sim {
             match key {
                 RowKey::Instance(id) => {
                     self.check_instance(before.instance(*id).map(|i| &**i), after.instance(*id).map(|i| &**i))?;
+                    if let (None, Some(made)) = (before.instance(*id), after.instance(*id)) {
+                        check_volumes(made, after)?;
+                    }
+                }
+                RowKey::Volume(id) => {
+                    let node = |state: &State| state.volume(*id).and_then(|volume| volume.node);
+                    let stays = node(before).is_none() || node(before) == node(after);
+                    ensure(stays, || format!("volume {id} moves to another node"))?;
                 }
                 RowKey::Deployment(id) => {
                     if let Some(deployment) = after.deployment(*id) {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ring_state::{Action, ApplyDeployment, Command, State};
-use ring_types::{DeploymentId, DeploymentSpec, Kind, Name, OnNodeLoss, RequestId, RestartPolicy, RuntimeKind, Span};
+use ring_types::{
+    DeploymentId, DeploymentSpec, Kind, Name, OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume,
+    VolumeDriver, VolumeId, VolumeKind,
+};
 
 use super::control::Origin;
 use super::run::{Event, Sim};
@@ -33,7 +36,9 @@ impl Sim {
             return;
         }
         let Some(spec) = self.some_spec() else { return };
-        let deployments = vec![ApplyDeployment { id: DeploymentId(self.rng.uuid()), spec: Arc::new(spec) }];
+        let volumes = spec.named_volumes().map(|(_, name)| (name.to_string(), VolumeId(self.rng.uuid()))).collect();
+        let one = ApplyDeployment::new(DeploymentId(self.rng.uuid()), Arc::new(spec));
+        let deployments = vec![ApplyDeployment { volumes, ..one }];
         let force = self.rng.chance(10);
         self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force });
     }
@@ -51,6 +56,12 @@ impl Sim {
         };
         let mut spec = DeploymentSpec::new(Name::new("ns").ok()?, Name::new(&name).ok()?, kind, RuntimeKind::Docker, "image");
         spec.replicas = if kind == Kind::Worker { self.rng.range(0, 5) as u32 } else { 1 };
+        // One worker has its data on a node, whose loss it has to wait out.
+        if name == "worker-2" {
+            let (kind, driver, permission) = (VolumeKind::Volume, VolumeDriver::Local, Permission::ReadOnly);
+            let (source, destination) = ("data".to_owned(), "/data".to_owned());
+            spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
+        }
         spec.image = if self.rng.chance(20) { "image:2".to_owned() } else { "image:1".to_owned() };
         spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
         spec.on_node_loss = match self.rng.range(0, 6) {

@@ -77,12 +77,15 @@ fn from_text(file: &str, text: &str, folder: &Path, variables: &Variables, stric
 /// The manifest as it is sent, for people; a registry password is not shown.
 pub(super) fn shown(json: &serde_json::Value) -> Result<String, CliError> {
     let mut json = json.clone();
-    let deployments = json.get_mut("deployments").and_then(serde_json::Value::as_object_mut);
-    for deployment in deployments.into_iter().flat_map(|map| map.values_mut()) {
+    let hide = |deployment: &mut serde_json::Value| {
         if let Some(password) = deployment.get_mut("config").and_then(|config| config.get_mut("password")) {
             *password = "(not shown)".into();
         }
-    }
+    };
+    // It may be one deployment without `deployments` around it.
+    hide(&mut json);
+    let deployments = json.get_mut("deployments").and_then(serde_json::Value::as_object_mut);
+    deployments.into_iter().flat_map(|map| map.values_mut()).for_each(hide);
     let text = serde_yaml::to_string(&json).map_err(|error| CliError::Format("YAML", error.to_string()))?;
     Ok(text.trim_end().to_owned())
 }

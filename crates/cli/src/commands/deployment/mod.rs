@@ -2,6 +2,7 @@
 
 mod delete;
 mod events;
+mod health_checks;
 mod list;
 mod logs;
 mod metrics;
@@ -34,6 +35,8 @@ pub(crate) enum DeploymentCommand {
     Events(events::Events),
     /// Show what its instances use now, on whatever host they run
     Metrics(metrics::Metrics),
+    /// Show what the health checks of a deployment found, on every node it runs on
+    HealthChecks(health_checks::HealthChecks),
     /// Wait until a deployment is where it should be
     Wait(wait_for::WaitFor),
 }
@@ -58,6 +61,7 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         DeploymentCommand::Logs(args) => logs::run(&client, args).await,
         DeploymentCommand::Events(args) => events::run(&client, args).await,
         DeploymentCommand::Metrics(args) => metrics::run(&client, args).await,
+        DeploymentCommand::HealthChecks(args) => health_checks::run(&client, args).await,
         DeploymentCommand::Wait(args) => wait_for::run(&client, args).await,
     }
 }

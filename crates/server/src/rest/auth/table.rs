@@ -8,6 +8,7 @@ pub(in crate::rest) enum Resource {
     Deployments,
     Secrets,
     Configs,
+    Volumes,
     Namespaces,
     Users,
     Tokens,
@@ -22,6 +23,7 @@ impl Resource {
             Self::Deployments => "deployments",
             Self::Secrets => "secrets",
             Self::Configs => "configs",
+            Self::Volumes => "volumes",
             Self::Namespaces => "namespaces",
             Self::Users => "users",
             Self::Tokens => "tokens",
@@ -32,7 +34,7 @@ impl Resource {
 
     /// It lives in a namespace: a token bound to namespaces may act on it there.
     pub(in crate::rest) const fn in_namespace(self) -> bool {
-        matches!(self, Self::Deployments | Self::Secrets | Self::Configs | Self::Namespaces)
+        matches!(self, Self::Deployments | Self::Secrets | Self::Configs | Self::Volumes | Self::Namespaces)
     }
 }
 
@@ -55,7 +57,7 @@ pub(in crate::rest) enum Need {
 }
 
 use Need::{Account, May, Nothing};
-use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users};
+use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users, Volumes};
 use Verb::{Read, Write};
 
 /// Method, path and need of every route.
@@ -74,6 +76,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/deployments/{id}/logs", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/events", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/metrics", May(Read, Deployments)),
+    (Method::GET, "/deployments/{id}/health-checks", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/instances", May(Read, Deployments)),
     (Method::GET, "/secrets", May(Read, Secrets)),
     (Method::POST, "/secrets", May(Write, Secrets)),
@@ -84,6 +87,10 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/configs/{id}", May(Read, Configs)),
     (Method::PUT, "/configs/{id}", May(Write, Configs)),
     (Method::DELETE, "/configs/{id}", May(Write, Configs)),
+    (Method::GET, "/volumes", May(Read, Volumes)),
+    (Method::POST, "/volumes", May(Write, Volumes)),
+    (Method::GET, "/volumes/{id}", May(Read, Volumes)),
+    (Method::DELETE, "/volumes/{id}", May(Write, Volumes)),
     (Method::GET, "/namespaces", May(Read, Namespaces)),
     (Method::POST, "/namespaces", May(Write, Namespaces)),
     (Method::GET, "/namespaces/{name}", May(Read, Namespaces)),

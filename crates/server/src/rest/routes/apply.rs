@@ -1,17 +1,19 @@
 //! `POST /deployments`: a whole manifest, all of it or nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
-use ring_api::manifest::{Manifest, ManifestError};
+use ring_api::manifest::{DeploymentEntry, Manifest, ManifestError};
 use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 use ring_api::query;
 use ring_state::{ApplyConfig, ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
-use ring_types::{ConfigId, DeploymentId, Name};
+use ring_types::{ConfigId, DeploymentId, Name, VolumeDriver, VolumeId};
 
-use super::{dependencies, support};
+use super::{dependencies, needs, support};
+use crate::pki::SecretKey;
+use crate::registry;
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
 use crate::rest::body::{Json, Raw};
@@ -33,7 +35,7 @@ pub(in crate::rest) async fn apply(
     let force = query::flag(&query, "force")?;
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
-    let command = command(request, &manifest, force);
+    let command = command(&app.secret, request, &manifest, force)?;
     let done = app.commit(request.0, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
@@ -42,13 +44,14 @@ pub(in crate::rest) async fn apply(
 }
 
 fn read(body: &[u8], state: &State) -> Result<Manifest> {
-    let manifest = Manifest::from_json(body).map_err(|error| match error {
+    let (manifest, mut violations) = Manifest::check_json(body).map_err(|error| match error {
         ManifestError::Syntax { message } => ApiError::new(ErrorCode::ManifestSyntax, message),
         ManifestError::Invalid(violations) => ApiError::invalid(violations),
     })?;
-    let mut violations = support::unsupported(&manifest);
+    violations.extend(support::unsupported(&manifest));
     violations.extend(support::ports_without_nodes(&manifest, state));
     violations.extend(dependencies::violations(&manifest, state));
+    violations.extend(needs::contradictions(&manifest, state));
     if violations.is_empty() { Ok(manifest) } else { Err(ApiError::invalid(violations)) }
 }
 
@@ -71,7 +74,7 @@ fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
 }
 
 /// The whole manifest as one log entry. Ids come from the request, so that the same request again makes the same objects.
-fn command(request: Request, manifest: &Manifest, force: bool) -> Command {
+fn command(key: &SecretKey, request: Request, manifest: &Manifest, force: bool) -> Result<Command> {
     let config = |entry: &ring_api::manifest::ConfigEntry| ApplyConfig {
         id: ConfigId(request.part(&format!("config/{}/{}", entry.namespace, entry.name)).0),
         namespace: entry.namespace.clone(),
@@ -79,20 +82,32 @@ fn command(request: Request, manifest: &Manifest, force: bool) -> Command {
         data: entry.data.clone(),
         labels: entry.labels.clone(),
     };
-    Command::Apply {
+    Ok(Command::Apply {
         namespaces: manifest.namespaces.iter().map(|entry| entry.name.clone()).collect(),
         configs: manifest.configs.iter().map(config).collect(),
-        deployments: deployments(request, manifest),
+        deployments: deployments(key, request, manifest)?,
         force,
-    }
+    })
 }
 
-fn deployments(request: Request, manifest: &Manifest) -> Vec<ApplyDeployment> {
-    let one = |(i, entry): (usize, &ring_api::manifest::DeploymentEntry)| ApplyDeployment {
-        id: DeploymentId(request.part(&format!("deployment/{i}")).0),
-        spec: Arc::new(entry.spec.clone()),
+fn deployments(key: &SecretKey, request: Request, manifest: &Manifest) -> Result<Vec<ApplyDeployment>> {
+    let one = |(i, entry): (usize, &DeploymentEntry)| {
+        let password = entry.registry_password.as_deref().map(|password| registry::seal(key, &entry.spec, password));
+        Ok(ApplyDeployment {
+            registry_password: password.transpose()?,
+            volumes: volumes(request, entry),
+            ..ApplyDeployment::new(DeploymentId(request.part(&format!("deployment/{i}")).0), Arc::new(entry.spec.clone()))
+        })
     };
     manifest.deployments.iter().enumerate().map(one).collect()
+}
+
+/// Ids for the volumes a deployment names, should they not be there.
+fn volumes(request: Request, entry: &DeploymentEntry) -> BTreeMap<String, VolumeId> {
+    let spec = &entry.spec;
+    let local = spec.named_volumes().filter(|(mount, _)| mount.driver == VolumeDriver::Local);
+    let id = |name: &Name| VolumeId(request.part(&format!("volume/{}/{name}", spec.namespace)).0);
+    local.map(|(_, name)| (name.to_string(), id(&name))).collect()
 }
 
 fn reply(manifest: &Manifest, outcomes: &[DeploymentOutcome], state: &State, revision: u64) -> ApplyReply {
@@ -102,7 +117,7 @@ fn reply(manifest: &Manifest, outcomes: &[DeploymentOutcome], state: &State, rev
         namespace: entry.spec.namespace.to_string(),
         name: entry.spec.name.to_string(),
         outcome: word(outcome.outcome),
-        warnings: support::warnings(entry, state),
+        warnings: [entry.warnings.clone(), needs::missing(entry, manifest, state)].concat(),
     });
     ApplyReply { deployments: applied.collect(), revision }
 }

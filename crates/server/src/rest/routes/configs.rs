@@ -17,7 +17,7 @@ use crate::rest::read::{Query, View};
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
-#[utoipa::path(get, path = "/configs", tag = "configs", params(("namespace" = Option<String>, Query)),
+#[utoipa::path(get, path = "/configs", tag = "configs", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Config>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Config>>> {
     let found = named::list(view.state.configs(), &caller, &query);

@@ -1,11 +1,11 @@
-//! What configs and secrets have in common: each has a name in a namespace, and who may see and change it goes by that.
+//! What configs, secrets and volumes have in common: each has a name in a namespace, and who may see and change it goes by that.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use ring_api::errors::ErrorCode;
 use ring_api::query;
-use ring_state::{Config, Secret, State};
+use ring_state::{Config, Secret, State, Volume};
 use ring_types::Name;
 
 use crate::rest::auth::{Caller, Resource, Verb};
@@ -36,10 +36,18 @@ impl Named for Secret {
     }
 }
 
-/// Those the caller may see, of one namespace when the query names one; by namespace and name.
+impl Named for Volume {
+    const NOT_FOUND: ErrorCode = ErrorCode::VolumeNotFound;
+
+    fn place(&self) -> (&Name, &Name) {
+        (&self.namespace, &self.name)
+    }
+}
+
+/// Those the caller may see, of some namespaces when the query names them; by namespace and name.
 pub(super) fn list<'a, T: Named>(all: impl Iterator<Item = &'a Arc<T>>, caller: &Caller, query: &str) -> Vec<&'a T> {
-    let only = query::value(query, "namespace");
-    let wanted = |namespace: &Name| only.as_deref().is_none_or(|only| only == namespace.as_str());
+    let only = query::namespaces(query);
+    let wanted = |namespace: &Name| only.is_empty() || only.iter().any(|only| only == namespace.as_str());
     let shown = |object: &&'a T| {
         let (namespace, _) = object.place();
         caller.sees(namespace) && wanted(namespace)

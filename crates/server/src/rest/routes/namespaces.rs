@@ -17,14 +17,17 @@ use crate::rest::write::{self, Request};
 #[utoipa::path(get, path = "/namespaces", tag = "namespaces", responses((status = 200, body = Vec<model::Namespace>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Namespace>> {
     let seen = view.state.namespaces().filter(|n| caller.sees(&n.name));
-    Json(seen.map(|n| view::namespace(&view.state, n)).collect())
+    let contents = view::Contents::of(&view.state);
+    Json(seen.map(|n| view::namespace(&contents, n)).collect())
 }
 
 #[utoipa::path(get, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
     responses((status = 200, body = model::Namespace)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>) -> Result<Json<model::Namespace>> {
     let found = view.state.namespace(&name).filter(|n| caller.sees(&n.name));
-    found.map(|n| Json(view::namespace(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))
+    found
+        .map(|n| Json(view::namespace(&view::Contents::of(&view.state), n)))
+        .ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))
 }
 
 #[utoipa::path(post, path = "/namespaces", tag = "namespaces", request_body = CreateNamespace,
@@ -39,7 +42,7 @@ pub(in crate::rest) async fn create(
     caller.require_namespace(&name)?;
     let (done, state) = app.commit_and_see(request.0, Command::CreateNamespace { name: name.clone() }).await?;
     let made = state.namespace(&name).ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))?;
-    Ok(Json(Changed { object: view::namespace(&state, made), revision: done.revision.0 }))
+    Ok(Json(Changed { object: view::namespace(&view::Contents::of(&state), made), revision: done.revision.0 }))
 }
 
 #[utoipa::path(delete, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),

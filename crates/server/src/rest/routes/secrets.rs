@@ -21,7 +21,7 @@ use crate::{ids, secrets};
 /// Largest value, bytes.
 const MAX_VALUE: usize = 512 << 10;
 
-#[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace" = Option<String>, Query)),
+#[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Secret>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Secret>>> {
     let found = named::list(view.state.secrets(), &caller, &query);

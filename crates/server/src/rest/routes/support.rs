@@ -1,11 +1,8 @@
 //! What this release does not do yet is refused, with a code; it is never taken and then left undone.
 
-use std::collections::BTreeSet;
-
 use ring_api::manifest::{DeploymentEntry, Manifest};
 use ring_state::{Node, State};
-use ring_types::Rule;
-use ring_types::{DeploymentSpec, Kind, NodeStatus, RuntimeKind, Violation, VolumeDriver, VolumeKind};
+use ring_types::{DeploymentSpec, Kind, NodeStatus, Rule, RuntimeKind, Violation};
 
 /// Fields of a manifest that cannot be honoured yet.
 pub(super) fn unsupported(manifest: &Manifest) -> Vec<Violation> {
@@ -14,24 +11,8 @@ pub(super) fn unsupported(manifest: &Manifest) -> Vec<Violation> {
 
 fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
     let spec = &entry.spec;
-    let config = &spec.config;
-    let credentials = entry.registry_password.is_some()
-        || config.username.is_some()
-        || config.use_host_auth
-        || config.image_pull_secret.is_some();
-    let fields = [("runtime", spec.runtime == RuntimeKind::CloudHypervisor), ("config.credentials", credentials)];
-    let mut found: Vec<_> =
-        fields.into_iter().filter(|(_, used)| *used).map(|(field, _)| violation(&entry.label, field, field)).collect();
-    for (i, volume) in spec.volumes.iter().enumerate() {
-        let mounts = matches!(volume.kind, VolumeKind::Config | VolumeKind::Secret);
-        if mounts {
-            found.push(violation(&entry.label, &format!("volumes[{i}].type"), "volumes.type"));
-        }
-        if volume.driver == VolumeDriver::Nfs {
-            found.push(violation(&entry.label, &format!("volumes[{i}].driver"), "volumes.driver"));
-        }
-    }
-    found
+    let fields = [("runtime", spec.runtime == RuntimeKind::CloudHypervisor)];
+    fields.into_iter().filter(|(_, used)| *used).map(|(field, _)| violation(&entry.label, field, field)).collect()
 }
 
 fn violation(label: &str, path: &str, code: &str) -> Violation {
@@ -69,29 +50,4 @@ fn takes(node: &Node, spec: &DeploymentSpec) -> bool {
         && node.info.runtimes.iter().any(|r| r.kind == spec.runtime)
         && (placement.nodes.is_empty() || placement.nodes.iter().any(|n| n == node.name.as_str()))
         && placement.constraints.iter().all(|c| c.allows(&labels))
-}
-
-/// What the writer of a deployment should know, though it is accepted.
-pub(super) fn warnings(entry: &DeploymentEntry, state: &State) -> Vec<String> {
-    let spec = &entry.spec;
-    let mut warnings = entry.warnings.clone();
-    if !spec.health_checks.is_empty() {
-        warnings.push("health_checks are recorded but not run yet by this release".to_owned());
-    }
-    if spec.autoscale.is_some() && spec.wanted() != spec.replicas {
-        let (replicas, first) = (spec.replicas, spec.wanted());
-        warnings.push(format!("replicas: {replicas} is outside of the bounds of autoscale; it begins with {first}"));
-    }
-    let missing: BTreeSet<_> = spec
-        .secret_refs()
-        .into_iter()
-        .filter(|name| {
-            let name = ring_types::Name::new(name).ok();
-            name.and_then(|name| state.secret_named(&spec.namespace, &name)).is_none()
-        })
-        .collect();
-    for name in missing {
-        warnings.push(format!("secret '{name}' does not exist in namespace '{}' yet", spec.namespace));
-    }
-    warnings
 }

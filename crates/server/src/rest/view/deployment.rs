@@ -65,10 +65,10 @@ pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> mod
 pub(in crate::rest) fn instances(state: &State, deployment: &Deployment) -> Vec<model::Instance> {
     let mut found: Vec<_> = state.instances_of(deployment.id).collect();
     found.sort_by_key(|i| (std::cmp::Reverse(i.created_at), i.slot, i.id));
-    found.into_iter().map(|i| instance(state, i)).collect()
+    found.into_iter().map(|i| instance(state, deployment, i)).collect()
 }
 
-pub(in crate::rest) fn instance(state: &State, instance: &Instance) -> model::Instance {
+fn instance(state: &State, deployment: &Deployment, instance: &Instance) -> model::Instance {
     model::Instance {
         id: instance.id,
         node: node_name(state, instance.node),
@@ -82,7 +82,26 @@ pub(in crate::rest) fn instance(state: &State, instance: &Instance) -> model::In
         exit_status: instance.exit.as_ref().map(|e| exit(state, e)),
         stop_cause: instance.stop_cause,
         message: None,
+        ready: instance.is_ready(&deployment.spec),
+        failing_checks: failing(deployment, instance),
     }
+}
+
+/// What has ended does not fail any more; how it ended is told.
+fn failing(deployment: &Deployment, instance: &Instance) -> Vec<model::FailingCheck> {
+    let health = instance.health.as_deref().filter(|_| instance.state == InstanceState::Running);
+    let failing = health.map(|health| health.failing.as_slice()).unwrap_or_default();
+    failing.iter().map(|failing| failing_check(deployment, failing)).collect()
+}
+
+fn failing_check(deployment: &Deployment, failing: &ring_types::FailingCheck) -> model::FailingCheck {
+    let check_type = check_type(deployment, failing.check).unwrap_or_default().to_owned();
+    model::FailingCheck { check: failing.check, check_type, message: failing.message.clone() }
+}
+
+/// The type of a health check, by its place.
+pub(in crate::rest) fn check_type(deployment: &Deployment, check: u32) -> Option<&'static str> {
+    deployment.spec.health_checks.get(check as usize).map(|check| check.kind.as_str())
 }
 
 pub(in crate::rest) const fn level(level: EventLevel) -> model::EventLevel {

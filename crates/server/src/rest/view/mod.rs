@@ -7,5 +7,5 @@ mod objects;
 
 pub(super) use access::{account, role_of, token};
 pub(super) use cluster::{join_role, join_role_of, join_token, member, node};
-pub(super) use deployment::{deployment, event, instances};
-pub(super) use objects::{config, namespace, secret};
+pub(super) use deployment::{check_type, deployment, event, instances};
+pub(super) use objects::{Contents, config, namespace, secret, volume};
