@@ -7,6 +7,7 @@
 //! come about: something went that others waited for, or a restart was counted.
 
 mod affected;
+mod before;
 mod job;
 mod leases;
 mod output;
@@ -14,6 +15,7 @@ mod pause;
 mod place;
 mod reconcile;
 mod references;
+mod rollout;
 mod status;
 mod text;
 mod view;

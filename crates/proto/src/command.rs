@@ -2,7 +2,7 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, NodeChange, NodeUpdate,
-    PlacementNote, UserUpdate,
+    PlacementNote, Succession, UserUpdate,
 };
 
 message! {
@@ -12,6 +12,7 @@ message! {
     }
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec }
+    Succession => Succession { id, successor, rollout_deadline }
     EnrolNode => EnrolNode { token, node, name, member, labels }
     EnrolMember => EnrolMember { token, name, address, api_address }
     UserUpdate => UserUpdate { id, username, password_hash, role }
@@ -22,9 +23,9 @@ message! {
 
 oneof! {
     Command => Command in command {
-        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode }
+        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, RestartDeployment, RollbackDeployment }
         records {
-            Apply { namespaces, configs, deployments, force },
+            Apply { namespaces, configs, deployments, force, rollout_deadline },
             DeleteDeployments { ids },
             Prune { namespace, all },
             CreateNamespace { name },
@@ -61,6 +62,8 @@ oneof! {
             ForgetInstance { instance },
             SetStatus { deployment, status, reason, message, conditions, exit },
             ForgiveRestarts { deployment },
+            NoteRollout { deployment, ready },
+            EndRollout { deployment, phase, reason, message },
             ForgetDeployment { deployment },
         }
         tuples {}

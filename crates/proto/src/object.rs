@@ -2,7 +2,7 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Rollout, RolloutPhase, Secret, Unplaced, UnplacedReason,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -12,8 +12,9 @@ message! {
     Namespace => Namespace { name, created_at, version }
     Deployment => Deployment {
         id, spec, created_at, updated_at, status, reason, message, conditions, restart_count, start_failures, parent, replaces,
-        deleting, exit, image_digest, placement_failure, version,
+        deleting, exit, image_digest, placement_failure, rollout, previous, version,
     }
+    Rollout => Rollout { phase, deadline, progress_at, ready }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
@@ -47,6 +48,7 @@ enumeration! {
         NetworkError, ConfigError, FileSystemError, InsufficientResources, Error,
     }
     Condition => Condition { NodeUnreachable, NotPlaced, BackingOff, Unhealthy, NotReady, RollingOut, Waiting }
+    RolloutPhase => RolloutPhase { Progressing, Completed, Failed }
     Role => Role { Viewer, Operator, Admin }
     JoinRole => JoinRole { Agent, Control }
     MemberState => MemberState { Joining, Active, Removed }

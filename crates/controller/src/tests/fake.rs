@@ -139,7 +139,7 @@ impl Fake {
             namespaces: Vec::new(),
             configs: Vec::new(),
             deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false,
+            force: false, rollout_deadline: None,
         });
         id
     }
@@ -151,7 +151,7 @@ impl Fake {
             namespaces: Vec::new(),
             configs: Vec::new(),
             deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false,
+            force: false, rollout_deadline: None,
         });
         id
     }

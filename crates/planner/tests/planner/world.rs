@@ -102,7 +102,7 @@ impl World {
             namespaces: Vec::new(),
             configs: Vec::new(),
             deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false,
+            force: false, rollout_deadline: None,
         });
         let Reply::Deployments(outcomes) = reply else { panic!("{reply:?}") };
         outcomes[0].id

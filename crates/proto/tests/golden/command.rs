@@ -39,7 +39,7 @@ fn deployments() -> Vec<Command> {
             admin: USER,
             admin_password_hash: "$argon2id$x".to_owned(),
         }),
-        Command::Apply { namespaces: vec![name("shop"), name("tools")], configs: vec![config()], deployments, force: true },
+        Command::Apply { namespaces: vec![name("shop"), name("tools")], configs: vec![config()], deployments, force: true, rollout_deadline: None },
         Command::DeleteDeployments { ids: vec![DEPLOYMENT, OLDER] },
         Command::Prune { namespace: name("shop"), all: true },
         Command::CreateNamespace { name: name("shop") },

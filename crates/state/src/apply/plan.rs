@@ -51,6 +51,8 @@ impl Tx<'_> {
                     true
                 })
             }
+            Action::NoteRollout { deployment, ready } => self.note_rollout(*deployment, *ready),
+            Action::EndRollout { deployment, phase, reason, message } => self.end_rollout(*deployment, *phase, reason, message),
             Action::ForgetDeployment { deployment } => self.forget_deployment(*deployment),
         }
     }
@@ -60,7 +62,9 @@ impl Tx<'_> {
         let fits = !deployment.deleting
             && wanted.slot < deployment.spec.wanted()
             && self.state.instance(wanted.id).is_none()
+            && !deployment.has_failed_to_roll_out()
             && self.slot_is_free(deployment, wanted)
+            && self.state.surge(&deployment.spec.namespace, &deployment.spec.name) != Some(0)
             && self.node_can_take(&node, deployment);
         if !fits {
             return false;
@@ -121,6 +125,9 @@ impl Tx<'_> {
 
     fn set_goal(&mut self, id: InstanceId, goal: Goal, cause: Option<StopCause>) -> bool {
         let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal).cloned() else { return false };
+        if cause == Some(StopCause::Superseded) && !self.may_give_way(&instance) {
+            return false;
+        }
         let generation = instance.generation.next();
         let stop_cause = instance.stop_cause.or(cause);
         self.put_instance(Instance { generation, goal, stop_cause, ..Instance::clone(&instance) });

@@ -35,7 +35,7 @@ impl Sim {
         let Some(spec) = self.some_spec() else { return };
         let deployments = vec![ApplyDeployment { id: DeploymentId(self.rng.uuid()), spec: Arc::new(spec) }];
         let force = self.rng.chance(10);
-        self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force });
+        self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force, rollout_deadline: None });
     }
 
     fn some_spec(&mut self) -> Option<DeploymentSpec> {
