@@ -161,11 +161,16 @@ impl<'a> Turn<'a, '_> {
     }
 
     /// Instances of an update that came to nothing which still serve in place of its parent's: as many as that is short of.
+    /// One that is being deleted does not wait for a parent that has given up.
     pub(crate) fn held(&self) -> Vec<InstanceId> {
-        let Some(parent) = self.state.parent_of(self.deployment).filter(|parent| !parent.status.is_final()) else {
+        let recovers = |parent: &Deployment| !(self.deployment.deleting && parent.status.is_final());
+        let Some(parent) = self.state.parent_of(self.deployment).filter(|parent| recovers(parent)) else {
             return Vec::new();
         };
-        let others = self.state.child_of(parent).map_or(0, |child| self.state.serving(child));
+        let named = self.state.deployments_named(&parent.spec.namespace, &parent.spec.name);
+        // The update under way, and earlier ones that came to nothing: what those hold need not be held twice.
+        let others = named.filter(|d| d.parent == Some(parent.id) && (d.is_rolling_out() || d.id < self.deployment.id));
+        let others: u32 = others.map(|other| self.state.serving(other)).sum();
         let short = parent.spec.wanted().saturating_sub(self.state.serving(parent) + others);
         // Where there is no room for both, one has to make room for the other.
         let yields = u32::from(parent.placement_failure.is_some());

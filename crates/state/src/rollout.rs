@@ -5,10 +5,11 @@
 //! the child has all its instances ready, the parent goes. When it does not get there, it is recorded as failed and the
 //! parent is as it was.
 
-use std::cmp::Reverse;
+use std::sync::Arc;
 
-use ring_types::{Goal, InstanceState, Name, NetworkMode, Permission, Span, Timestamp, VolumeKind};
-use ring_types::{DeploymentSpec, Kind};
+use ring_types::{
+    DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, Permission, Span, Timestamp, Volume, VolumeKind,
+};
 
 use crate::{Deployment, Instance, State};
 
@@ -49,7 +50,7 @@ pub fn parent_keeps(parent: u32, child: u32, ready: u32) -> u32 {
 
 /// Two versions of it must not run at once: they would share a port of the host, or write to the same volume.
 pub fn is_exclusive(spec: &DeploymentSpec) -> bool {
-    let writes = |volume: &ring_types::Volume| volume.kind == VolumeKind::Volume && volume.permission == Permission::ReadWrite;
+    let writes = |volume: &Volume| volume.kind == VolumeKind::Volume && volume.permission == Permission::ReadWrite;
     !spec.ports.is_empty() || spec.network == NetworkMode::Host || spec.volumes.iter().any(writes)
 }
 
@@ -78,20 +79,20 @@ impl Deployment {
 
 impl State {
     /// The deployment that is taking the place of this one.
-    pub fn child_of(&self, parent: &Deployment) -> Option<&std::sync::Arc<Deployment>> {
+    pub fn child_of(&self, parent: &Deployment) -> Option<&Arc<Deployment>> {
         let mut all = self.deployments_named(&parent.spec.namespace, &parent.spec.name);
         all.find(|d| d.parent == Some(parent.id) && d.is_rolling_out())
     }
 
     /// The deployment whose place this one is taking, or was to take, if that still stands.
-    pub fn parent_of(&self, child: &Deployment) -> Option<&std::sync::Arc<Deployment>> {
+    pub fn parent_of(&self, child: &Deployment) -> Option<&Arc<Deployment>> {
         let parent = child.parent.and_then(|id| self.deployment(id)).filter(|parent| !parent.deleting);
         parent.filter(|_| child.rollout.is_some_and(|rollout| rollout.phase != RolloutPhase::Completed))
     }
 
     /// Instances of a deployment that serve: wanted, running, and past the checks that decide readiness.
     pub fn serving(&self, deployment: &Deployment) -> u32 {
-        let serves = |i: &&std::sync::Arc<Instance>| i.goal == Goal::Run && i.is_ready(&deployment.spec);
+        let serves = |i: &&Arc<Instance>| i.goal == Goal::Run && i.is_ready(&deployment.spec);
         self.instances_of(deployment.id).filter(serves).count() as u32
     }
 
@@ -113,9 +114,9 @@ impl State {
 
     /// The deployment that stands for a name: the newest one that is not being deleted and is not an update that failed.
     /// During a rolling update that is the new version.
-    pub fn deployment_named(&self, namespace: &Name, name: &Name) -> Option<&std::sync::Arc<Deployment>> {
-        let standing = |d: &&std::sync::Arc<Deployment>| !d.deleting && !d.has_failed_to_roll_out();
-        self.deployments_named(namespace, name).filter(standing).min_by_key(|d| Reverse((d.created_at, d.version)))
+    pub fn deployment_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Deployment>> {
+        let standing = |d: &&Arc<Deployment>| !d.deleting && !d.has_failed_to_roll_out();
+        self.deployments_named(namespace, name).filter(standing).max_by_key(|d| (d.is_rolling_out(), d.created_at, d.version))
     }
 }
 

@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::needless_for_each)]
 
 mod affected;
+mod health;
 mod jobs;
 mod nodes;
 mod placement;
 mod plans;
 mod properties;
+mod rollout_properties;
+mod rollouts;
 mod workers;
 mod world;

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use ring_planner::{IdSource, Plan, plan};
 use ring_state::{
-    Action, ApplyDeployment, Command, Deployment, EnrolNode, Entry, Instance, InstanceReport, NodeChange, Reply, State,
+    Action, ApplyDeployment, Command, Deployment, DeploymentOutcome, EnrolNode, Entry, Instance, InstanceReport, NodeChange,
+    Refusal, Reply, State, Succession,
 };
 use ring_types::{
-    Cpu, DeploymentId, DeploymentSpec, ExitStatus, Goal, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId,
+    CheckAction, CheckKind, Cpu, DeploymentId, DeploymentSpec, ExitStatus, FailingCheck, Goal, Health, HealthCheck, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId,
     NodeInfo, NodeStatus, Outcome, RequestId, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp,
 };
 use uuid::Uuid;
+
+/// Of every rolling update here, beside the start period of its checks.
+pub(crate) const DEADLINE: Span = Span::seconds(100);
 
 pub(crate) struct World {
     pub(crate) state: State,
@@ -38,6 +42,26 @@ pub(crate) fn worker(name: &str, replicas: u32) -> DeploymentSpec {
     let mut spec = DeploymentSpec::new(self::name("ns"), self::name(name), Kind::Worker, RuntimeKind::Docker, "img");
     spec.replicas = replicas;
     spec
+}
+
+/// A check that decides readiness, as one that only decides what happens on failure otherwise.
+pub(crate) fn check(readiness: bool, on_failure: CheckAction) -> HealthCheck {
+    HealthCheck {
+        kind: CheckKind::Tcp { port: 80 },
+        interval: Span::seconds(1),
+        timeout: Span::seconds(1),
+        threshold: 3,
+        on_failure,
+        readiness,
+        min_healthy_time: Span::seconds(5),
+        start_period: Span::seconds(20),
+    }
+}
+
+/// A worker with a readiness check.
+pub(crate) fn gated(name: &str, replicas: u32, image: &str) -> DeploymentSpec {
+    let health_checks = vec![check(true, CheckAction::Restart)];
+    DeploymentSpec { health_checks, image: image.to_owned(), ..worker(name, replicas) }
 }
 
 pub(crate) fn job(name: &str) -> DeploymentSpec {
@@ -97,15 +121,27 @@ impl World {
     }
 
     pub(crate) fn create(&mut self, spec: DeploymentSpec) -> DeploymentId {
+        self.change(spec, false).id
+    }
+
+    /// Applies one deployment.
+    pub(crate) fn change(&mut self, spec: DeploymentSpec, force: bool) -> DeploymentOutcome {
         let id = DeploymentId(self.fresh());
-        let reply = self.apply(Command::Apply {
-            namespaces: Vec::new(),
-            configs: Vec::new(),
-            deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false, rollout_deadline: None,
-        });
-        let Reply::Deployments(outcomes) = reply else { panic!("{reply:?}") };
-        outcomes[0].id
+        let deployments = vec![ApplyDeployment { id, spec: Arc::new(spec) }];
+        let (namespaces, configs) = (Vec::new(), Vec::new());
+        let apply = Command::Apply { namespaces, configs, deployments, force, rollout_deadline: Some(DEADLINE) };
+        let Reply::Deployments(outcomes) = self.apply(apply) else { panic!("not applied") };
+        outcomes[0].clone()
+    }
+
+    /// Restart or rollback, as `command` says.
+    pub(crate) fn follow(&mut self, id: DeploymentId, command: fn(Succession) -> Command) -> Result<DeploymentOutcome, Refusal> {
+        let successor = DeploymentId(self.fresh());
+        match self.apply(command(Succession { id, successor, rollout_deadline: Some(DEADLINE) })) {
+            Reply::Deployments(outcomes) => Ok(outcomes[0].clone()),
+            Reply::Refused(refusal) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn delete(&mut self, id: DeploymentId) {
@@ -213,6 +249,17 @@ impl World {
 
     pub(crate) fn removed(&mut self, id: InstanceId) {
         self.report(id, InstanceState::Removed, None, None);
+    }
+
+    /// What the checks of an instance that runs say.
+    pub(crate) fn health(&mut self, id: InstanceId, ready: bool, failing: &[u32]) {
+        let failing = failing.iter().map(|check| FailingCheck { check: *check, message: "refused".to_owned() }).collect();
+        let node = self.state.instance(id).unwrap().node;
+        let health = Some(Health { ready, failing });
+        let state = InstanceState::Running;
+        let report =
+            InstanceReport { instance: id, state, address: None, image_digest: None, started_at: None, exit: None, health };
+        self.apply(Command::Report { node, reports: vec![report] });
     }
 
     fn report(&mut self, id: InstanceId, state: InstanceState, started_at: Option<Timestamp>, exit: Option<ExitStatus>) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Role, UserUpdate,
+    NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause, UnknownExit,
 };
 
 use crate::object::{exit, failure, health, info, join_token, token};
@@ -39,12 +39,24 @@ fn deployments() -> Vec<Command> {
             admin: USER,
             admin_password_hash: "$argon2id$x".to_owned(),
         }),
-        Command::Apply { namespaces: vec![name("shop"), name("tools")], configs: vec![config()], deployments, force: true, rollout_deadline: None },
+        Command::Apply {
+            namespaces: vec![name("shop"), name("tools")],
+            configs: vec![config()],
+            deployments,
+            force: true,
+            rollout_deadline: Some(Span::seconds(600)),
+        },
+        Command::RestartDeployment(succession()),
+        Command::RollbackDeployment(succession()),
         Command::DeleteDeployments { ids: vec![DEPLOYMENT, OLDER] },
         Command::Prune { namespace: name("shop"), all: true },
         Command::CreateNamespace { name: name("shop") },
         Command::DeleteNamespace { name: name("shop") },
     ]
+}
+
+fn succession() -> Succession {
+    Succession { id: OLDER, successor: DEPLOYMENT, rollout_deadline: Some(Span::seconds(600)) }
 }
 
 fn config() -> ApplyConfig {
@@ -170,6 +182,13 @@ pub(crate) fn actions() -> Vec<Action> {
         },
         Action::NotePlacement(PlacementNote { deployment: DEPLOYMENT, failure: Some(failure()) }),
         Action::ForgiveRestarts { deployment: DEPLOYMENT },
+        Action::NoteRollout { deployment: DEPLOYMENT, ready: 2 },
+        Action::EndRollout {
+            deployment: DEPLOYMENT,
+            phase: RolloutPhase::Failed,
+            reason: "rollout_deadline".to_owned(),
+            message: "1 of 3 were ready".to_owned(),
+        },
         Action::ForgetDeployment { deployment: DEPLOYMENT },
     ]
 }

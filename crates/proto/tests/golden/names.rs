@@ -20,10 +20,11 @@ names! {
         Bootstrap, Apply, DeleteDeployments, Prune, CreateNamespace, DeleteNamespace, PutSecret, DeleteSecret, PutConfig,
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus, UpdateNode, RemoveNode, Claim,
-        Report, Plan,
+        Report, Plan, RestartDeployment, RollbackDeployment,
     }
     action(Action) {
-        CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
+        CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment, NoteRollout,
+        EndRollout,
     }
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
@@ -48,6 +49,6 @@ macro_rules! enums {
 
 enums! {
     CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
-    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RuntimeKind StartFailure StopCause UnknownExit
+    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RolloutPhase RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }

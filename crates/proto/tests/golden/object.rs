@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Row, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Reply, Role, Rollout, RolloutPhase, Row, Secret, Unplaced, UnplacedReason,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
-    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, StopCause, UnknownExit,
+    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, StopCause, UnknownExit,
 };
 
 use crate::{
@@ -103,6 +103,8 @@ fn deployment() -> Deployment {
         exit: Some(exit(Outcome::Code(3))),
         image_digest: Some("sha256:00".to_owned()),
         placement_failure: Some(failure()),
+        rollout: Some(Rollout { phase: RolloutPhase::Progressing, deadline: Span::seconds(600), progress_at: LATER, ready: 1 }),
+        previous: Some(Arc::new(spec::plain())),
         version: VERSION,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Kind};
+use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, Kind};
 
 use super::deployments::Manner;
 use super::{Done, EventAt, Tx};
@@ -165,14 +165,26 @@ impl Tx<'_> {
         self.event(parent.id, EventLevel::Error, EventKind::RolloutFailed, EventAt::NOTHING, text);
     }
 
-    /// Of a deployment whose place is being taken, one that runs may only go when enough of the new version are ready: a plan
-    /// may be older than what its readiness says now.
+    /// One that serves may only give way while enough others do: a plan may be older than that an update is called off, and
+    /// than what readiness says now.
     pub(super) fn may_give_way(&self, instance: &Instance) -> bool {
-        let Some(parent) = self.state.deployment(instance.deployment) else { return true };
-        let Some(child) = self.state.child_of(parent) else { return true };
-        let serving = self.state.serving(parent);
-        let keeps = parent_keeps(parent.spec.wanted(), child.spec.wanted(), self.state.serving(child));
-        !instance.is_ready(&parent.spec) || serving > keeps
+        let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
+        if instance.goal > Goal::Run || !instance.is_ready(&deployment.spec) {
+            return true;
+        }
+        if deployment.deleting || deployment.has_failed_to_roll_out() {
+            let parent = self.state.parent_of(deployment).filter(|p| !p.status.is_final() && p.placement_failure.is_none());
+            return parent.is_none_or(|parent| self.all_serving(parent) > parent.spec.wanted());
+        }
+        let Some(child) = self.state.child_of(deployment) else { return false };
+        let keeps = parent_keeps(deployment.spec.wanted(), child.spec.wanted(), self.state.serving(child));
+        self.state.serving(deployment) > keeps
+    }
+
+    /// Instances of all versions that serve.
+    fn all_serving(&self, deployment: &Deployment) -> u32 {
+        let all = self.state.deployments_named(&deployment.spec.namespace, &deployment.spec.name);
+        all.map(|one| self.state.serving(one)).sum()
     }
 }
 
