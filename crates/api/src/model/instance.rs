@@ -21,6 +21,9 @@ pub struct Instance {
     /// Where it is in its life.
     #[schema(value_type = String)]
     pub status: InstanceState,
+    /// It runs and is ready to be used.
+    #[serde(default)]
+    pub ready: bool,
     /// Which of the deployment's places it fills, from 0.
     #[serde(default)]
     pub slot: u32,

@@ -15,7 +15,7 @@ pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 pub use cluster::{
     ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
 };
-pub use deployment::{Deployment, Network};
+pub use deployment::{Deployment, Network, RolloutPhase};
 pub use exit::ExitStatus;
 pub use instance::Instance;
 pub use objects::{Config, CreateConfig, CreateNamespace, CreateSecret, Namespace, Prune, PruneReply, Secret};

@@ -12,5 +12,6 @@ mod plans;
 mod properties;
 mod rollout_properties;
 mod rollouts;
+mod statuses;
 mod workers;
 mod world;

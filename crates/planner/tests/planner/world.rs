@@ -189,6 +189,13 @@ impl World {
         }
     }
 
+    /// Every instance that runs and is wanted is ready, and no check of it fails.
+    pub(crate) fn get_well(&mut self) {
+        let wanted = |i: &&Arc<Instance>| i.state == InstanceState::Running && i.goal == Goal::Run;
+        let all: Vec<_> = self.state.instances().filter(wanted).map(|i| i.id).collect();
+        all.into_iter().for_each(|id| self.health(id, true, &[]));
+    }
+
     /// Plans until there is nothing more to do; gives the last plan, which says when to look again.
     pub(crate) fn settle(&mut self) -> Plan {
         for _ in 0..10 {

@@ -24,10 +24,21 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
     }
+    if let Some(deadline) = variable("RING_ROLLOUT_DEADLINE") {
+        found.rollout_deadline = span_or_seconds(&deadline).context("RING_ROLLOUT_DEADLINE")?;
+    }
     if let Some(life) = variable("RING_CERTIFICATE_LIFETIME") {
         found.certificate_lifetime = life.parse::<Span>().context("RING_CERTIFICATE_LIFETIME")?.duration();
     }
     Ok(found)
+}
+
+/// A duration, or a number of seconds.
+fn span_or_seconds(text: &str) -> anyhow::Result<Span> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Span(seconds.saturating_mul(1000))),
+        Err(_) => Ok(text.parse::<Span>()?),
+    }
 }
 
 /// The key `ring init` made, for a cluster that has none yet.

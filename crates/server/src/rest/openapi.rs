@@ -5,14 +5,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
+    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, succession, tokens, users,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
     paths(
-        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
+        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, succession::restart, succession::rollback, logs::logs, events::events,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune,

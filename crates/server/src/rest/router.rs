@@ -15,7 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, tokens, users,
+    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, succession, tokens,
+    users,
 };
 use ring_api::errors::ErrorCode;
 
@@ -49,6 +50,8 @@ fn deployment_routes() -> Router<App> {
         .route("/deployments", get(deployments::list).post(apply::apply))
         .route("/deployments/{id}", get(deployments::one).delete(deployments::remove))
         .route("/deployments/{id}/instances", get(deployments::instances))
+        .route("/deployments/{id}/restart", post(succession::restart))
+        .route("/deployments/{id}/rollback", post(succession::rollback))
         .route("/deployments/{id}/logs", get(logs::logs))
         .route("/deployments/{id}/events", get(events::events))
 }

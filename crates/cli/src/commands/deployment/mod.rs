@@ -2,8 +2,11 @@
 
 mod delete;
 mod events;
+mod follow;
 mod list;
 mod logs;
+mod restart;
+mod rollback;
 mod wait_for;
 
 use clap::{Args, Subcommand};
@@ -31,6 +34,10 @@ pub(crate) enum DeploymentCommand {
     Logs(logs::Logs),
     /// Show what happened to a deployment
     Events(events::Events),
+    /// Make new instances of the same: one at a time where two may run side by side, else all at once
+    Restart(follow::Follow),
+    /// Go back to what was there before: calls off an update under way, else brings the previous version again
+    Rollback(follow::Follow),
     /// Wait until a deployment is where it should be
     Wait(wait_for::WaitFor),
 }
@@ -54,6 +61,8 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         DeploymentCommand::Delete(args) => delete::run(&client, args).await,
         DeploymentCommand::Logs(args) => logs::run(&client, args).await,
         DeploymentCommand::Events(args) => events::run(&client, args).await,
+        DeploymentCommand::Restart(args) => restart::run(&client, args).await,
+        DeploymentCommand::Rollback(args) => rollback::run(&client, args).await,
         DeploymentCommand::Wait(args) => wait_for::run(&client, args).await,
     }
 }

@@ -74,6 +74,8 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/deployments/{id}/logs", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/events", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/instances", May(Read, Deployments)),
+    (Method::POST, "/deployments/{id}/restart", May(Write, Deployments)),
+    (Method::POST, "/deployments/{id}/rollback", May(Write, Deployments)),
     (Method::GET, "/secrets", May(Read, Secrets)),
     (Method::POST, "/secrets", May(Write, Secrets)),
     (Method::GET, "/secrets/{id}", May(Read, Secrets)),

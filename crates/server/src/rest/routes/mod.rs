@@ -14,6 +14,7 @@ mod named;
 pub(super) mod namespaces;
 pub(super) mod nodes;
 pub(super) mod secrets;
+pub(super) mod succession;
 pub(super) mod support;
 pub(super) mod tokens;
 pub(super) mod users;
