@@ -9,6 +9,7 @@ mod joining;
 mod lossy;
 mod removal;
 mod restart;
+mod rollouts;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;

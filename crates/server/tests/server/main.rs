@@ -4,6 +4,7 @@
 mod agent;
 mod cluster;
 mod rest;
+mod rollouts;
 mod seed;
 mod support;
 mod tls;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring_runtime::Observed;
 use ring_state::{Deployment, Instance, RowKey, State};
-use ring_types::{DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, UnknownExit};
+use ring_types::{
+    Condition, DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StopCause, UnknownExit,
+};
 
 use super::run::Sim;
 
@@ -38,6 +40,7 @@ impl Sim {
 
     /// What one entry changed.
     pub(crate) fn check_commit(&mut self, before: &State, after: &State, keys: &Vec<RowKey>) -> Checked {
+        self.check_rollouts(before, after, keys)?;
         for key in keys {
             match key {
                 RowKey::Instance(id) => {
@@ -131,7 +134,11 @@ impl Sim {
         if deployment.deleting {
             return fault("not forgotten");
         }
-        if state.instances_of(deployment.id).any(|instance| instance.goal > Goal::Run) {
+        if deployment.is_rolling_out() || deployment.conditions.contains(&Condition::RollingOut) {
+            return fault("an update is not over");
+        }
+        let kept = |instance: &Instance| instance.goal == Goal::Stop && instance.state == InstanceState::Exited;
+        if state.instances_of(deployment.id).any(|instance| instance.goal > Goal::Run && !kept(instance)) {
             return fault("an instance is not taken away");
         }
         match deployment.spec.kind {
@@ -155,6 +162,7 @@ impl Sim {
         match deployment.status {
             DeploymentStatus::CrashLoopBackOff | DeploymentStatus::Failed => return None,
             DeploymentStatus::Running => {}
+            DeploymentStatus::Error if deployment.reason == "stopped_by_check" => {}
             _ => return Some("a worker does not run"),
         }
         let runs = |instance: &Instance| {
@@ -163,6 +171,8 @@ impl Sim {
             instance.state == InstanceState::Running && container.is_some_and(|c| matches!(c.observed, Observed::Running { .. }))
         };
         let count = state.instances_of(deployment.id).filter(|instance| runs(instance)).count();
+        let stopped = |instance: &Instance| instance.goal == Goal::Stop && instance.stop_cause == Some(StopCause::StoppedByCheck);
+        let count = count + state.instances_of(deployment.id).filter(|instance| stopped(instance)).count();
         (count != deployment.spec.replicas as usize).then_some("a worker has too few or too many instances")
     }
 

@@ -1,15 +1,25 @@
-//! Clients: they apply, scale and delete, and ask again under the same request id when no answer comes.
+//! Clients: they apply, scale, update, restart, roll back and delete, and ask again under the same request id when no answer
+//! comes.
 
 use std::sync::Arc;
 
-use ring_state::{Action, ApplyDeployment, Command, State};
-use ring_types::{DeploymentId, DeploymentSpec, Kind, Name, OnNodeLoss, RequestId, RestartPolicy, RuntimeKind, Span};
+use ring_state::{Action, ApplyDeployment, Command, State, Succession};
+use ring_types::{
+    CheckAction, CheckKind, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name, OnNodeLoss, RequestId, RestartPolicy, RuntimeKind,
+    Span,
+};
 
 use super::control::Origin;
 use super::run::{Event, Sim};
 
 /// Deployments a history has at most at a time.
 const MOST: usize = 14;
+
+/// Of every rolling update, so that those that come to nothing do within a history.
+const DEADLINE: Span = Span(15_000);
+
+/// The image that never gets ready.
+pub(crate) const BAD: &str = "image:bad";
 
 /// What clients remember.
 #[derive(Default)]
@@ -32,10 +42,25 @@ impl Sim {
             self.propose(Origin::Client, request, Command::DeleteDeployments { ids: vec![id] });
             return;
         }
+        if self.rng.chance(12) {
+            let Some(id) = self.rng.pick(&all).copied() else { return };
+            let successor = DeploymentId(self.rng.uuid());
+            let succession = Succession { id, successor, rollout_deadline: Some(DEADLINE) };
+            let back = self.rng.chance(50);
+            let command = if back { Command::RollbackDeployment } else { Command::RestartDeployment };
+            self.propose(Origin::Client, request, command(succession));
+            return;
+        }
         let Some(spec) = self.some_spec() else { return };
         let deployments = vec![ApplyDeployment { id: DeploymentId(self.rng.uuid()), spec: Arc::new(spec) }];
         let force = self.rng.chance(10);
-        self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force, rollout_deadline: None });
+        self.propose(Origin::Client, request, Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments,
+            force,
+            rollout_deadline: Some(DEADLINE),
+        });
     }
 
     fn some_spec(&mut self) -> Option<DeploymentSpec> {
@@ -51,7 +76,10 @@ impl Sim {
         };
         let mut spec = DeploymentSpec::new(Name::new("ns").ok()?, Name::new(&name).ok()?, kind, RuntimeKind::Docker, "image");
         spec.replicas = if kind == Kind::Worker { self.rng.range(0, 5) as u32 } else { 1 };
-        spec.image = if self.rng.chance(20) { "image:2".to_owned() } else { "image:1".to_owned() };
+        spec.image = ["image:1", "image:1", "image:1", "image:2", "image:2", BAD][self.rng.range(0, 6) as usize].to_owned();
+        if kind == Kind::Worker && self.rng.chance(80) {
+            spec.health_checks = self.some_checks();
+        }
         spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
         spec.on_node_loss = match self.rng.range(0, 6) {
             0 => OnNodeLoss::Wait,
@@ -63,6 +91,32 @@ impl Sim {
     }
 }
 
+impl Sim {
+    /// One that decides readiness, or one that does not, or both.
+    fn some_checks(&mut self) -> Vec<HealthCheck> {
+        let action = |rng: &mut super::rng::Rng| match rng.range(0, 6) {
+            0 => CheckAction::Stop,
+            1 | 2 => CheckAction::Alert,
+            _ => CheckAction::Restart,
+        };
+        let check = |readiness, on_failure| HealthCheck {
+            kind: CheckKind::Tcp { port: 80 },
+            interval: Span(500),
+            timeout: Span(500),
+            threshold: 1,
+            on_failure,
+            readiness,
+            min_healthy_time: Span(1000),
+            start_period: Span::ZERO,
+        };
+        match self.rng.range(0, 4) {
+            0 => vec![check(false, action(&mut self.rng))],
+            1 => vec![check(true, action(&mut self.rng)), check(false, action(&mut self.rng))],
+            _ => vec![check(true, action(&mut self.rng))],
+        }
+    }
+}
+
 /// The deployment an action is about.
 pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<DeploymentId> {
     let of = |instance| state.instance(instance).map(|instance| instance.deployment);
@@ -70,6 +124,8 @@ pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<Deployment
         Action::CreateInstance { deployment, .. }
         | Action::SetStatus { deployment, .. }
         | Action::ForgiveRestarts { deployment }
+        | Action::NoteRollout { deployment, .. }
+        | Action::EndRollout { deployment, .. }
         | Action::ForgetDeployment { deployment } => Some(*deployment),
         Action::NotePlacement(note) => Some(note.deployment),
         Action::SetGoal { instance, .. } | Action::LoseInstance { instance } | Action::ForgetInstance { instance } => {
