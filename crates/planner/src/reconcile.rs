@@ -68,8 +68,8 @@ impl Turn<'_, '_> {
     fn delete(&mut self) {
         let (namespace, name) = (&self.deployment.spec.namespace, &self.deployment.spec.name);
         let followed = self.state.deployment_named(namespace, name).is_some();
-        let cause = if followed { StopCause::Superseded } else { StopCause::Deleted };
         let held = self.held();
+        let cause = if followed && !self.holds_no_longer() { StopCause::Superseded } else { StopCause::Deleted };
         for view in &mut self.views {
             if view.is_live() && view::node_is_gone(self.state, view.node) {
                 view::lose(view, self.out);

@@ -124,8 +124,7 @@ impl<'a> Turn<'a, '_> {
     /// The time by which the next instance has to be ready has passed; else has it looked at again then.
     pub(crate) fn is_overdue(&mut self) -> bool {
         let Some(rollout) = self.deployment.rollout else { return false };
-        let grace = self.deployment.spec.health_checks.iter().map(|check| check.start_period).max().unwrap_or(Span::ZERO);
-        let due = rollout.progress_at + rollout.deadline + grace;
+        let due = rollout.progress_at + rollout.deadline + start_period(self.deployment);
         if due > self.now {
             self.out.wake_at(due);
         }
@@ -161,8 +160,11 @@ impl<'a> Turn<'a, '_> {
     }
 
     /// Instances of an update that came to nothing which still serve in place of its parent's: as many as that is short of.
-    /// One that is being deleted does not wait for a parent that has given up.
-    pub(crate) fn held(&self) -> Vec<InstanceId> {
+    /// One that is being deleted does not wait for a parent that has given up, nor longer than an update may take.
+    pub(crate) fn held(&mut self) -> Vec<InstanceId> {
+        if self.holds_no_longer() {
+            return Vec::new();
+        }
         let recovers = |parent: &Deployment| !(self.deployment.deleting && parent.status.is_final());
         let Some(parent) = self.state.parent_of(self.deployment).filter(|parent| recovers(parent)) else {
             return Vec::new();
@@ -174,11 +176,25 @@ impl<'a> Turn<'a, '_> {
         let short = parent.spec.wanted().saturating_sub(self.state.serving(parent) + others);
         // Where there is no room for both, one has to make room for the other.
         let yields = u32::from(parent.placement_failure.is_some());
-        let serves = |view: &&View<'_>| {
-            view.goal == Goal::Run && view.record.is_some_and(|record| record.is_ready(&self.deployment.spec))
-        };
+        let serves =
+            |view: &&View<'_>| view.goal == Goal::Run && view.record.is_some_and(|record| record.is_ready(&self.deployment.spec));
         self.views.iter().filter(serves).take(short.saturating_sub(yields) as usize).map(|view| view.id).collect()
     }
+
+    /// It is being deleted, and its parent had its time to come back; else has it looked at again then.
+    pub(crate) fn holds_no_longer(&mut self) -> bool {
+        let Some(rollout) = self.deployment.rollout.filter(|_| self.deployment.deleting) else { return false };
+        let until = self.deployment.updated_at + rollout.deadline + start_period(self.deployment);
+        if until > self.now && self.views.iter().any(View::is_live) {
+            self.out.wake_at(until);
+        }
+        until <= self.now
+    }
+}
+
+/// Failures of its checks this early do not count.
+fn start_period(deployment: &Deployment) -> Span {
+    deployment.spec.health_checks.iter().map(|check| check.start_period).max().unwrap_or(Span::ZERO)
 }
 
 /// How a rolling update is over.

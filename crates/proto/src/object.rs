@@ -2,7 +2,8 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Rollout, RolloutPhase, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Rollout, RolloutPhase, Secret, Unplaced,
+    UnplacedReason,
 };
 use ring_types::{Condition, DeploymentStatus};
 

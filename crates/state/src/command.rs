@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause, Timestamp, TokenId,
-    UserId,
+    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause, Timestamp,
+    TokenId, UserId,
 };
 
 use crate::{ApiToken, JoinToken, PlacementFailure, Role, RolloutPhase};

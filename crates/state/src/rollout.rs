@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{
-    DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, Permission, Span, Timestamp, Volume, VolumeKind,
-};
+use ring_types::{DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, Permission, Span, Timestamp, Volume, VolumeKind};
 
 use crate::{Deployment, Instance, State};
 

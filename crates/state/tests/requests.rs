@@ -34,7 +34,8 @@ fn the_same_request_twice_is_done_once() {
         namespaces: Vec::new(),
         configs: Vec::new(),
         deployments: vec![ApplyDeployment { id: deployment_id(n), spec: Arc::new(job("j")) }],
-        force: true, rollout_deadline: None,
+        force: true,
+        rollout_deadline: None,
     };
     let first = world.run_as(request, apply(1));
     let revision = world.last.as_ref().unwrap().revision;
@@ -55,7 +56,8 @@ fn a_refused_command_changes_nothing_but_the_clock() {
         namespaces: Vec::new(),
         configs: Vec::new(),
         deployments: vec![one(5, "new"), one(6, "new")],
-        force: false, rollout_deadline: None,
+        force: false,
+        rollout_deadline: None,
     };
     assert!(matches!(world.run(twice), Reply::Refused(r) if r.code == RefusalCode::Conflict));
     let after: Vec<_> = world.state.rows().collect();

@@ -139,7 +139,8 @@ impl Fake {
             namespaces: Vec::new(),
             configs: Vec::new(),
             deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false, rollout_deadline: None,
+            force: false,
+            rollout_deadline: None,
         });
         id
     }
@@ -151,7 +152,8 @@ impl Fake {
             namespaces: Vec::new(),
             configs: Vec::new(),
             deployments: vec![ApplyDeployment { id, spec: Arc::new(spec) }],
-            force: false, rollout_deadline: None,
+            force: false,
+            rollout_deadline: None,
         });
         id
     }

@@ -11,7 +11,8 @@ use crate::view::{self, View};
 pub(super) fn judge(turn: &mut Turn<'_, '_>) {
     let checks = &turn.deployment.spec.health_checks;
     for view in turn.views.iter_mut().filter(|view| view.goal == Goal::Run && view.state == InstanceState::Running) {
-        let actions: Vec<_> = failing(view).iter().filter_map(|one| checks.get(one.check as usize)).map(|c| c.on_failure).collect();
+        let actions: Vec<_> =
+            failing(view).iter().filter_map(|one| checks.get(one.check as usize)).map(|c| c.on_failure).collect();
         if actions.contains(&CheckAction::Stop) {
             view::set_goal(view, Goal::Stop, StopCause::StoppedByCheck, turn.out);
         } else if actions.contains(&CheckAction::Restart) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use ring_state::{Command, Usage};
 use ring_types::{
-    CheckAction, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, HealthCheck, InstanceId, InstanceState, Kind, NodeId, NodeStatus, Outcome, Span, StartFailure,
-    UnknownExit,
+    CheckAction, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, HealthCheck, InstanceId, InstanceState, Kind, NodeId,
+    NodeStatus, Outcome, Span, StartFailure, UnknownExit,
 };
 
 use crate::world::{World, check, job, needs, worker};

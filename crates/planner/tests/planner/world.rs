@@ -9,8 +9,9 @@ use ring_state::{
     Refusal, Reply, State, Succession,
 };
 use ring_types::{
-    CheckAction, CheckKind, Cpu, DeploymentId, DeploymentSpec, ExitStatus, FailingCheck, Goal, Health, HealthCheck, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity, NodeId,
-    NodeInfo, NodeStatus, Outcome, RequestId, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, Timestamp,
+    CheckAction, CheckKind, Cpu, DeploymentId, DeploymentSpec, ExitStatus, FailingCheck, Goal, Health, HealthCheck, InstanceId,
+    InstanceState, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo, NodeStatus, Outcome, RequestId, Revision, RuntimeKind,
+    RuntimeReport, Span, StartFailure, Timestamp,
 };
 use uuid::Uuid;
 

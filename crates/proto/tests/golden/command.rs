@@ -7,7 +7,8 @@ use ring_state::{
     NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause, UnknownExit,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause,
+    UnknownExit,
 };
 
 use crate::object::{exit, failure, health, info, join_token, token};

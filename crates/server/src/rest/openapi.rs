@@ -5,7 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, succession, tokens, users,
+    apply, cluster, configs, deployments, events, join_tokens, login, logs, meta, namespaces, nodes, secrets, succession, tokens,
+    users,
 };
 
 #[derive(OpenApi)]

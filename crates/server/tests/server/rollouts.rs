@@ -96,7 +96,8 @@ async fn the_deadline_of_the_server_is_that_of_the_update() {
     assert_eq!((&failed["reason"], &failed["rollout"]), (&json!("rollout_deadline"), &json!("failed")));
     assert!(failed["message"].as_str().unwrap().starts_with("0 of 1 were ready"), "{failed}");
     let (path, clear) = (format!("/deployments/{old}"), json!([]));
-    eventually("the old one to stand alone", async || admin.get(&path).await.expect(200)["conditions"] != json!(["rolling_out"])).await;
+    eventually("the old one to stand alone", async || admin.get(&path).await.expect(200)["conditions"] != json!(["rolling_out"]))
+        .await;
     assert_ne!(admin.get(&path).await.expect(200)["status"], "deleted");
     assert_eq!(admin.get(&format!("/deployments/{new}")).await.expect(200)["conditions"], clear);
     let refused = follow(&admin, &new, "restart", "k1").await;

@@ -34,7 +34,9 @@ impl Tx<'_> {
             Action::LoseInstance { instance } => self.lose_instance(*instance),
             Action::ForgetInstance { instance } => self.forget_instance(*instance),
             Action::SetStatus { deployment, .. } => {
-                let deployment = self.state.deployment(*deployment).filter(|d| !d.deleting).cloned();
+                // How an update failed stands, whatever an older plan says.
+                let open = |d: &&Arc<Deployment>| !d.deleting && !d.has_failed_to_roll_out();
+                let deployment = self.state.deployment(*deployment).filter(open).cloned();
                 deployment.is_some_and(|deployment| self.set_status(&deployment, action))
             }
             Action::NotePlacement(note) => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ring_state::{Action, ApplyDeployment, Command, State, Succession};
 use ring_types::{
-    CheckAction, CheckKind, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name, OnNodeLoss, RequestId, RestartPolicy, RuntimeKind,
-    Span,
+    CheckAction, CheckKind, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name, OnNodeLoss, RequestId, RestartPolicy,
+    RuntimeKind, Span,
 };
 
 use super::control::Origin;
@@ -54,13 +54,11 @@ impl Sim {
         let Some(spec) = self.some_spec() else { return };
         let deployments = vec![ApplyDeployment { id: DeploymentId(self.rng.uuid()), spec: Arc::new(spec) }];
         let force = self.rng.chance(10);
-        self.propose(Origin::Client, request, Command::Apply {
-            namespaces: Vec::new(),
-            configs: Vec::new(),
-            deployments,
-            force,
-            rollout_deadline: Some(DEADLINE),
-        });
+        self.propose(
+            Origin::Client,
+            request,
+            Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force, rollout_deadline: Some(DEADLINE) },
+        );
     }
 
     fn some_spec(&mut self) -> Option<DeploymentSpec> {

@@ -146,8 +146,7 @@ impl Sim {
             known.volatile.failure = Some((StartFailure::ImagePull, "registry does not answer".to_owned()));
         } else {
             let spec = assignment.spec.clone();
-            let container =
-                Container { deployment: assignment.deployment, kind: spec.kind, spec, observed: Observed::Created };
+            let container = Container { deployment: assignment.deployment, kind: spec.kind, spec, observed: Observed::Created };
             agent.runtime.entry(instance).or_insert(container);
             known.volatile.prepared = Some(Prepared::default());
         }
