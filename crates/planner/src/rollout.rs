@@ -4,7 +4,7 @@
 //! old one keeps follows from that, so that every leader decides the same at any moment.
 
 use ring_state::{Action, Deployment, Instance, RolloutPhase, State, may_run, parent_keeps};
-use ring_types::{DeploymentStatus, Goal, InstanceId, InstanceState, Span, StopCause, Timestamp};
+use ring_types::{CheckAction, DeploymentStatus, FailingCheck, Goal, InstanceId, InstanceState, Span, StopCause, Timestamp};
 
 use crate::pause::Times;
 use crate::reconcile::Turn;
@@ -50,10 +50,16 @@ fn gate(instance: &Instance, deployment: &Deployment, times: &Times, now: Timest
     if instance.goal > Goal::Run || instance.state != InstanceState::Running {
         return Gate::Closed;
     }
+    let failing = instance.health.as_deref().map_or(&[][..], |health| &health.failing);
+    let action = |one: &FailingCheck| spec.health_checks.get(one.check as usize).map(|check| check.on_failure);
+    // It is about to be told to end.
+    if failing.iter().filter_map(action).any(|action| action != CheckAction::Alert) {
+        return Gate::Closed;
+    }
     if spec.is_gated() {
         return if instance.ready_at.is_some() { Gate::Passed } else { Gate::Closed };
     }
-    if instance.health.as_deref().is_some_and(|health| !health.failing.is_empty()) {
+    if !failing.is_empty() {
         return Gate::Closed;
     }
     let window = spec.health_checks.iter().map(|check| check.min_healthy_time).max().unwrap_or(UNCHECKED);
@@ -171,7 +177,8 @@ impl<'a> Turn<'a, '_> {
         };
         let named = self.state.deployments_named(&parent.spec.namespace, &parent.spec.name);
         // The update under way, and earlier ones that came to nothing: what those hold need not be held twice.
-        let others = named.filter(|d| d.parent == Some(parent.id) && (d.is_rolling_out() || d.id < self.deployment.id));
+        let holds = |d: &Deployment| d.id < self.deployment.id && holds_until(d).is_none_or(|until| until > self.now);
+        let others = named.filter(|d| d.parent == Some(parent.id) && (d.is_rolling_out() || holds(d)));
         let others: u32 = others.map(|other| self.state.serving(other)).sum();
         let short = parent.spec.wanted().saturating_sub(self.state.serving(parent) + others);
         // Where there is no room for both, one has to make room for the other.
@@ -183,13 +190,18 @@ impl<'a> Turn<'a, '_> {
 
     /// It is being deleted, and its parent had its time to come back; else has it looked at again then.
     pub(crate) fn holds_no_longer(&mut self) -> bool {
-        let Some(rollout) = self.deployment.rollout.filter(|_| self.deployment.deleting) else { return false };
-        let until = self.deployment.updated_at + rollout.deadline + start_period(self.deployment);
+        let Some(until) = holds_until(self.deployment) else { return false };
         if until > self.now && self.views.iter().any(View::is_live) {
             self.out.wake_at(until);
         }
         until <= self.now
     }
+}
+
+/// How long an update that is being deleted may hold what serves; None for one that is not.
+fn holds_until(deployment: &Deployment) -> Option<Timestamp> {
+    let rollout = deployment.rollout.filter(|_| deployment.deleting)?;
+    Some(deployment.updated_at + rollout.deadline + start_period(deployment))
 }
 
 /// Failures of its checks this early do not count.
@@ -206,7 +218,9 @@ pub(crate) enum End {
 impl End {
     pub(crate) fn overdue(deployment: &Deployment, progress: Progress) -> Self {
         let deadline = deployment.rollout.map_or(Span::ZERO, |rollout| rollout.deadline);
-        let said = Some(deployment.message.as_str()).filter(|_| deployment.status != DeploymentStatus::Running);
+        let active =
+            matches!(deployment.status, DeploymentStatus::Pending | DeploymentStatus::Creating | DeploymentStatus::Running);
+        let said = Some(deployment.message.as_str()).filter(|_| !active || deployment.reason != "rolling_out");
         let message = text::rollout_overdue(progress.ready, deployment.spec.wanted(), deadline, said.unwrap_or_default());
         Self::Failed { reason: "rollout_deadline".to_owned(), message }
     }
