@@ -26,6 +26,13 @@ pub(crate) enum Part<'a> {
     Child,
 }
 
+impl Part<'_> {
+    /// Why instances beyond the wanted ones go.
+    pub(crate) fn surplus_cause(self) -> StopCause {
+        if matches!(self, Self::Parent(_)) { StopCause::Superseded } else { StopCause::ScaledDown }
+    }
+}
+
 /// How far the new version is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -120,11 +127,6 @@ impl<'a> Turn<'a, '_> {
             self.out.wake_at(next);
         }
         progress
-    }
-
-    /// Why instances beyond the wanted ones go.
-    pub(crate) fn surplus_cause(&self, part: Part<'_>) -> StopCause {
-        if matches!(part, Part::Parent(_)) { StopCause::Superseded } else { StopCause::ScaledDown }
     }
 
     /// The time by which the next instance has to be ready has passed; else has it looked at again then.

@@ -102,7 +102,7 @@ fn reconcile(turn: &mut Turn<'_, '_>, part: Part<'_>) -> Findings {
     let mut findings = Findings { restarts: turn.deployment.restart_count, ..Findings::default() };
     give_up_lost(turn);
     health::judge(turn);
-    slots::trim(turn, turn.surplus_cause(part));
+    slots::trim(turn, part.surplus_cause());
     keep_newest_ended(turn);
     view::forget(turn.state, &mut turn.views, false, turn.out);
     turn.views.retain(|view| !view.forgotten);

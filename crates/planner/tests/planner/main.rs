@@ -13,5 +13,6 @@ mod properties;
 mod rollout_properties;
 mod rollouts;
 mod statuses;
+mod successions;
 mod workers;
 mod world;

@@ -74,7 +74,8 @@ impl Sim {
         };
         let mut spec = DeploymentSpec::new(Name::new("ns").ok()?, Name::new(&name).ok()?, kind, RuntimeKind::Docker, "image");
         spec.replicas = if kind == Kind::Worker { self.rng.range(0, 5) as u32 } else { 1 };
-        spec.image = ["image:1", "image:1", "image:1", "image:2", "image:2", BAD][self.rng.range(0, 6) as usize].to_owned();
+        let image = ["image:1", "image:1", "image:1", "image:2", "image:2", BAD][self.rng.range(0, 6) as usize];
+        image.clone_into(&mut spec.image);
         if kind == Kind::Worker && self.rng.chance(80) {
             spec.health_checks = self.some_checks();
         }
