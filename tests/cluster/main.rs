@@ -12,6 +12,7 @@ mod joining;
 mod lossy;
 mod removal;
 mod restart;
+mod rollouts;
 mod scaling;
 #[path = "../seed/script.rs"]
 mod script;

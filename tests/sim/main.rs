@@ -40,14 +40,16 @@ fn every_history_keeps_every_promise_and_heals() {
     let (entries, starts, elections) = (sum(|s| s.entries), sum(|s| s.starts), sum(|s| s.elections));
     let (crashes, lost) = (sum(|s| s.crashes), sum(|s| s.lost));
     let (retries, timeouts) = (sum(|s| s.retries), sum(|s| s.timeouts));
+    let (updated, failed) = (sum(|s| s.updated), sum(|s| s.update_failed));
     println!(
         "{} histories: {entries} entries, {starts} starts, {elections} elections, {crashes} crashes, {lost} nodes lost, \
-         {retries} retries, {timeouts} timeouts",
+         {retries} retries, {timeouts} timeouts, {updated} updates done, {failed} not",
         all.len()
     );
     // A history in which nothing happens proves nothing.
     if seeds.len() >= 100 {
         let each = seeds.len() as u64;
+        assert!(updated > each && failed > each);
         assert!(starts > 20 * each && elections > 2 * each && crashes > 2 * each && lost > each / 2);
         assert!(retries > each && timeouts > each / 2, "{retries} {timeouts}");
     }

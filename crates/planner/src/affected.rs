@@ -40,14 +40,15 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
         match key {
             RowKey::Deployment(id) => {
                 waiting.note(*id, state);
-                with_successors(state, *id, &mut found);
+                found.insert(*id);
+                with_its_name(before, state, *id, &mut found);
                 with_dependents(before, state, *id, &mut found);
             }
             RowKey::Instance(id) => {
                 let (old, new) = (before.instance(*id), state.instance(*id));
                 room |= old.is_some_and(|old| holds(old)) && !new.is_some_and(|new| holds(new));
                 if let Some(instance) = new.or(old) {
-                    with_successors(state, instance.deployment, &mut found);
+                    with_its_name(before, state, instance.deployment, &mut found);
                     with_dependents(before, state, instance.deployment, &mut found);
                 }
             }
@@ -86,13 +87,11 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
     found
 }
 
-/// A deployment, and those that wait for it to end.
-fn with_successors(state: &State, id: DeploymentId, found: &mut BTreeSet<DeploymentId>) {
-    if found.insert(id) {
-        for next in state.replacements_of(id) {
-            with_successors(state, next, found);
-        }
-    }
+/// A deployment and the others of its name: those that wait for it to end, and those that take its place or give theirs.
+fn with_its_name(before: &State, state: &State, id: DeploymentId, found: &mut BTreeSet<DeploymentId>) {
+    let Some(deployment) = state.deployment(id).or_else(|| before.deployment(id)) else { return };
+    found.insert(id);
+    found.extend(state.deployments_named(&deployment.spec.namespace, &deployment.spec.name).map(|other| other.id));
 }
 
 /// Those that wait for a deployment of this name, or for its instances to be ready.

@@ -60,7 +60,10 @@ fn decide(
     options: &AutoscaleOptions,
 ) -> Option<Action> {
     let spec = &deployment.spec;
-    let bounds = spec.autoscale.filter(|_| spec.kind == Kind::Worker && !deployment.deleting && !deployment.status.is_final())?;
+    // During a rolling update the number stays: each half of it has a part of the load only.
+    let updating = deployment.is_rolling_out() || state.child_of(deployment).is_some();
+    let scales = spec.kind == Kind::Worker && !deployment.deleting && !deployment.status.is_final() && !updating;
+    let bounds = spec.autoscale.filter(|_| scales)?;
     let fresh = |load: &&Load| load.samples >= options.samples && load.at + options.stale_after >= now;
     let runs = state.instances_of(deployment.id).filter(|i| i.state == InstanceState::Running && i.goal == Goal::Run);
     let measured = runs.filter_map(|i| loads.get(&i.id).filter(fresh).filter(|load| load.node == i.node));

@@ -8,6 +8,7 @@
 
 mod affected;
 mod autoscale;
+mod before;
 mod dependencies;
 mod job;
 mod leases;
@@ -16,6 +17,7 @@ mod pause;
 mod place;
 mod reconcile;
 mod references;
+mod rollout;
 mod status;
 mod text;
 mod view;

@@ -3,8 +3,8 @@
 use ring_state::{Action, limits};
 use ring_types::Timestamp;
 
-/// Actions kept free for the status, the placement note and the forgiveness of the deployment that fills the plan.
-const RESERVE: usize = 4;
+/// Actions kept free for the status, the placement note, the forgiveness and the rollout of the deployment that fills the plan.
+const RESERVE: usize = 8;
 
 /// The actions so far, and what is known of the deployment under way.
 #[derive(Default)]

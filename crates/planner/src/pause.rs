@@ -18,13 +18,14 @@ pub(crate) fn healthy_window(deployment: &Deployment) -> Span {
 pub(crate) struct Times {
     ended: BTreeMap<InstanceId, Timestamp>,
     started: BTreeMap<InstanceId, Timestamp>,
+    recovered: BTreeMap<InstanceId, Timestamp>,
     now: Timestamp,
 }
 
 impl Times {
     /// Reads the events of a deployment, of which there are few.
     pub(crate) fn of(state: &State, deployment: &Deployment, now: Timestamp) -> Self {
-        let mut times = Self { ended: BTreeMap::new(), started: BTreeMap::new(), now };
+        let mut times = Self { ended: BTreeMap::new(), started: BTreeMap::new(), recovered: BTreeMap::new(), now };
         for event in state.events(deployment.id) {
             let Some(instance) = event.instance else { continue };
             match event.kind {
@@ -33,6 +34,9 @@ impl Times {
                 }
                 EventKind::InstanceStarted => {
                     times.started.insert(instance, event.at);
+                }
+                EventKind::HealthCheckRecovered => {
+                    times.recovered.insert(instance, event.at);
                 }
                 _ => {}
             }
@@ -50,5 +54,12 @@ impl Times {
     pub(crate) fn started(&self, instance: &Instance) -> Timestamp {
         let said = || instance.started_at.unwrap_or(self.now);
         self.started.get(&instance.id).copied().unwrap_or_else(said).min(self.now)
+    }
+
+    /// Since when an instance has run without a failing check, and been ready if it ever was.
+    pub(crate) fn healthy_since(&self, instance: &Instance) -> Timestamp {
+        let recovered = self.recovered.get(&instance.id).copied();
+        let since = [Some(self.started(instance)), recovered, instance.ready_at].into_iter().flatten().max();
+        since.unwrap_or(self.now).min(self.now)
     }
 }

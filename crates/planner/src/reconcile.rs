@@ -9,7 +9,7 @@ use crate::pause::Times;
 use crate::place::{Own, Placer, Refused, alike};
 use crate::references::{self, Missing};
 use crate::view::{self, View};
-use crate::{IdSource, job, worker};
+use crate::{IdSource, before, job, worker};
 
 /// A deployment being planned.
 pub(crate) struct Turn<'a, 't> {
@@ -20,6 +20,10 @@ pub(crate) struct Turn<'a, 't> {
     pub(crate) placer: &'t mut Placer<'a>,
     pub(crate) ids: &'t mut dyn IdSource,
     pub(crate) out: &'t mut Output,
+    /// How many instances it is to have now.
+    pub(crate) wanted: u32,
+    /// How many it may make now; None: as many as are missing.
+    pub(crate) room: Option<u32>,
     own: Option<Own>,
     times: Option<Times>,
 }
@@ -54,7 +58,8 @@ pub(crate) fn reconcile<'a>(
     out: &mut Output,
 ) {
     let views = view::instances(state, deployment.id);
-    let mut turn = Turn { state, deployment, now, views, placer, ids, out, own: None, times: None };
+    let wanted = deployment.wanted();
+    let mut turn = Turn { state, deployment, now, views, placer, ids, out, wanted, room: None, own: None, times: None };
     match deployment.spec.kind {
         _ if deployment.deleting => turn.delete(),
         Kind::Worker => worker::plan(&mut turn),
@@ -64,15 +69,21 @@ pub(crate) fn reconcile<'a>(
 
 impl Turn<'_, '_> {
     fn delete(&mut self) {
+        let (namespace, name) = (&self.deployment.spec.namespace, &self.deployment.spec.name);
+        let followed = self.state.deployment_named(namespace, name).is_some();
+        let held = self.held();
+        let cause = if followed && !self.holds_no_longer() { StopCause::Superseded } else { StopCause::Deleted };
         for view in &mut self.views {
             if view.is_live() && view::node_is_gone(self.state, view.node) {
                 view::lose(view, self.out);
+            } else if held.contains(&view.id) {
+                continue;
             }
-            view::set_goal(view, Goal::Remove, StopCause::Deleted, self.out);
+            view::set_goal(view, Goal::Remove, cause, self.out);
         }
         view::forget(self.state, &mut self.views, true, self.out);
         // What came after this one waits for what came before it too: the record stays as the link between them.
-        if self.views.iter().all(|view| view.forgotten) && !predecessor_runs(self.state, self.deployment) {
+        if self.views.iter().all(|view| view.forgotten) && !before::links_to_running(self.state, self.deployment) {
             self.out.push(Action::ForgetDeployment { deployment: self.deployment.id });
         }
     }
@@ -98,7 +109,7 @@ impl Turn<'_, '_> {
 
     /// What keeps instances from being made before any node is asked.
     pub(crate) fn hindrance(&self) -> Option<Hindrance> {
-        if predecessor_runs(self.state, self.deployment) {
+        if before::runs(self.state, self.deployment) {
             return Some(Hindrance::Predecessor);
         }
         if let Some(unmet) = dependencies::unmet(self.state, self.deployment) {
@@ -158,19 +169,4 @@ fn says_the_same(a: &PlacementFailure, b: &PlacementFailure) -> bool {
         x.reasons.iter().all(|one| y.reasons.iter().any(|other| alike(&one.reason, &other.reason)))
     };
     a.missing == b.missing && covered(a, b) && covered(b, a)
-}
-
-/// Something of the deployments this one takes the place of may still run.
-fn predecessor_runs(state: &State, deployment: &Deployment) -> bool {
-    let mut replaced = deployment.replaces;
-    while let Some(id) = replaced {
-        // A gap in the chain: that one went when nothing before it ran any more.
-        let Some(old) = state.deployment(id) else { return false };
-        let may_run = |goal: Goal, at: InstanceState| at.is_live() && !(at == InstanceState::Assigned && goal > Goal::Run);
-        if state.instances_of(id).any(|instance| may_run(instance.goal, instance.state)) {
-            return true;
-        }
-        replaced = old.replaces;
-    }
-    false
 }

@@ -2,7 +2,9 @@
 //! same situation always reads the same and is recorded once.
 
 use ring_state::{Deployment, PlacementFailure, Unplaced, UnplacedReason};
-use ring_types::{Cpu, DependencyCondition, DeploymentSpec, Memory, Name, Outcome, Span, StartFailure, UnknownExit};
+use ring_types::{
+    CheckKind, Cpu, DependencyCondition, DeploymentId, DeploymentSpec, Memory, Name, Outcome, Span, StartFailure, UnknownExit,
+};
 
 /// How an execution ended.
 pub(crate) fn ended(outcome: &Outcome) -> String {
@@ -98,18 +100,64 @@ pub(crate) fn start_failure(cause: StartFailure, said: &str) -> String {
 }
 
 /// A crash that is followed by a restart.
-pub(crate) fn restarting(outcome: &Outcome, restart: u32, of: u32, pause: Span) -> String {
-    format!("{}; restart {restart} of {of} after {pause}", ended(outcome))
+pub(crate) fn restarting(crash: &str, restart: u32, of: u32, pause: Span) -> String {
+    format!("{crash}; restart {restart} of {of} after {pause}")
+}
+
+/// A health check that fails.
+pub(crate) fn failing_check(number: u32, kind: Option<&CheckKind>, said: &str) -> String {
+    let kind = kind.map_or("", |kind| match kind {
+        CheckKind::Tcp { .. } => " (tcp)",
+        CheckKind::Http { .. } => " (http)",
+        CheckKind::Command { .. } => " (command)",
+    });
+    if said.is_empty() {
+        format!("health check {number}{kind} failed")
+    } else {
+        format!("health check {number}{kind} failed: {said}")
+    }
+}
+
+/// Instances a health check had stopped.
+pub(crate) fn stopped_by_check(stopped: u32, of: u32, said: &str) -> String {
+    format!("{stopped} of {of} stopped because {said}; not started again until it is restarted or applied with --force")
+}
+
+/// The new version, on its way.
+pub(crate) fn rolling_out(ready: u32, of: u32) -> String {
+    format!("{ready} of {of} ready; the version before serves until all are")
+}
+
+/// The old version, on its way out.
+pub(crate) fn giving_way(child: DeploymentId) -> String {
+    format!("{child} takes its place as its instances get ready")
+}
+
+/// A new version that did not get ready in time.
+pub(crate) fn rollout_overdue(ready: u32, of: u32, deadline: Span, said: &str) -> String {
+    let why = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    format!(
+        "{ready} of {of} were ready and no other became so within {deadline}{why}; the version before stays: see its logs and \
+         health checks, then apply a corrected one"
+    )
+}
+
+/// A new version that cannot get ready.
+pub(crate) fn rollout_failed(said: &str) -> String {
+    format!("{said}; the version before stays")
 }
 
 /// A worker that is not started any more.
-pub(crate) fn crash_loop(outcome: &Outcome, restarts: u32) -> String {
+pub(crate) fn crash_loop(crash: &str, restarts: u32) -> String {
+    format!("{crash}; not started again after {restarts} restarts: see its logs, then apply with --force")
+}
+
+/// A worker whose command cannot be run at all: the shell's words for it.
+pub(crate) fn hopeless(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
-        Outcome::Code(126) => {
-            "exited with code 126: its command cannot be executed; correct the command and apply again".to_owned()
-        }
-        Outcome::Code(127) => "exited with code 127: its command was not found; correct the command and apply again".to_owned(),
-        other => format!("{}; not started again after {restarts} restarts: see its logs, then apply with --force", ended(other)),
+        Outcome::Code(126) => Some("exited with code 126: its command cannot be executed; correct the command and apply again"),
+        Outcome::Code(127) => Some("exited with code 127: its command was not found; correct the command and apply again"),
+        _ => None,
     }
 }
 

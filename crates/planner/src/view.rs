@@ -85,6 +85,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// A health check failed that has it replaced.
+    pub(crate) fn was_unhealthy(&self) -> bool {
+        self.goal == Goal::Stop && self.stop_cause == Some(StopCause::Unhealthy)
+    }
+
+    /// A health check failed that has it stopped for good.
+    pub(crate) fn was_stopped_by_check(&self) -> bool {
+        self.goal == Goal::Stop && self.stop_cause == Some(StopCause::StoppedByCheck)
+    }
+
     /// Why its end is not known.
     pub(crate) fn unknown(&self) -> Option<UnknownExit> {
         match self.exit().map(|exit| &exit.outcome) {

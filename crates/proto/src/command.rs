@@ -2,7 +2,7 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, NodeChange,
-    NodeUpdate, PlacementNote, UserUpdate,
+    NodeUpdate, PlacementNote, Succession, UserUpdate,
 };
 
 message! {
@@ -13,6 +13,7 @@ message! {
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec, registry_password, volumes }
     CreateVolume => CreateVolume { id, namespace, name, driver, source, labels, node }
+    Succession => Succession { id, successor, rollout_deadline }
     EnrolNode => EnrolNode { token, node, name, member, labels }
     EnrolMember => EnrolMember { token, name, address, api_address }
     UserUpdate => UserUpdate { id, username, password_hash, role }
@@ -23,9 +24,12 @@ message! {
 
 oneof! {
     Command => Command in command {
-        values { Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume }
+        values {
+            Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
+            RestartDeployment, RollbackDeployment,
+        }
         records {
-            Apply { namespaces, configs, deployments, force },
+            Apply { namespaces, configs, deployments, force, rollout_deadline },
             DeleteDeployments { ids },
             Prune { namespace, all },
             CreateNamespace { name },
@@ -63,6 +67,8 @@ oneof! {
             ForgetInstance { instance },
             SetStatus { deployment, status, reason, message, conditions, exit },
             ForgiveRestarts { deployment },
+            NoteRollout { deployment, ready },
+            EndRollout { deployment, phase, reason, message },
             ForgetDeployment { deployment },
             Autoscale { deployment, from, replicas, message },
         }

@@ -87,6 +87,18 @@ impl<T: Wire> Field for Arc<T> {
     }
 }
 
+impl<T: Wire> Item for Arc<T> {
+    type Form = T::Message;
+
+    fn put(&self) -> T::Message {
+        self.to_wire()
+    }
+
+    fn get(form: T::Message, _: At) -> Result<Self, WireError> {
+        T::from_wire(form).map(Arc::new)
+    }
+}
+
 impl<T: Item> Field for Option<T> {
     type Form = Option<T::Form>;
 

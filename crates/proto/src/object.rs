@@ -2,8 +2,8 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Role, Scale, Secret, Unplaced,
-    UnplacedReason, Volume,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Role, Rollout, RolloutPhase, Scale,
+    Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -13,8 +13,9 @@ message! {
     Namespace => Namespace { name, created_at, version }
     Deployment => Deployment {
         id, spec, created_at, updated_at, status, reason, message, conditions, restart_count, start_failures, parent, replaces,
-        deleting, exit, image_digest, placement_failure, released, scale, registry_password, version,
+        deleting, exit, image_digest, placement_failure, rollout, previous, released, scale, registry_password, version,
     }
+    Rollout => Rollout { phase, deadline, progress_at, ready }
     Scale => Scale { replicas, at }
     RegistryPassword => RegistryPassword { sealed, digest }
     PlacementFailure => PlacementFailure { missing, reasons }
@@ -51,6 +52,7 @@ enumeration! {
         NetworkError, ConfigError, FileSystemError, InsufficientResources, Error,
     }
     Condition => Condition { NodeUnreachable, NotPlaced, BackingOff, Unhealthy, NotReady, RollingOut, Waiting }
+    RolloutPhase => RolloutPhase { Progressing, Completed, Failed }
     Role => Role { Viewer, Operator, Admin }
     JoinRole => JoinRole { Agent, Control }
     MemberState => MemberState { Joining, Active, Removed }

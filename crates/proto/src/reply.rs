@@ -18,7 +18,7 @@ oneof! {
 
 oneof! {
     Outcome => ApplyOutcome in apply_outcome {
-        values { Replaced }
+        values { Replaced, Updated, Restored }
         records { Created {}, Scaled {}, Unchanged {} }
         tuples {}
     }

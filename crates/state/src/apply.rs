@@ -9,6 +9,7 @@ mod deployments;
 mod instances;
 mod plan;
 mod records;
+mod rollouts;
 mod volumes;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ use crate::{
     Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row,
     RowChange, RowKey, State, limits,
 };
+
+use deployments::Manner;
 
 type Done = Result<Reply, Refusal>;
 
@@ -77,9 +80,12 @@ impl<'a> Tx<'a> {
     fn run(&mut self, command: &Command) -> Done {
         match command {
             Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
-            Command::Apply { namespaces, configs, deployments, force } => {
-                self.apply_manifest(namespaces, configs, deployments, *force)
+            Command::Apply { namespaces, configs, deployments, force, rollout_deadline } => {
+                let manner = Manner::new(*force, *rollout_deadline);
+                self.apply_manifest(namespaces, configs, deployments, manner)
             }
+            Command::RestartDeployment(succession) => self.restart_deployment(succession),
+            Command::RollbackDeployment(succession) => self.rollback_deployment(succession),
             Command::DeleteDeployments { ids } => self.delete_deployments(ids),
             Command::Prune { namespace, all } => self.prune(namespace, *all),
             Command::CreateNamespace { name } => self.create_namespace(name),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, StopCause, Timestamp, TokenId,
-    UserId, VolumeId,
+    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause, Timestamp,
+    TokenId, UserId, VolumeId,
 };
 
-use crate::{ApiToken, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role};
+use crate::{ApiToken, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase};
 
 /// A log entry: a command, stamped by the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,13 @@ pub enum Command {
         deployments: Vec<ApplyDeployment>,
         /// Replace even what is unchanged.
         force: bool,
+        /// Longest time of a rolling update from one ready instance to the next; None: [`crate::limits::ROLLOUT_DEADLINE`].
+        rollout_deadline: Option<Span>,
     },
+    /// New instances of the same specification, as a new record: one at a time where that can be, else all at once.
+    RestartDeployment(Succession),
+    /// Back to the specification before: calls off a rolling update under way, else makes a new record of the one before.
+    RollbackDeployment(Succession),
     /// Marks deployments for deletion.
     DeleteDeployments {
         /// Which.
@@ -266,6 +272,17 @@ impl ApplyDeployment {
     }
 }
 
+/// A deployment is to be followed by another of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// Which.
+    pub id: DeploymentId,
+    /// Identity the new record gets.
+    pub successor: DeploymentId,
+    /// As of an apply.
+    pub rollout_deadline: Option<Span>,
+}
+
 /// Admission of a host that runs work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnrolNode {
@@ -408,6 +425,24 @@ pub enum Action {
     ForgiveRestarts {
         /// Whose.
         deployment: DeploymentId,
+    },
+    /// More instances of a rolling update are ready than ever before.
+    NoteRollout {
+        /// The new version.
+        deployment: DeploymentId,
+        /// How many.
+        ready: u32,
+    },
+    /// A rolling update is over. Completed, its parent goes; failed, the deployment is, and its parent stays.
+    EndRollout {
+        /// The new version.
+        deployment: DeploymentId,
+        /// How it is over.
+        phase: RolloutPhase,
+        /// One word for why it failed.
+        reason: String,
+        /// A sentence.
+        message: String,
     },
     /// Forgets a deployment that is being deleted and has no instance left.
     ForgetDeployment {

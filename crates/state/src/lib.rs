@@ -12,6 +12,7 @@ mod index;
 mod object;
 mod refusal;
 mod reply;
+mod rollout;
 mod row;
 mod scale;
 mod state;
@@ -20,7 +21,7 @@ mod verdict;
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, UserUpdate,
+    NodeUpdate, PlacementNote, Succession, UserUpdate,
 };
 pub use dependencies::dependency_circle;
 pub use object::{
@@ -29,6 +30,7 @@ pub use object::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
+pub use rollout::{Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
 pub use row::{Row, RowChange, RowKey, Table};
 pub use scale::Scale;
 pub use state::{LoadError, State, Usage};
@@ -44,6 +46,9 @@ pub mod limits {
     pub const DEPLOYMENTS_PER_APPLY: usize = 1_000;
     /// Actions in one plan entry.
     pub const ACTIONS_PER_PLAN: usize = 2_000;
+    /// Longest time of a rolling update from one ready instance to the next, unless the request says otherwise; beside the start
+    /// period of its checks.
+    pub const ROLLOUT_DEADLINE: ring_types::Span = ring_types::Span::seconds(600);
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

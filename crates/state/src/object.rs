@@ -9,7 +9,7 @@ use ring_types::{
     StopCause, Timestamp, TokenId, UserId,
 };
 
-use crate::{RegistryPassword, Reply, Scale};
+use crate::{RegistryPassword, Reply, Rollout, Scale};
 
 /// What is known of the cluster as a whole. There is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Deployment {
     pub restart_count: u32,
     /// Starts that failed before a process ran, since the last one that succeeded; decides the pause before the next.
     pub start_failures: u32,
-    /// The deployment this one rolls forward from.
+    /// The deployment this one takes, took or was to take the place of in a rolling update.
     pub parent: Option<DeploymentId>,
     /// The deployment this one takes the place of; nothing of this starts while an instance of that may still run.
     pub replaces: Option<DeploymentId>,
@@ -81,6 +81,10 @@ pub struct Deployment {
     pub image_digest: Option<String>,
     /// Why instances are missing, when placement found no node.
     pub placement_failure: Option<PlacementFailure>,
+    /// How the rolling update that brings it is going, or went; None for one that was made, or replaced another at once.
+    pub rollout: Option<Rollout>,
+    /// The specification before this one, for going back to it.
+    pub previous: Option<Arc<DeploymentSpec>>,
     /// What it depends on was there once: from then on it is not asked for again.
     pub released: bool,
     /// Where its load has led its number of instances to.

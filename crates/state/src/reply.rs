@@ -48,6 +48,10 @@ pub enum Outcome {
     Scaled,
     /// A new record takes the place of this one.
     Replaced(DeploymentId),
+    /// A rolling update of this one began: the new record takes its place one instance at a time.
+    Updated(DeploymentId),
+    /// The rolling update this one was to bring is called off: the version before stays.
+    Restored(DeploymentId),
     /// Nothing changed.
     Unchanged,
 }

@@ -139,11 +139,6 @@ impl State {
         self.deployments.values()
     }
 
-    /// The deployment that stands for a name: the newest one that is not being deleted.
-    pub fn deployment_named(&self, namespace: &Name, name: &Name) -> Option<&Arc<Deployment>> {
-        self.deployments_named(namespace, name).filter(|d| !d.deleting).max_by_key(|d| (d.created_at, d.version))
-    }
-
     /// Every record of a name, those being deleted too.
     pub fn deployments_named(&self, namespace: &Name, name: &Name) -> impl Iterator<Item = &Arc<Deployment>> {
         let id = |bytes| DeploymentId(uuid_from(bytes));

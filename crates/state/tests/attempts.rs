@@ -88,7 +88,13 @@ fn a_circle_is_refused_also_when_two_clients_make_it() {
     world.apply(2, on(job("b"), &["c", "d"]));
     let closing = on(job("c"), &["a"]);
     let deployments = vec![ApplyDeployment::new(deployment_id(3), std::sync::Arc::new(closing.clone()))];
-    let reply = world.run(Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: false });
+    let reply = world.run(Command::Apply {
+        namespaces: Vec::new(),
+        configs: Vec::new(),
+        deployments,
+        force: false,
+        rollout_deadline: None,
+    });
     let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
     assert_eq!(refusal.code, RefusalCode::Conflict);
     assert_eq!(dependency_circle(&world.state, [&closing].into_iter()), ["a", "b", "c"]);

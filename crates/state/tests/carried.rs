@@ -35,7 +35,13 @@ fn apply(world: &mut World, n: u128, spec: DeploymentSpec) -> (DeploymentId, Out
 }
 
 fn send(world: &mut World, one: ApplyDeployment) -> (DeploymentId, Outcome) {
-    match world.run(Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false }) {
+    match world.run(Command::Apply {
+        namespaces: Vec::new(),
+        configs: Vec::new(),
+        deployments: vec![one],
+        force: false,
+        rollout_deadline: None,
+    }) {
         Reply::Deployments(outcomes) => (outcomes[0].id, outcomes[0].outcome),
         other => panic!("{other:?}"),
     }

@@ -39,7 +39,7 @@ fn step(world: &mut World, (kind, space, label, put): (u8, usize, usize, u8)) {
             spec.namespace = namespace;
             let id = DeploymentId(Uuid::from_u128(u128::from(world.index) + 1000));
             let deployments = vec![ring_state::ApplyDeployment::new(id, spec.into())];
-            Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: true }
+            Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: true, rollout_deadline: None }
         }
         (2, false) => {
             let standing = world.state.deployment_named(&namespace, &name).map(|d| d.id);

@@ -35,6 +35,7 @@ fn the_same_request_twice_is_done_once() {
         configs: Vec::new(),
         deployments: vec![ApplyDeployment::new(deployment_id(n), Arc::new(job("j")))],
         force: true,
+        rollout_deadline: None,
     };
     let first = world.run_as(request, apply(1));
     let revision = world.last.as_ref().unwrap().revision;
@@ -56,6 +57,7 @@ fn a_refused_command_changes_nothing_but_the_clock() {
         configs: Vec::new(),
         deployments: vec![one(5, "new"), one(6, "new")],
         force: false,
+        rollout_deadline: None,
     };
     assert!(matches!(world.run(twice), Reply::Refused(r) if r.code == RefusalCode::Conflict));
     let after: Vec<_> = world.state.rows().collect();

@@ -84,6 +84,16 @@ impl Client {
         self.delete(&format!("/deployments/{id}")).await
     }
 
+    /// New instances of the same specification.
+    pub async fn restart_deployment(&self, id: DeploymentId) -> Reply<ApplyReply> {
+        self.call(Request::new(Method::POST, &format!("/deployments/{id}/restart"))).await
+    }
+
+    /// Back to the specification before.
+    pub async fn rollback_deployment(&self, id: DeploymentId) -> Reply<ApplyReply> {
+        self.call(Request::new(Method::POST, &format!("/deployments/{id}/rollback"))).await
+    }
+
     /// What a deployment has written so far.
     pub async fn logs(&self, id: DeploymentId, query: &LogQuery) -> Reply<Vec<LogLine>> {
         let query = LogQuery { follow: false, ..query.clone() };

@@ -31,15 +31,23 @@ pub struct ApplyRequest {
 pub enum ApplyOutcome {
     /// There was none of that name.
     Created,
-    /// A rolling update began.
+    /// A rolling update began, or only the number of replicas changed.
     Updated,
     /// The old one goes, a new one comes.
     Replaced,
+    /// A rolling update under way is called off: the version before stays.
+    Restored,
     /// It was as asked for already.
     Unchanged,
 }
 
-words!(ApplyOutcome { Created = "created", Updated = "updated", Replaced = "replaced", Unchanged = "unchanged" });
+words!(ApplyOutcome {
+    Created = "created",
+    Updated = "updated",
+    Replaced = "replaced",
+    Restored = "restored",
+    Unchanged = "unchanged",
+});
 
 /// One deployment of an applied manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

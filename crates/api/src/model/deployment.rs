@@ -9,7 +9,21 @@ use ring_types::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ExitStatus, Instance};
+use super::{ExitStatus, Instance, words};
+
+/// How a rolling update is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutPhase {
+    /// Its instances take the place of its parent's, one at a time.
+    Progressing,
+    /// It took its parent's place.
+    Completed,
+    /// It came to nothing: its parent serves.
+    Failed,
+}
+
+words!(RolloutPhase { Progressing = "progressing", Completed = "completed", Failed = "failed" });
 
 /// How instances meet the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +81,9 @@ pub struct Deployment {
     pub command: Vec<String>,
     /// Instances that are running; for an ended job, 0.
     pub replicas: u32,
+    /// Instances that run and are ready to be used: past their readiness checks, where there are any.
+    #[serde(default)]
+    pub ready_replicas: Option<u32>,
     /// Instances there should be.
     pub desired_replicas: u32,
     /// Published ports.
@@ -130,10 +147,16 @@ pub struct Deployment {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub stop_grace: Option<Span>,
-    /// The deployment this one is a rolling update of.
+    /// The deployment this one takes, or took, the place of in a rolling update.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub parent_id: Option<DeploymentId>,
+    /// How the rolling update that brings it is going, or went; null for one that no rolling update brought.
+    #[serde(default)]
+    pub rollout: Option<RolloutPhase>,
+    /// There is a specification before this one, which a rollback goes back to.
+    #[serde(default)]
+    pub has_previous: bool,
     /// How a job ended.
     #[serde(default)]
     pub exit_status: Option<ExitStatus>,
@@ -146,6 +169,20 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// It stands for its name: not being deleted, not an update that failed, nor about to give its place to one.
+    pub fn stands(&self) -> bool {
+        let rolling = self.rollout == Some(RolloutPhase::Progressing);
+        let gives_way = self.conditions.contains(&Condition::RollingOut) && !rolling;
+        self.status != DeploymentStatus::Deleted && self.rollout != Some(RolloutPhase::Failed) && !gives_way
+    }
+
+    /// A worker of which every instance that should be there runs and is ready, and no update is under way.
+    pub fn is_ready(&self) -> bool {
+        let ready = self.ready_replicas.unwrap_or(self.replicas).min(self.replicas);
+        let rolling = self.conditions.contains(&Condition::RollingOut);
+        self.status == DeploymentStatus::Running && ready >= self.desired_replicas && !rolling
+    }
+
     /// Names of the nodes its live instances are on, each once, sorted.
     pub fn nodes(&self) -> Vec<&str> {
         let mut names: Vec<_> = self

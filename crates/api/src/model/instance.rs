@@ -21,6 +21,9 @@ pub struct Instance {
     /// Where it is in its life.
     #[schema(value_type = String)]
     pub status: InstanceState,
+    /// It runs and is ready to be used.
+    #[serde(default)]
+    pub ready: bool,
     /// Which of the deployment's places it fills, from 0.
     #[serde(default)]
     pub slot: u32,
@@ -45,9 +48,6 @@ pub struct Instance {
     /// What its node last said about it.
     #[serde(default)]
     pub message: Option<String>,
-    /// It runs and passes its readiness checks, if it has any.
-    #[serde(default)]
-    pub ready: bool,
     /// Its health checks that fail.
     #[serde(default)]
     pub failing_checks: Vec<FailingCheck>,

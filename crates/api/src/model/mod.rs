@@ -17,7 +17,7 @@ pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 pub use cluster::{
     ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
 };
-pub use deployment::{Deployment, Network};
+pub use deployment::{Deployment, Network, RolloutPhase};
 pub use exit::ExitStatus;
 pub use health_check::{HealthCheckResult, HealthCheckStatus};
 pub use instance::{FailingCheck, Instance};

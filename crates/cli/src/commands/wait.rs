@@ -17,7 +17,7 @@ use crate::time::took;
 pub(crate) enum Until {
     /// It left `pending` and `creating`.
     Started,
-    /// A job completed; a worker runs with every replica.
+    /// A job completed; a worker runs and is ready with every replica, and nothing of it is being updated.
     Done,
     /// It has this status.
     Status(DeploymentStatus),
@@ -198,7 +198,7 @@ fn judge(until: Until, deployment: &Deployment) -> Verdict {
         Until::Done if waits_in_vain(deployment, false) => Verdict::Missed,
         Until::Done => match (deployment.kind, status) {
             (Kind::Job, Completed) => Verdict::Reached,
-            (Kind::Worker, Running) if deployment.replicas >= deployment.desired_replicas => Verdict::Reached,
+            (Kind::Worker, _) if deployment.is_ready() => Verdict::Reached,
             (_, Pending | Creating | Running) => Verdict::NotYet,
             _ => Verdict::Missed,
         },
@@ -279,13 +279,21 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_done_when_every_replica_runs() {
+    fn a_worker_is_done_when_every_replica_runs_and_is_ready() {
         let mut worker = worker();
         worker.status = DeploymentStatus::Running;
         worker.replicas = worker.desired_replicas - 1;
         assert_eq!(judge(Until::Done, &worker), Verdict::NotYet);
         worker.replicas = worker.desired_replicas;
+        assert_eq!(judge(Until::Done, &worker), Verdict::Reached, "a server that does not know of readiness");
+        worker.ready_replicas = Some(worker.desired_replicas - 1);
+        assert_eq!(judge(Until::Done, &worker), Verdict::NotYet, "it runs, and is not ready");
+        worker.ready_replicas = Some(worker.desired_replicas);
         assert_eq!(judge(Until::Done, &worker), Verdict::Reached);
+        worker.conditions = vec![ring_types::Condition::RollingOut];
+        assert_eq!(judge(Until::Done, &worker), Verdict::NotYet, "what it takes the place of is still there");
+        worker.status = DeploymentStatus::Failed;
+        assert_eq!(judge(Until::Done, &worker), Verdict::Missed);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Deployments and their events.
 
 use ring_api::model::{Deployment, DeploymentEvent, HealthCheckResult};
-use ring_types::DeploymentStatus;
 
 use crate::output::{Cell, Row};
 use crate::resolve::Named;
@@ -66,7 +65,7 @@ impl Named for Deployment {
     }
 
     fn preferred(&self) -> bool {
-        self.status != DeploymentStatus::Deleted
+        self.stands()
     }
 }
 

@@ -140,6 +140,7 @@ impl Fake {
             configs: Vec::new(),
             deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
             force: false,
+            rollout_deadline: None,
         });
         id
     }
@@ -152,6 +153,7 @@ impl Fake {
             configs: Vec::new(),
             deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
             force: false,
+            rollout_deadline: None,
         });
         id
     }

@@ -74,7 +74,7 @@ pub(crate) fn worker(namespace: &str, label: &str, replicas: u32) -> DeploymentS
 
 /// A manifest with nothing but deployments.
 pub(crate) fn apply(deployments: Vec<ApplyDeployment>) -> Command {
-    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: false }
+    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force: false, rollout_deadline: None }
 }
 
 impl World {

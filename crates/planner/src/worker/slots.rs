@@ -26,6 +26,8 @@ pub(super) enum Standing {
     Live(usize),
     /// Its instance ended; another is to follow.
     Dead,
+    /// A health check had this instance stopped; none follows.
+    Stopped(usize),
     /// Not in use.
     Free,
 }
@@ -35,6 +37,14 @@ impl Slot {
         match self.standing {
             Standing::Live(index) => Some(index),
             _ => None,
+        }
+    }
+
+    /// The ended instance of it that is kept.
+    pub(super) fn kept(&self) -> Option<usize> {
+        match self.standing {
+            Standing::Stopped(index) => Some(index),
+            _ => self.ended,
         }
     }
 
@@ -54,26 +64,28 @@ pub(super) fn slots(views: &[View<'_>]) -> Vec<Slot> {
         });
         let slot = &mut slots[position];
         let wanted = view.goal == Goal::Run;
-        if view.has_ended() {
-            slot.ended = if wanted { Some(index) } else { slot.ended };
+        if view.was_stopped_by_check() {
+            slot.standing = Standing::Stopped(index);
+        } else if view.has_ended() {
+            slot.ended = if wanted || view.was_unhealthy() { Some(index) } else { slot.ended };
         } else if wanted {
             slot.standing = Standing::Live(index);
         } else {
             slot.stopping |= view.is_live();
         }
     }
-    for slot in &mut slots {
-        if slot.ended.is_some() && slot.live().is_none() && !slot.stopping {
+    for slot in slots.iter_mut().filter(|slot| slot.standing == Standing::Free) {
+        if slot.ended.is_some() && !slot.stopping {
             slot.standing = Standing::Dead;
         }
     }
     slots
 }
 
-/// Takes slots out of use until no more are in use than wanted: ended ones first, then those that do not run, then the
-/// highest. An ended one beyond the wanted number cannot be started again in its place and goes in any case.
-pub(super) fn trim(turn: &mut Turn<'_, '_>) {
-    let wanted = turn.deployment.wanted();
+/// Takes slots out of use until no more are in use than wanted: ended ones first, then those that do not run, those
+/// that are not ready, and the highest. An ended one beyond the wanted number cannot be started again in its place and goes in any case.
+pub(super) fn trim(turn: &mut Turn<'_, '_>, cause: StopCause) {
+    let wanted = turn.wanted;
     let slots = slots(&turn.views);
     let mut used: Vec<_> = slots.iter().filter(|slot| slot.in_use()).collect();
     used.sort_by_key(|slot| (rank(turn, slot), Reverse(slot.number)));
@@ -84,7 +96,7 @@ pub(super) fn trim(turn: &mut Turn<'_, '_>) {
     let idle_beyond = |slot: &&Slot| !slot.in_use() && slot.number >= wanted;
     going.extend(slots.iter().filter(idle_beyond).map(|slot| slot.number));
     for view in turn.views.iter_mut().filter(|view| going.contains(&view.slot)) {
-        view::set_goal(view, Goal::Remove, StopCause::ScaledDown, turn.out);
+        view::set_goal(view, Goal::Remove, cause, turn.out);
     }
 }
 
@@ -94,9 +106,10 @@ fn rank(turn: &Turn<'_, '_>, slot: &Slot) -> u8 {
         Standing::Live(index) => {
             let view = &turn.views[index];
             let runs = view.state == InstanceState::Running && view::node_is_ready(turn.state, view.node);
-            if runs { 2 } else { 1 }
+            let ready = view.record.is_some_and(|record| record.is_ready(&turn.deployment.spec));
+            1 + u8::from(runs) + u8::from(runs && ready)
         }
-        Standing::Dead | Standing::Free => 0,
+        Standing::Dead | Standing::Stopped(_) | Standing::Free => 0,
     }
 }
 

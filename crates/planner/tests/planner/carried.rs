@@ -70,7 +70,13 @@ impl World {
         let names: Vec<_> = spec.named_volumes().map(|(_, name)| name.to_string()).collect();
         let volumes = names.into_iter().map(|name| (name, VolumeId(self.fresh()))).collect();
         let one = ApplyDeployment { volumes, ..ApplyDeployment::new(id, Arc::new(spec)) };
-        self.apply(Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false });
+        self.apply(Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments: vec![one],
+            force: false,
+            rollout_deadline: None,
+        });
         id
     }
 

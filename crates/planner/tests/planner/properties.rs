@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use ring_state::Usage;
+use ring_state::{Command, Usage};
 use ring_types::{
-    Dependency, DependencyCondition, DeploymentId, DeploymentSpec, Goal, InstanceId, InstanceState, Kind, NodeId, NodeStatus,
-    OnNodeLoss, Outcome, Span, StartFailure, UnknownExit,
+    CheckAction, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, HealthCheck, InstanceId,
+    InstanceState, Kind, NodeId, NodeStatus, OnNodeLoss, Outcome, Span, StartFailure, UnknownExit,
 };
 
-use crate::world::{World, job, needs, worker};
+use crate::world::{World, check, job, needs, worker};
 
 /// Something that happens. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8, tried: (u8, u8, u8), after: u8 },
+    Apply { name: u8, kind: bool, replicas: u8, cpu: u8, image: u8, checks: u8, force: bool, tried: (u8, u8, u8), after: u8 },
+    Follow(u8, bool),
+    Health { n: u8, ready: bool, failing: u8 },
     Delete(u8),
     Node(u8),
     Status(u8, NodeStatus),
@@ -25,15 +27,19 @@ pub(crate) enum Step {
     End(u8, u8),
     FailStart(u8, u8),
     Removed(u8),
-    Pass(u16),
+    Pass(u32),
     Plan,
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let status = prop_oneof![Just(NodeStatus::Unreachable), Just(NodeStatus::Lost), Just(NodeStatus::Ready)];
     let step = prop_oneof![
-        4 => (0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..2, (0u8..4, 0u8..3, 0u8..4), 0u8..8)
-            .prop_map(|(name, kind, replicas, cpu, image, tried, after)| Step::Apply { name, kind, replicas, cpu, image, tried, after }),
+        5 => ((0u8..4, any::<bool>(), 0u8..5, 0u8..4, 0u8..3, 0u8..4, 0u8..10), (0u8..4, 0u8..3, 0u8..4), 0u8..8)
+            .prop_map(|((name, kind, replicas, cpu, image, checks, force), tried, after)| {
+                Step::Apply { name, kind, replicas, cpu, image, checks, force: force == 0, tried, after }
+            }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(n, back)| Step::Follow(n, back)),
+        6 => (any::<u8>(), any::<bool>(), 0u8..4).prop_map(|(n, ready, failing)| Step::Health { n, ready, failing }),
         1 => any::<u8>().prop_map(Step::Delete),
         2 => any::<u8>().prop_map(Step::Node),
         2 => (any::<u8>(), status).prop_map(|(n, s)| Step::Status(n, s)),
@@ -44,7 +50,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (any::<u8>(), any::<u8>()).prop_map(|(n, o)| Step::End(n, o)),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(n, c)| Step::FailStart(n, c)),
         4 => any::<u8>().prop_map(Step::Removed),
-        3 => any::<u16>().prop_map(Step::Pass),
+        3 => any::<u16>().prop_map(|ms| Step::Pass(u32::from(ms))),
+        1 => Just(Step::Pass(200_000)),
         8 => Just(Step::Plan),
     ];
     prop::collection::vec(step, 1..80)
@@ -61,6 +68,12 @@ fn nodes(world: &World) -> Vec<NodeId> {
 fn instances(world: &World, wanted: impl Fn(InstanceState) -> bool) -> Vec<InstanceId> {
     let reachable = |node| world.state.node(node).is_some_and(|n| n.status != NodeStatus::Lost);
     world.state.instances().filter(|i| wanted(i.state) && reachable(i.node)).map(|i| i.id).collect()
+}
+
+/// None, one that decides readiness, one that does not, or both.
+fn some_checks(n: u8) -> Vec<HealthCheck> {
+    let actions = [CheckAction::Restart, CheckAction::Stop];
+    (0..2u8).filter(|bit| n & (1 << bit) != 0).map(|bit| check(bit == 0, actions[usize::from(bit)])).collect()
 }
 
 const FAILURES: [StartFailure; 4] =
@@ -89,13 +102,25 @@ fn on(name: u8) -> Dependency {
 pub(crate) fn take(world: &mut World, step: &Step) {
     use InstanceState::{Assigned, Claimed, Exited, Lost, Running};
     match *step {
-        Step::Apply { name, kind, replicas, cpu, image, tried, after } => {
-            let spec = if kind { job(&format!("d{name}")) } else { worker(&format!("d{name}"), u32::from(replicas)) };
-            let spec = needs(spec, u64::from(cpu) * 1000, 1);
-            let spec = if kind { try_again(spec, tried) } else { spec };
+        Step::Apply { name, kind, replicas, cpu, image, checks, force, tried, after } => {
             // Only on what comes before in the alphabet, so that nothing waits for itself.
             let depends_on = if after < name { vec![on(after)] } else { Vec::new() };
-            world.create(DeploymentSpec { image: image.to_string(), depends_on, ..spec });
+            let name = format!("d{name}");
+            let spec = if kind { job(&name) } else { worker(&name, u32::from(replicas)) };
+            let spec = needs(spec, u64::from(cpu) * 1000, 1);
+            let spec = if kind { try_again(spec, tried) } else { spec };
+            let health_checks = if kind { Vec::new() } else { some_checks(checks) };
+            world.change(DeploymentSpec { image: image.to_string(), health_checks, depends_on, ..spec }, force);
+        }
+        Step::Follow(n, back) => {
+            let all: Vec<_> = world.state.deployments().map(|d| d.id).collect();
+            let command = if back { Command::RollbackDeployment } else { Command::RestartDeployment };
+            pick(&all, n).copied().into_iter().for_each(|id| drop(world.follow(id, command)));
+        }
+        Step::Health { n, ready, failing } => {
+            let failing: Vec<u32> = (0..2).filter(|check| failing & (1 << check) != 0).collect();
+            let running = instances(world, |s| s == Running);
+            pick(&running, n).copied().into_iter().for_each(|id| world.health(id, ready, &failing));
         }
         Step::Delete(n) => {
             let all: Vec<_> = world.state.deployments().map(|d| d.id).collect();
@@ -106,7 +131,7 @@ pub(crate) fn take(world: &mut World, step: &Step) {
         Step::Status(n, status) => pick(&nodes(world), n).copied().into_iter().for_each(|id| world.set_node(id, status)),
         Step::Return(n) => pick(&nodes(world), n).copied().into_iter().for_each(|id| world.register(id, 4000, 8000)),
         Step::RemoveNode(n) => pick(&nodes(world), n).copied().into_iter().for_each(|node| {
-            world.apply(ring_state::Command::RemoveNode { node });
+            world.apply(Command::RemoveNode { node });
         }),
         Step::Claim(n) => pick(&instances(world, |s| s == Assigned), n).copied().into_iter().for_each(|id| world.claim(id)),
         Step::Run(n) => pick(&instances(world, |s| s <= Claimed), n).copied().into_iter().for_each(|id| world.run(id)),
@@ -196,9 +221,13 @@ fn settled(world: &mut World) -> Result<(), TestCaseError> {
             break;
         }
         rounds += 1;
-        prop_assert!(rounds <= 3, "does not settle: {:#?}", plan.actions);
+        prop_assert!(rounds <= 5, "does not settle: {:#?}", plan.actions);
     }
     for deployment in world.state.deployments().filter(|d| !d.deleting) {
+        let name = (&deployment.spec.namespace, &deployment.spec.name);
+        let active = world.state.deployments_named(name.0, name.1).filter(|d| !d.deleting && !d.has_failed_to_roll_out());
+        let (rolling, standing): (Vec<_>, Vec<_>) = active.partition(|d| d.is_rolling_out());
+        prop_assert!(standing.len() <= 1 && rolling.len() <= standing.len(), "{rolling:?} beside {standing:?}");
         let live = world.state.instances_of(deployment.id).filter(|i| i.state.is_live() && i.goal == Goal::Run).count();
         prop_assert!(live <= deployment.spec.wanted() as usize, "{live} live instances of {}", deployment.spec.wanted());
     }
@@ -232,6 +261,7 @@ proptest! {
         for _ in 0..40 {
             settled(&mut world)?;
             world.obey();
+            world.get_well();
             world.pass(Span::seconds(70));
             history.check(&world)?;
         }
@@ -240,8 +270,10 @@ proptest! {
             prop_assert!(!deployment.deleting, "not forgotten: {deployment:?}");
             let waits = deployment.placement_failure.is_some();
             let waits = waits || deployment.conditions.contains(&ring_types::Condition::Waiting);
-            let runs = deployment.status == ring_types::DeploymentStatus::Running && deployment.spec.kind == Kind::Worker;
-            prop_assert!(deployment.status.is_final() || runs || waits, "{deployment:?}");
+            let stopped = deployment.reason == "stopped_by_check";
+            let runs = deployment.status == DeploymentStatus::Running && deployment.spec.kind == Kind::Worker;
+            prop_assert!(waits || !deployment.is_rolling_out(), "{deployment:?}");
+            prop_assert!(deployment.status.is_final() || runs || stopped || waits, "{deployment:?}");
         }
     }
 }

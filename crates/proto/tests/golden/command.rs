@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, InstanceReport,
-    NodeChange, NodeUpdate, PlacementNote, Role, UserUpdate,
+    NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit,
-    VolumeDriver,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause,
+    UnknownExit, VolumeDriver,
 };
 
 use crate::object::{exit, failure, health, info, join_token, password, token};
@@ -39,12 +39,24 @@ fn deployments() -> Vec<Command> {
             admin: USER,
             admin_password_hash: "$argon2id$x".to_owned(),
         }),
-        Command::Apply { namespaces: vec![name("shop"), name("tools")], configs: vec![config()], deployments, force: true },
+        Command::Apply {
+            namespaces: vec![name("shop"), name("tools")],
+            configs: vec![config()],
+            deployments,
+            force: true,
+            rollout_deadline: Some(Span::seconds(600)),
+        },
+        Command::RestartDeployment(succession()),
+        Command::RollbackDeployment(succession()),
         Command::DeleteDeployments { ids: vec![DEPLOYMENT, OLDER] },
         Command::Prune { namespace: name("shop"), all: true },
         Command::CreateNamespace { name: name("shop") },
         Command::DeleteNamespace { name: name("shop") },
     ]
+}
+
+fn succession() -> Succession {
+    Succession { id: OLDER, successor: DEPLOYMENT, rollout_deadline: Some(Span::seconds(600)) }
 }
 
 /// An apply that brings a sealed password and ids of volumes.
@@ -54,7 +66,7 @@ pub(crate) fn carrying() -> Command {
         volumes: [("data".to_owned(), VOLUME)].into(),
         ..ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::plain()))
     };
-    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false }
+    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false, rollout_deadline: None }
 }
 
 fn config() -> ApplyConfig {
@@ -190,6 +202,13 @@ pub(crate) fn actions() -> Vec<Action> {
         },
         Action::NotePlacement(PlacementNote { deployment: DEPLOYMENT, failure: Some(failure()) }),
         Action::ForgiveRestarts { deployment: DEPLOYMENT },
+        Action::NoteRollout { deployment: DEPLOYMENT, ready: 2 },
+        Action::EndRollout {
+            deployment: DEPLOYMENT,
+            phase: RolloutPhase::Failed,
+            reason: "rollout_deadline".to_owned(),
+            message: "1 of 3 were ready".to_owned(),
+        },
         Action::ForgetDeployment { deployment: DEPLOYMENT },
         Action::Autoscale { deployment: DEPLOYMENT, from: 2, replicas: 4, message: "cpu at 95 %".to_owned() },
     ]

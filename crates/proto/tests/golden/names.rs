@@ -19,12 +19,12 @@ names! {
     command(Command) {
         Bootstrap, Apply, DeleteDeployments, Prune, CreateNamespace, DeleteNamespace, PutSecret, DeleteSecret, PutConfig,
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, CreateJoinToken, RevokeJoinToken, EnrolNode,
-        EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus, UpdateNode, RemoveNode, Claim,
-        Report, Plan,
+        EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
+        UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment,
     }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
-        Autoscale,
+        NoteRollout, EndRollout, Autoscale,
     }
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
@@ -50,6 +50,6 @@ macro_rules! enums {
 
 enums! {
     CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
-    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RuntimeKind StartFailure StopCause UnknownExit
+    NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RolloutPhase RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }

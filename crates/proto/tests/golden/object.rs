@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Row, Scale, Secret,
-    Unplaced, UnplacedReason, Volume,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Rollout, RolloutPhase,
+    Row, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
-    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, StartFailure, StopCause, UnknownExit,
-    VolumeDriver,
+    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, StopCause,
+    UnknownExit, VolumeDriver,
 };
 
 use crate::{
@@ -143,6 +143,8 @@ fn deployment() -> Deployment {
         released: true,
         scale: Some(Scale { replicas: 3, at: Some(LATER) }),
         registry_password: None,
+        rollout: Some(Rollout { phase: RolloutPhase::Progressing, deadline: Span::seconds(600), progress_at: LATER, ready: 1 }),
+        previous: Some(Arc::new(spec::plain())),
         version: VERSION,
     }
 }

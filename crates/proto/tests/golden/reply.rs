@@ -6,7 +6,14 @@ use ring_types::{Epoch, MemberId};
 use crate::{DEPLOYMENT, INSTANCE, NODE, OLDER, name};
 
 pub(crate) fn examples() -> Vec<Reply> {
-    let outcomes = [Outcome::Created, Outcome::Scaled, Outcome::Replaced(OLDER), Outcome::Unchanged];
+    let outcomes = [
+        Outcome::Created,
+        Outcome::Scaled,
+        Outcome::Replaced(OLDER),
+        Outcome::Unchanged,
+        Outcome::Updated(OLDER),
+        Outcome::Restored(OLDER),
+    ];
     vec![
         Reply::Done,
         Reply::Refused(Refusal { code: RefusalCode::Conflict, message: "namespace shop is not empty".to_owned() }),

@@ -28,10 +28,21 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
         let pause = pause.parse::<Span>().context("RING_AUTOSCALE_PAUSE")?;
         (found.controllers.autoscale.up_after, found.controllers.autoscale.down_after) = (pause, pause);
     }
+    if let Some(deadline) = variable("RING_ROLLOUT_DEADLINE") {
+        found.rollout_deadline = span_or_seconds(&deadline).context("RING_ROLLOUT_DEADLINE")?;
+    }
     if let Some(life) = variable("RING_CERTIFICATE_LIFETIME") {
         found.certificate_lifetime = life.parse::<Span>().context("RING_CERTIFICATE_LIFETIME")?.duration();
     }
     Ok(found)
+}
+
+/// A duration, or a number of seconds.
+fn span_or_seconds(text: &str) -> anyhow::Result<Span> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Span(seconds.saturating_mul(1000))),
+        Err(_) => Ok(text.parse::<Span>()?),
+    }
 }
 
 /// The key `ring init` made, for a cluster that has none yet.

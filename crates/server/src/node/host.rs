@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ring_controller::ControllerOptions;
 use ring_store::Timing;
-use ring_types::Name;
+use ring_types::{Name, Span};
 
 use super::NodeError;
 use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub certificate_lifetime: Duration,
     /// The secret key of the environment; it wins over the file.
     pub secret_key: Option<SecretKey>,
+    /// Longest time of a rolling update from one ready instance to the next, beside the start period of its checks.
+    pub rollout_deadline: Span,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
             controllers: ControllerOptions::default(),
             certificate_lifetime: DEFAULT_LIFETIME,
             secret_key: None,
+            rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
         }
     }
 }

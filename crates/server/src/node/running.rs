@@ -176,6 +176,7 @@ impl Wiring {
             node: self.record.node,
             store: parts.store.clone(),
             secret: self.secret.clone(),
+            rollout_deadline: self.settings.rollout_deadline,
             admission: self.admission(&parts.store),
             pulse: parts.pulse.clone(),
             hub: parts.hub.clone(),

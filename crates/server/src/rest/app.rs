@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ring_store::Store;
-use ring_types::{ClusterId, MemberId, NodeId};
+use ring_types::{ClusterId, MemberId, NodeId, Span};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{LoginLimit, Passwords};
@@ -25,6 +25,8 @@ pub struct AppParts {
     pub store: Store,
     /// Seals secrets and makes tokens.
     pub secret: SecretKey,
+    /// Longest time of a rolling update from one ready instance to the next.
+    pub rollout_deadline: Span,
     /// Makes join tokens.
     pub admission: Admission,
     /// Contact with the leader.

@@ -6,15 +6,15 @@ use utoipa::{Modify, OpenApi};
 
 use super::routes::{
     apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
-    secrets, tokens, users, volumes,
+    secrets, succession, tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
     paths(
-        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, logs::logs, events::events,
-        health_checks::health_checks, metrics::metrics,
+        deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, succession::restart,
+        succession::rollback, logs::logs, events::events, health_checks::health_checks, metrics::metrics,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,

@@ -16,7 +16,7 @@ use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
     apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
-    secrets, tokens, users, volumes,
+    secrets, succession, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -50,6 +50,8 @@ fn deployment_routes() -> Router<App> {
         .route("/deployments", get(deployments::list).post(apply::apply))
         .route("/deployments/{id}", get(deployments::one).delete(deployments::remove))
         .route("/deployments/{id}/instances", get(deployments::instances))
+        .route("/deployments/{id}/restart", post(succession::restart))
+        .route("/deployments/{id}/rollback", post(succession::rollback))
         .route("/deployments/{id}/logs", get(logs::logs))
         .route("/deployments/{id}/metrics", get(metrics::metrics))
         .route("/deployments/{id}/events", get(events::events))

@@ -7,6 +7,7 @@ mod cluster;
 mod health;
 mod host;
 mod rest;
+mod rollouts;
 mod seed;
 mod support;
 mod tls;

@@ -3,13 +3,38 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Name};
+use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Name, Span};
 
 use super::{Done, EventAt, Tx};
 use crate::{
     ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode,
-    RegistryPassword, Reply, Row, Scale, dependency_circle, limits,
+    RegistryPassword, Reply, Rollout, RolloutPhase, Row, dependency_circle, limits,
 };
+
+/// How a changed deployment takes the place of the one before.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// All at once, even what is unchanged.
+    pub(super) force: bool,
+    /// Of a rolling update.
+    pub(super) deadline: Span,
+}
+
+impl Manner {
+    pub(super) fn new(force: bool, deadline: Option<Span>) -> Self {
+        Self { force, deadline: deadline.unwrap_or(limits::ROLLOUT_DEADLINE) }
+    }
+}
+
+/// What a new record follows.
+pub(super) enum Follows<'a> {
+    /// Nothing that stands; something that is still going, perhaps.
+    Going(Option<DeploymentId>),
+    /// It replaces this one.
+    Replaced(&'a Deployment),
+    /// It takes the place of this one, one instance at a time.
+    Rolling(&'a Deployment, Span),
+}
 
 impl Tx<'_> {
     /// What a deployment needs comes before it. Whoever applies checked that the same object is not there twice.
@@ -18,7 +43,7 @@ impl Tx<'_> {
         namespaces: &[Name],
         configs: &[ApplyConfig],
         deployments: &[ApplyDeployment],
-        force: bool,
+        manner: Manner,
     ) -> Done {
         for namespace in namespaces {
             self.ensure_namespace(namespace);
@@ -26,10 +51,10 @@ impl Tx<'_> {
         for config in configs {
             self.apply_config(config);
         }
-        self.apply_deployments(deployments, force)
+        self.apply_deployments(deployments, manner)
     }
 
-    fn apply_deployments(&mut self, wanted: &[ApplyDeployment], force: bool) -> Done {
+    fn apply_deployments(&mut self, wanted: &[ApplyDeployment], manner: Manner) -> Done {
         if wanted.len() > limits::DEPLOYMENTS_PER_APPLY {
             let message =
                 format!("{} deployments in one apply, at most {} are allowed", wanted.len(), limits::DEPLOYMENTS_PER_APPLY);
@@ -49,30 +74,75 @@ impl Tx<'_> {
         if !circle.is_empty() {
             return Err(Refusal::conflict(format!("these deployments wait for each other: {}", circle.join(", "))));
         }
-        Ok(Reply::Deployments(wanted.iter().map(|one| self.apply_one(one, force)).collect()))
+        Ok(Reply::Deployments(wanted.iter().map(|one| self.apply_one(one, manner)).collect()))
     }
 
-    fn apply_one(&mut self, wanted: &ApplyDeployment, force: bool) -> DeploymentOutcome {
+    fn apply_one(&mut self, wanted: &ApplyDeployment, manner: Manner) -> DeploymentOutcome {
         let spec = &wanted.spec;
         self.ensure_namespace(&spec.namespace);
         self.ensure_volumes(wanted);
         let Some(current) = self.state.deployment_named(&spec.namespace, &spec.name).cloned() else {
             let waits_for = self.still_going(&spec.namespace, &spec.name);
-            self.create(wanted, waits_for, None);
+            self.clear_failed_updates(spec);
+            self.create(wanted, &Follows::Going(waits_for));
             return DeploymentOutcome { id: wanted.id, outcome: Outcome::Created };
         };
-        let same_password = digest(current.registry_password.as_ref()) == digest(wanted.registry_password.as_ref());
-        let keep = !force && same_password;
-        if keep && *current.spec == **spec {
-            return DeploymentOutcome { id: current.id, outcome: Outcome::Unchanged };
+        if !manner.force
+            && let Some(outcome) = self.adjust(&current, wanted)
+        {
+            return outcome;
         }
-        if keep && only_replicas_differ(&current.spec, spec) && !current.status.is_final() {
-            self.scale(&current, spec);
-            return DeploymentOutcome { id: current.id, outcome: Outcome::Scaled };
+        let rolls = !manner.force && !wanted.spec.health_checks.is_empty();
+        self.succeed(&current, wanted, rolls.then_some(manner.deadline))
+    }
+
+    /// What needs no new record: nothing, another number of replicas, or the end of a rolling update under way.
+    fn adjust(&mut self, current: &Arc<Deployment>, wanted: &ApplyDeployment) -> Option<DeploymentOutcome> {
+        let spec = &wanted.spec;
+        let same_password = |d: &Deployment| digest(d.registry_password.as_ref()) == digest(wanted.registry_password.as_ref());
+        if same_password(current) && *current.spec == **spec {
+            return Some(DeploymentOutcome { id: current.id, outcome: Outcome::Unchanged });
         }
-        self.create(wanted, Some(current.id), current.handed_on(spec));
-        self.mark_deleting(&current, &format!("replaced by {}", wanted.id));
-        DeploymentOutcome { id: wanted.id, outcome: Outcome::Replaced(current.id) }
+        if same_password(current) && only_replicas_differ(&current.spec, spec) && !current.status.is_final() {
+            self.scale(current, spec.replicas);
+            return Some(DeploymentOutcome { id: current.id, outcome: Outcome::Scaled });
+        }
+        let parent = self.state.parent_of(current).filter(|parent| same_password(parent)).cloned()?;
+        only_replicas_differ(&parent.spec, spec).then(|| self.call_off(current, &parent, Some(spec.replicas)))
+    }
+
+    /// A new record takes the place of the one that stands: one instance at a time within this deadline if that can be, else
+    /// all at once.
+    pub(super) fn succeed(
+        &mut self,
+        current: &Arc<Deployment>,
+        wanted: &ApplyDeployment,
+        rolls: Option<Span>,
+    ) -> DeploymentOutcome {
+        let under_way = self.state.parent_of(current).cloned();
+        // During a rolling update it is the parent that still serves.
+        let base = under_way.as_ref().unwrap_or(current).clone();
+        let active = under_way.is_some() || !base.status.is_final();
+        let deadline = rolls.filter(|_| active && base.can_roll_to(&wanted.spec));
+        self.clear_failed_updates(&wanted.spec);
+        let outcome = if let Some(deadline) = deadline {
+            if under_way.is_some() {
+                self.mark_deleting(current, &format!("its rolling update gives way to {}", wanted.id));
+            }
+            self.create(wanted, &Follows::Rolling(&base, deadline));
+            self.begin_rollout(&base, wanted.id);
+            Outcome::Updated(base.id)
+        } else {
+            let source = Deployment { id: current.id, ..Deployment::clone(&base) };
+            self.create(wanted, &Follows::Replaced(&source));
+            let why = format!("replaced by {}", wanted.id);
+            self.mark_deleting(current, &why);
+            if let Some(parent) = under_way.and_then(|parent| self.state.deployment(parent.id).cloned()) {
+                self.mark_deleting(&parent, &why);
+            }
+            Outcome::Replaced(current.id)
+        };
+        DeploymentOutcome { id: wanted.id, outcome }
     }
 
     /// The newest record of this name that is being deleted: what takes its place waits until it has stopped.
@@ -80,7 +150,15 @@ impl Tx<'_> {
         self.state.deployments_named(namespace, name).max_by_key(|d| (d.created_at, d.version)).map(|d| d.id)
     }
 
-    fn create(&mut self, wanted: &ApplyDeployment, replaces: Option<DeploymentId>, scale: Option<Scale>) {
+    fn create(&mut self, wanted: &ApplyDeployment, follows: &Follows<'_>) {
+        let (before, replaces, rollout) = match follows {
+            Follows::Going(going) => (None, *going, None),
+            Follows::Replaced(old) => (Some(*old), Some(old.id), None),
+            Follows::Rolling(parent, deadline) => {
+                let phase = RolloutPhase::Progressing;
+                (Some(*parent), None, Some(Rollout { phase, deadline: *deadline, progress_at: self.at, ready: 0 }))
+            }
+        };
         let deployment = Deployment {
             id: wanted.id,
             spec: wanted.spec.clone(),
@@ -89,17 +167,19 @@ impl Tx<'_> {
             status: DeploymentStatus::Pending,
             reason: String::new(),
             message: String::new(),
-            conditions: Vec::new(),
+            conditions: rollout.iter().map(|_| Condition::RollingOut).collect(),
             restart_count: 0,
             start_failures: 0,
-            parent: None,
+            parent: before.filter(|_| rollout.is_some()).map(|parent| parent.id),
             replaces,
             deleting: false,
             exit: None,
             image_digest: None,
             placement_failure: None,
+            rollout,
+            previous: before.and_then(|before| previous(before, &wanted.spec)),
             released: false,
-            scale,
+            scale: before.and_then(|before| before.handed_on(&wanted.spec)),
             registry_password: wanted.registry_password.clone(),
             version: self.revision,
         };
@@ -125,13 +205,19 @@ impl Tx<'_> {
         }
     }
 
-    fn scale(&mut self, current: &Arc<Deployment>, spec: &Arc<DeploymentSpec>) {
-        let message = format!("replicas {} to {}", current.spec.replicas, spec.replicas);
-        self.edit_deployment(current, |d| {
-            d.scale = current.handed_on(spec);
-            d.spec = spec.clone();
-        });
-        self.event(current.id, EventLevel::Info, EventKind::Scaled, EventAt::NOTHING, message);
+    /// Another number of replicas. During a rolling update both versions get it: either may be the one that stays.
+    pub(super) fn scale(&mut self, current: &Arc<Deployment>, replicas: u32) {
+        let mut all = vec![current.clone()];
+        all.extend(self.state.parent_of(current).cloned());
+        for one in all.iter().filter(|one| one.spec.replicas != replicas) {
+            let message = format!("replicas {} to {replicas}", one.spec.replicas);
+            let spec = Arc::new(DeploymentSpec { replicas, ..DeploymentSpec::clone(&one.spec) });
+            self.edit_deployment(one, |d| {
+                d.scale = one.handed_on(&spec);
+                d.spec = spec;
+            });
+            self.event(one.id, EventLevel::Info, EventKind::Scaled, EventAt::NOTHING, message);
+        }
     }
 
     /// Changes a deployment and stamps it.
@@ -147,12 +233,19 @@ impl Tx<'_> {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let deployment = self.state.deployment(*id).ok_or_else(|| Refusal::not_found(format!("deployment '{id}'")))?;
-            found.push(deployment.clone());
+            found.push(deployment.id);
         }
-        for deployment in found.iter().filter(|d| !d.deleting) {
-            self.mark_deleting(deployment, "deletion requested");
+        for id in found {
+            self.delete_one(id, "deletion requested");
         }
         Ok(Reply::Deleted(ids.to_vec()))
+    }
+
+    /// One that goes may have changed another that goes with it.
+    fn delete_one(&mut self, id: DeploymentId, why: &str) {
+        if let Some(deployment) = self.state.deployment(id).filter(|d| !d.deleting).cloned() {
+            self.mark_deleting(&deployment, why);
+        }
     }
 
     pub(super) fn prune(&mut self, namespace: &Name, all: bool) -> Done {
@@ -161,20 +254,28 @@ impl Tx<'_> {
         }
         let active =
             |s: DeploymentStatus| matches!(s, DeploymentStatus::Pending | DeploymentStatus::Creating | DeploymentStatus::Running);
-        let gone: Vec<_> =
-            self.state.deployments_in(namespace).filter(|d| !d.deleting && (all || !active(d.status))).cloned().collect();
-        for deployment in &gone {
-            self.mark_deleting(deployment, "pruned");
+        let going = self.state.deployments_in(namespace).filter(|d| !d.deleting && (all || !active(d.status)));
+        let gone: Vec<_> = going.map(|d| d.id).collect();
+        for id in &gone {
+            self.delete_one(*id, "pruned");
         }
-        Ok(Reply::Deleted(gone.iter().map(|d| d.id).collect()))
+        Ok(Reply::Deleted(gone))
     }
 
-    fn mark_deleting(&mut self, deployment: &Arc<Deployment>, why: &str) {
+    /// A deployment is to go. A rolling update it is part of is over: without its parent the child stands alone, without the
+    /// child the parent stays.
+    pub(super) fn mark_deleting(&mut self, deployment: &Arc<Deployment>, why: &str) {
         self.edit_deployment(deployment, |d| {
             d.deleting = true;
             d.status = DeploymentStatus::Deleted;
+            if let Some(rollout) = d.rollout.as_mut().filter(|rollout| rollout.phase == RolloutPhase::Progressing) {
+                rollout.phase = RolloutPhase::Failed;
+            }
         });
         self.event(deployment.id, EventLevel::Info, EventKind::Deleting, EventAt::NOTHING, why.to_owned());
+        if let Some(child) = self.state.child_of(deployment).cloned() {
+            self.set_phase(&child, RolloutPhase::Completed);
+        }
     }
 }
 
@@ -182,8 +283,14 @@ fn digest(password: Option<&RegistryPassword>) -> Option<&[u8; 32]> {
     password.map(|password| &password.digest)
 }
 
-fn only_replicas_differ(old: &DeploymentSpec, new: &DeploymentSpec) -> bool {
+pub(super) fn only_replicas_differ(old: &DeploymentSpec, new: &DeploymentSpec) -> bool {
     let mut scaled = old.clone();
     scaled.replicas = new.replicas;
     scaled == *new
+}
+
+/// What a new record can go back to: the specification it takes the place of, or what that could go back to when it is the
+/// same but for the number of replicas.
+fn previous(before: &Deployment, spec: &DeploymentSpec) -> Option<Arc<DeploymentSpec>> {
+    if only_replicas_differ(&before.spec, spec) { before.previous.clone() } else { Some(before.spec.clone()) }
 }

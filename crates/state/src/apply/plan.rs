@@ -34,7 +34,9 @@ impl Tx<'_> {
             Action::LoseInstance { instance } => self.lose_instance(*instance),
             Action::ForgetInstance { instance } => self.forget_instance(*instance),
             Action::SetStatus { deployment, .. } => {
-                let deployment = self.state.deployment(*deployment).filter(|d| !d.deleting).cloned();
+                // How an update failed stands, whatever an older plan says.
+                let open = |d: &&Arc<Deployment>| !d.deleting && !d.has_failed_to_roll_out();
+                let deployment = self.state.deployment(*deployment).filter(open).cloned();
                 deployment.is_some_and(|deployment| self.set_status(&deployment, action))
             }
             Action::NotePlacement(note) => {
@@ -51,6 +53,8 @@ impl Tx<'_> {
                     true
                 })
             }
+            Action::NoteRollout { deployment, ready } => self.note_rollout(*deployment, *ready),
+            Action::EndRollout { deployment, phase, reason, message } => self.end_rollout(*deployment, *phase, reason, message),
             Action::ForgetDeployment { deployment } => self.forget_deployment(*deployment),
             Action::Autoscale { deployment, from, replicas, message } => self.autoscale(*deployment, *from, *replicas, message),
         }
@@ -61,7 +65,9 @@ impl Tx<'_> {
         let fits = !deployment.deleting
             && wanted.slot < deployment.wanted()
             && self.state.instance(wanted.id).is_none()
+            && !deployment.has_failed_to_roll_out()
             && self.slot_is_free(deployment, wanted)
+            && self.state.surge(&deployment.spec.namespace, &deployment.spec.name) != Some(0)
             && self.node_can_take(&node, deployment)
             && self.volumes_allow(node.id, deployment);
         if !fits {
@@ -145,6 +151,9 @@ impl Tx<'_> {
 
     fn set_goal(&mut self, id: InstanceId, goal: Goal, cause: Option<StopCause>) -> bool {
         let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal).cloned() else { return false };
+        if cause == Some(StopCause::Superseded) && !self.may_give_way(&instance) {
+            return false;
+        }
         let generation = instance.generation.next();
         let stop_cause = instance.stop_cause.or(cause);
         self.put_instance(Instance { generation, goal, stop_cause, ..Instance::clone(&instance) });

@@ -96,7 +96,13 @@ impl World {
 
     pub fn apply(&mut self, n: u128, spec: DeploymentSpec) -> (DeploymentId, Outcome) {
         let one = ApplyDeployment::new(deployment_id(n), Arc::new(spec));
-        match self.run(Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false }) {
+        match self.run(Command::Apply {
+            namespaces: Vec::new(),
+            configs: Vec::new(),
+            deployments: vec![one],
+            force: false,
+            rollout_deadline: None,
+        }) {
             Reply::Deployments(outcomes) => (outcomes[0].id, outcomes[0].outcome),
             other => panic!("{other:?}"),
         }

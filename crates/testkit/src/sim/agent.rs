@@ -1,14 +1,16 @@
 //! An agent: the real decisions of `ring_agent::next`, with a simulated ledger, runtime and session around them.
 
 mod act;
+mod probe;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ring_agent::{Desired, Phase, Record, Volatile};
 use ring_runtime::Observed;
 use ring_state::InstanceReport;
-use ring_types::{DeploymentId, Epoch, InstanceId, Kind, NodeId, RequestId, Revision};
+use ring_types::{DeploymentId, DeploymentSpec, Epoch, InstanceId, Kind, NodeId, RequestId, Revision};
 
 use super::rng::Rng;
 use super::run::{Event, Mutation, Sim};
@@ -18,6 +20,7 @@ use super::run::{Event, Mutation, Sim};
 pub(crate) struct Container {
     pub(crate) deployment: DeploymentId,
     pub(crate) kind: Kind,
+    pub(crate) spec: Arc<DeploymentSpec>,
     pub(crate) observed: Observed,
 }
 

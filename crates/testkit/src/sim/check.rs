@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ring_runtime::Observed;
 use ring_state::{Deployment, Instance, RowKey, State};
 use ring_types::{
-    DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, OnNodeLoss, Outcome, UnknownExit,
+    Condition, DeploymentId, DeploymentStatus, Goal, InstanceId, InstanceState, Kind, NodeStatus, OnNodeLoss, Outcome, StopCause,
+    UnknownExit,
 };
 
 use super::run::Sim;
@@ -77,6 +78,7 @@ impl Sim {
 
     /// What one entry changed.
     pub(crate) fn check_commit(&mut self, before: &State, after: &State, keys: &Vec<RowKey>) -> Checked {
+        self.check_rollouts(before, after, keys)?;
         for key in keys {
             match key {
                 RowKey::Instance(id) => {
@@ -202,6 +204,9 @@ impl Sim {
         if deployment.deleting {
             return fault("not forgotten");
         }
+        if deployment.is_rolling_out() || deployment.conditions.contains(&Condition::RollingOut) {
+            return fault("an update is not over");
+        }
         // Attempts that were ended stay, with what they wrote.
         let stays = |i: &Instance| i.goal == Goal::Run || (i.goal == Goal::Stop && i.state == InstanceState::Exited);
         if !state.instances_of(deployment.id).all(|instance| stays(instance)) {
@@ -241,6 +246,7 @@ impl Sim {
         match deployment.status {
             DeploymentStatus::CrashLoopBackOff | DeploymentStatus::Failed => return None,
             DeploymentStatus::Running => {}
+            DeploymentStatus::Error if deployment.reason == "stopped_by_check" => {}
             _ => return Some("a worker does not run"),
         }
         let runs = |instance: &Instance| {
@@ -249,6 +255,8 @@ impl Sim {
             instance.state == InstanceState::Running && container.is_some_and(|c| matches!(c.observed, Observed::Running { .. }))
         };
         let count = state.instances_of(deployment.id).filter(|instance| runs(instance)).count();
+        let stopped = |instance: &Instance| instance.goal == Goal::Stop && instance.stop_cause == Some(StopCause::StoppedByCheck);
+        let count = count + state.instances_of(deployment.id).filter(|instance| stopped(instance)).count();
         (count != deployment.spec.replicas as usize).then_some("a worker has too few or too many instances")
     }
 

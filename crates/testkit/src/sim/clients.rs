@@ -1,11 +1,12 @@
-//! Clients: they apply, scale and delete, and ask again under the same request id when no answer comes.
+//! Clients: they apply, scale, update, restart, roll back and delete, and ask again under the same request id when no answer
+//! comes.
 
 use std::sync::Arc;
 
-use ring_state::{Action, ApplyDeployment, Command, State};
+use ring_state::{Action, ApplyDeployment, Command, State, Succession};
 use ring_types::{
-    DeploymentId, DeploymentSpec, Kind, Name, OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume,
-    VolumeDriver, VolumeId, VolumeKind,
+    CheckAction, CheckKind, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name, OnNodeLoss, Permission, RequestId,
+    RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
 };
 
 use super::control::Origin;
@@ -13,6 +14,12 @@ use super::run::{Event, Sim};
 
 /// Deployments a history has at most at a time.
 const MOST: usize = 14;
+
+/// Of every rolling update, so that those that come to nothing do within a history.
+const DEADLINE: Span = Span(15_000);
+
+/// The image that never gets ready.
+pub(crate) const BAD: &str = "image:bad";
 
 /// What clients remember.
 #[derive(Default)]
@@ -35,12 +42,25 @@ impl Sim {
             self.propose(Origin::Client, request, Command::DeleteDeployments { ids: vec![id] });
             return;
         }
+        if self.rng.chance(12) {
+            let Some(id) = self.rng.pick(&all).copied() else { return };
+            let successor = DeploymentId(self.rng.uuid());
+            let succession = Succession { id, successor, rollout_deadline: Some(DEADLINE) };
+            let back = self.rng.chance(50);
+            let command = if back { Command::RollbackDeployment } else { Command::RestartDeployment };
+            self.propose(Origin::Client, request, command(succession));
+            return;
+        }
         let Some(spec) = self.some_spec() else { return };
         let volumes = spec.named_volumes().map(|(_, name)| (name.to_string(), VolumeId(self.rng.uuid()))).collect();
         let one = ApplyDeployment::new(DeploymentId(self.rng.uuid()), Arc::new(spec));
         let deployments = vec![ApplyDeployment { volumes, ..one }];
         let force = self.rng.chance(10);
-        self.propose(Origin::Client, request, Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force });
+        self.propose(
+            Origin::Client,
+            request,
+            Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments, force, rollout_deadline: Some(DEADLINE) },
+        );
     }
 
     fn some_spec(&mut self) -> Option<DeploymentSpec> {
@@ -62,7 +82,11 @@ impl Sim {
             let (source, destination) = ("data".to_owned(), "/data".to_owned());
             spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
         }
-        spec.image = if self.rng.chance(20) { "image:2".to_owned() } else { "image:1".to_owned() };
+        let image = ["image:1", "image:1", "image:1", "image:2", "image:2", BAD][self.rng.range(0, 6) as usize];
+        image.clone_into(&mut spec.image);
+        if kind == Kind::Worker && self.rng.chance(80) {
+            spec.health_checks = self.some_checks();
+        }
         spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
         spec.on_node_loss = match self.rng.range(0, 6) {
             0 => OnNodeLoss::Wait,
@@ -79,6 +103,32 @@ impl Sim {
     }
 }
 
+impl Sim {
+    /// One that decides readiness, or one that does not, or both.
+    fn some_checks(&mut self) -> Vec<HealthCheck> {
+        let action = |rng: &mut super::rng::Rng| match rng.range(0, 6) {
+            0 => CheckAction::Stop,
+            1 | 2 => CheckAction::Alert,
+            _ => CheckAction::Restart,
+        };
+        let check = |readiness, on_failure| HealthCheck {
+            kind: CheckKind::Tcp { port: 80 },
+            interval: Span(500),
+            timeout: Span(500),
+            threshold: 1,
+            on_failure,
+            readiness,
+            min_healthy_time: Span(1000),
+            start_period: Span::ZERO,
+        };
+        match self.rng.range(0, 4) {
+            0 => vec![check(false, action(&mut self.rng))],
+            1 => vec![check(true, action(&mut self.rng)), check(false, action(&mut self.rng))],
+            _ => vec![check(true, action(&mut self.rng))],
+        }
+    }
+}
+
 /// The deployment an action is about.
 pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<DeploymentId> {
     let of = |instance| state.instance(instance).map(|instance| instance.deployment);
@@ -86,6 +136,8 @@ pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<Deployment
         Action::CreateInstance { deployment, .. }
         | Action::SetStatus { deployment, .. }
         | Action::ForgiveRestarts { deployment }
+        | Action::NoteRollout { deployment, .. }
+        | Action::EndRollout { deployment, .. }
         | Action::ForgetDeployment { deployment }
         | Action::Autoscale { deployment, .. } => Some(*deployment),
         Action::NotePlacement(note) => Some(note.deployment),

@@ -46,13 +46,16 @@ impl Sim {
             return Ok(());
         }
         container.observed = Observed::Running { started_at: Timestamp(self.now), address: None };
-        let (deployment, kind) = (container.deployment, container.kind);
+        let (deployment, kind, checked) = (container.deployment, container.kind, !container.spec.health_checks.is_empty());
         let execution = self.hosts.executions.entry(instance).or_default();
         execution.starts += 1;
         execution.started = self.now;
         self.hosts.executed.entry(deployment).or_default().insert(instance);
         self.summary.starts += 1;
         self.note(|| format!("host {node} STARTS {instance}"));
+        if checked {
+            self.after(300, Event::Probe { node, instance });
+        }
         let ends = match kind {
             Kind::Job => Some(self.rng.range(5, 15_000)),
             Kind::Worker => (self.chaos && self.rng.chance(20)).then(|| self.rng.range(5, 10_000)),

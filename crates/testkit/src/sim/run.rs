@@ -63,6 +63,10 @@ pub struct Summary {
     pub retries: u64,
     /// Jobs that ended because their time was over.
     pub timeouts: u64,
+    /// Rolling updates that took their parent's place.
+    pub updated: u64,
+    /// Rolling updates that came to nothing.
+    pub update_failed: u64,
 }
 
 /// A promise was broken.
@@ -97,6 +101,7 @@ pub(crate) enum Event {
     Rejoin(usize),
     Prepared { node: usize, life: u64, instance: InstanceId },
     ProcessEnds { node: usize, instance: InstanceId },
+    Probe { node: usize, instance: InstanceId },
     ToControl { node: usize, session: u64, message: ToControl },
     ToAgent { node: usize, session: u64, message: ToAgent },
     Commit(Proposal),
@@ -204,6 +209,7 @@ impl Sim {
             Event::Rejoin(node) => self.rejoin(node),
             Event::Prepared { node, life, instance } => self.prepared(node, life, instance),
             Event::ProcessEnds { node, instance } => self.process_ends(node, instance),
+            Event::Probe { node, instance } => self.probe(node, instance),
             Event::ToControl { node, session, message } => self.control_hears(node, session, message),
             Event::ToAgent { node, session, message } => self.agent_hears(node, session, message)?,
             Event::Commit(proposal) => self.commit(proposal)?,

@@ -2,10 +2,13 @@
 
 mod delete;
 mod events;
+mod follow;
 mod health_checks;
 mod list;
 mod logs;
 mod metrics;
+mod restart;
+mod rollback;
 mod wait_for;
 
 use clap::{Args, Subcommand};
@@ -37,6 +40,10 @@ pub(crate) enum DeploymentCommand {
     Metrics(metrics::Metrics),
     /// Show what the health checks of a deployment found, on every node it runs on
     HealthChecks(health_checks::HealthChecks),
+    /// Make new instances of the same: one at a time where two may run side by side, else all at once
+    Restart(follow::Follow),
+    /// Go back to what was there before: calls off an update under way, else brings the previous version again
+    Rollback(follow::Follow),
     /// Wait until a deployment is where it should be
     Wait(wait_for::WaitFor),
 }
@@ -62,6 +69,8 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         DeploymentCommand::Events(args) => events::run(&client, args).await,
         DeploymentCommand::Metrics(args) => metrics::run(&client, args).await,
         DeploymentCommand::HealthChecks(args) => health_checks::run(&client, args).await,
+        DeploymentCommand::Restart(args) => restart::run(&client, args).await,
+        DeploymentCommand::Rollback(args) => rollback::run(&client, args).await,
         DeploymentCommand::Wait(args) => wait_for::run(&client, args).await,
     }
 }

@@ -78,6 +78,8 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/deployments/{id}/metrics", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/health-checks", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/instances", May(Read, Deployments)),
+    (Method::POST, "/deployments/{id}/restart", May(Write, Deployments)),
+    (Method::POST, "/deployments/{id}/rollback", May(Write, Deployments)),
     (Method::GET, "/secrets", May(Read, Secrets)),
     (Method::POST, "/secrets", May(Write, Secrets)),
     (Method::GET, "/secrets/{id}", May(Read, Secrets)),

@@ -9,7 +9,7 @@ use ring_api::manifest::{DeploymentEntry, Manifest, ManifestError};
 use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 use ring_api::query;
 use ring_state::{ApplyConfig, ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
-use ring_types::{ConfigId, DeploymentId, Name, VolumeDriver, VolumeId};
+use ring_types::{ConfigId, DeploymentId, Name, Span, VolumeDriver, VolumeId};
 
 use super::{dependencies, needs, support};
 use crate::pki::SecretKey;
@@ -35,7 +35,7 @@ pub(in crate::rest) async fn apply(
     let force = query::flag(&query, "force")?;
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
-    let command = command(&app.secret, request, &manifest, force)?;
+    let command = command((&app.secret, app.rollout_deadline), request, &manifest, force)?;
     let done = app.commit(request.0, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
@@ -74,7 +74,7 @@ fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
 }
 
 /// The whole manifest as one log entry. Ids come from the request, so that the same request again makes the same objects.
-fn command(key: &SecretKey, request: Request, manifest: &Manifest, force: bool) -> Result<Command> {
+fn command((key, deadline): (&SecretKey, Span), request: Request, manifest: &Manifest, force: bool) -> Result<Command> {
     let config = |entry: &ring_api::manifest::ConfigEntry| ApplyConfig {
         id: ConfigId(request.part(&format!("config/{}/{}", entry.namespace, entry.name)).0),
         namespace: entry.namespace.clone(),
@@ -87,6 +87,7 @@ fn command(key: &SecretKey, request: Request, manifest: &Manifest, force: bool) 
         configs: manifest.configs.iter().map(config).collect(),
         deployments: deployments(key, request, manifest)?,
         force,
+        rollout_deadline: Some(deadline),
     })
 }
 
@@ -122,10 +123,11 @@ fn reply(manifest: &Manifest, outcomes: &[DeploymentOutcome], state: &State, rev
     ApplyReply { deployments: applied.collect(), revision }
 }
 
-const fn word(outcome: Outcome) -> ApplyOutcome {
+pub(super) const fn word(outcome: Outcome) -> ApplyOutcome {
     match outcome {
         Outcome::Created => ApplyOutcome::Created,
-        Outcome::Scaled => ApplyOutcome::Updated,
+        Outcome::Scaled | Outcome::Updated(_) => ApplyOutcome::Updated,
+        Outcome::Restored(_) => ApplyOutcome::Restored,
         Outcome::Replaced(_) => ApplyOutcome::Replaced,
         Outcome::Unchanged => ApplyOutcome::Unchanged,
     }

@@ -18,6 +18,7 @@ pub(super) mod namespaces;
 pub(super) mod needs;
 pub(super) mod nodes;
 pub(super) mod secrets;
+pub(super) mod succession;
 pub(super) mod support;
 pub(super) mod tokens;
 pub(super) mod users;

@@ -1,7 +1,7 @@
 //! Deployments, their instances and events.
 
 use ring_api::model;
-use ring_state::{Deployment, Event, EventKind, EventLevel, Instance, State};
+use ring_state::{Deployment, Event, EventKind, EventLevel, Instance, RolloutPhase, State};
 use ring_types::{InstanceState, NodeId};
 
 fn node_name(state: &State, node: NodeId) -> Option<String> {
@@ -19,6 +19,7 @@ fn exit(state: &State, exit: &ring_types::ExitStatus) -> model::ExitStatus {
 pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> model::Deployment {
     let instances = instances(state, deployment);
     let running = instances.iter().filter(|i| i.status == InstanceState::Running).count();
+    let ready = state.serving(deployment);
     let spec = &*deployment.spec;
     model::Deployment {
         id: deployment.id,
@@ -37,6 +38,7 @@ pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> mod
         image_digest: deployment.image_digest.clone(),
         command: spec.command.clone(),
         replicas: u32::try_from(running).unwrap_or(u32::MAX),
+        ready_replicas: Some(ready),
         desired_replicas: deployment.wanted(),
         ports: spec.ports.clone(),
         labels: spec.labels.clone(),
@@ -56,8 +58,18 @@ pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> mod
         stop_grace: Some(spec.stop_grace),
         parent_id: deployment.parent,
         exit_status: deployment.exit.as_ref().map(|e| exit(state, e)),
+        rollout: deployment.rollout.map(|rollout| phase(rollout.phase)),
+        has_previous: deployment.previous.is_some(),
         instances,
         version: deployment.version.0,
+    }
+}
+
+const fn phase(phase: RolloutPhase) -> model::RolloutPhase {
+    match phase {
+        RolloutPhase::Progressing => model::RolloutPhase::Progressing,
+        RolloutPhase::Completed => model::RolloutPhase::Completed,
+        RolloutPhase::Failed => model::RolloutPhase::Failed,
     }
 }
 
@@ -74,6 +86,7 @@ fn instance(state: &State, deployment: &Deployment, instance: &Instance) -> mode
         node: node_name(state, instance.node),
         node_id: Some(instance.node),
         status: instance.state,
+        ready: instance.is_ready(&deployment.spec),
         slot: instance.slot,
         attempt: instance.attempt,
         address: instance.address.as_deref().map(str::to_owned),
@@ -82,7 +95,6 @@ fn instance(state: &State, deployment: &Deployment, instance: &Instance) -> mode
         exit_status: instance.exit.as_ref().map(|e| exit(state, e)),
         stop_cause: instance.stop_cause,
         message: None,
-        ready: instance.is_ready(&deployment.spec),
         failing_checks: failing(deployment, instance),
     }
 }

@@ -145,8 +145,8 @@ impl Sim {
         if failed {
             known.volatile.failure = Some((StartFailure::ImagePull, "registry does not answer".to_owned()));
         } else {
-            let container =
-                Container { deployment: assignment.deployment, kind: assignment.spec.kind, observed: Observed::Created };
+            let spec = assignment.spec.clone();
+            let container = Container { deployment: assignment.deployment, kind: spec.kind, spec, observed: Observed::Created };
             agent.runtime.entry(instance).or_insert(container);
             known.volatile.prepared = Some(Prepared::default());
         }
