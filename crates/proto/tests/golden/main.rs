@@ -118,6 +118,9 @@ fn exits_keep_their_bytes() {
 #[test]
 fn what_deployments_carry_keeps_its_bytes() {
     check_wire("apply_carrying", &command::carrying());
+    for (example, row) in object::begun() {
+        check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    }
     let row = object::carrying();
     check("deployment_carrying", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
     let [_, nfs] = object::volumes();
@@ -148,9 +151,18 @@ fn every_kind_has_an_example_and_every_file_is_one() {
     if updating() {
         return; // The other tests are writing the files just now.
     }
-    let others = ["entry", "spec_full", "spec_plain", "apply_carrying", "deployment_carrying", "volume_nfs"]
-        .into_iter()
-        .chain(object::exits().map(|(example, _)| example));
+    let others = [
+        "entry",
+        "spec_full",
+        "spec_plain",
+        "apply_carrying",
+        "deployment_carrying",
+        "volume_nfs",
+        "deployment_begun",
+        "instance_begun",
+    ]
+    .into_iter()
+    .chain(object::exits().map(|(example, _)| example));
     let examples: BTreeSet<String> = wanted.into_iter().chain(others.map(str::to_owned)).collect();
     let files = fs::read_dir(file("x").parent().unwrap()).unwrap().map(|f| f.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "hex"));

@@ -100,6 +100,15 @@ pub(crate) fn carrying() -> Row {
     }))
 }
 
+/// A deployment that has begun and scales, and an instance that runs: fields that came later.
+pub(crate) fn begun() -> [(&'static str, Row); 2] {
+    let scale = Some(Scale { replicas: 3, at: Some(LATER) });
+    [
+        ("deployment_begun", Row::Deployment(Arc::new(Deployment { released: true, scale, ..deployment() }))),
+        ("instance_begun", Row::Instance(Arc::new(Instance { running_since: Some(LATER), ..instance() }))),
+    ]
+}
+
 pub(crate) fn password() -> RegistryPassword {
     RegistryPassword { sealed: vec![8; 40], digest: [0xef; 32] }
 }
@@ -140,8 +149,8 @@ fn deployment() -> Deployment {
         exit: Some(exit(Outcome::Code(3))),
         image_digest: Some("sha256:00".to_owned()),
         placement_failure: Some(failure()),
-        released: true,
-        scale: Some(Scale { replicas: 3, at: Some(LATER) }),
+        released: false,
+        scale: None,
         registry_password: None,
         rollout: Some(Rollout { phase: RolloutPhase::Progressing, deadline: Span::seconds(600), progress_at: LATER, ready: 1 }),
         previous: Some(Arc::new(spec::plain())),
@@ -183,7 +192,7 @@ fn instance() -> Instance {
         stop_cause: Some(StopCause::TimedOut),
         health: Some(Box::new(health())),
         ready_at: Some(LATER),
-        running_since: Some(LATER),
+        running_since: None,
         version: VERSION,
     }
 }
