@@ -38,7 +38,6 @@ pub(crate) fn job() -> Deployment {
         exit_status: Some(exit.clone()),
         stop_cause: None,
         message: None,
-        ready: false,
         failing_checks: Vec::new(),
     };
     Deployment {
@@ -69,7 +68,6 @@ pub(crate) fn worker() -> Deployment {
         node: Some(format!("host-{n}")),
         node_id: None,
         status: InstanceState::Running,
-        ready: true,
         slot: n,
         attempt: 1,
         address: Some(format!("172.18.0.{n}")),
