@@ -17,8 +17,8 @@ fn leads_on(world: &World, action: &Action) -> bool {
         Action::LoseInstance { .. } | Action::ForgetInstance { .. } | Action::ForgetDeployment { .. } => true,
         Action::SetGoal { goal, .. } => *goal > Goal::Run,
         Action::SetStatus { deployment, .. } => {
-            let spec = &world.deployment(*deployment).spec;
-            world.state.dependents_of(&spec.namespace, &spec.name).next().is_some()
+            let deployment = world.deployment(*deployment);
+            world.state.dependents_of(&deployment.spec.namespace, &deployment.spec.name).next().is_some()
         }
         _ => false,
     }
