@@ -34,7 +34,9 @@ impl Scaling {
         let (wall, now) = (clock::wall(), clock::now(&state));
         let mut measured = loads.snapshot(wall, options.stale_after);
         // Dated by this host's clock, which the clock of the state may be ahead of.
-        measured.values_mut().for_each(|load| load.at = load.at + now.since(wall));
+        for load in measured.values_mut() {
+            load.at = load.at + now.since(wall);
+        }
         let mut actions = autoscale(&state, &measured, now, options);
         actions.truncate(limits::ACTIONS_PER_PLAN);
         if actions.is_empty() {

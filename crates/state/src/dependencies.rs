@@ -31,7 +31,7 @@ pub fn dependency_circle<'s>(state: &State, specs: impl Iterator<Item = &'s Depl
         if free.is_empty() {
             break;
         }
-        free.iter().for_each(|key| drop(graph.remove(key)));
+        graph.retain(|key, _| !free.contains(key));
     }
     walk(&graph)
 }

@@ -89,17 +89,12 @@ fn between(turn: &Turn<'_, '_>, main: &View<'_>, stop: Option<&Stop>, noted: Opt
     }
     let (reason, how) = ended(turn, main);
     let next = text::attempt(next_attempt(turn).unwrap_or(main.attempt), &turn.deployment.spec);
-    match hindered {
-        Some(hindered) => Derived {
-            message: format!("{next} waits: {}; {how}", hindered.message),
-            status: DeploymentStatus::Running,
-            ..hindered
-        },
-        None => {
-            let pause = turn.deployment.spec.restart.pause(main.attempt);
-            Derived::because(DeploymentStatus::Running, reason, format!("{next} follows after {pause}; {how}"))
-        }
+    if let Some(hindered) = hindered {
+        let message = format!("{next} waits: {}; {how}", hindered.message);
+        return Derived { message, status: DeploymentStatus::Running, ..hindered };
     }
+    let pause = turn.deployment.spec.restart.pause(main.attempt);
+    Derived::because(DeploymentStatus::Running, reason, format!("{next} follows after {pause}; {how}"))
 }
 
 /// No further attempt is made.
