@@ -4,7 +4,7 @@
 //! Pure: a function of the state and of `now`. No clock, no randomness, no I/O, no hash-ordered iteration. It runs on the
 //! leader only and may change in any release; what it decides is written down as [`ring_state::Action`]s and checked again
 //! when they are applied. Planning again after a plan was applied gives nothing more to do, but for what the plan itself has let
-//! come about: something went that others waited for, or a restart was counted.
+//! come about: something went that others waited for, a status others waited for changed, or a restart was counted.
 
 mod affected;
 mod autoscale;

@@ -4,10 +4,10 @@
 mod common;
 
 use common::{World, deployment_id, instance_id, job, name, worker};
-use ring_state::{Action, ApplyDeployment, Command, EventKind, RefusalCode, Reply, State, dependency_circle};
+use ring_state::{Action, ApplyDeployment, Command, EventKind, RefusalCode, Reply, State, Verdict, dependency_circle};
 use ring_types::{
-    Autoscale, Condition, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, DeploymentStatus, InstanceState, NodeId,
-    OnNodeLoss, Outcome,
+    Autoscale, Condition, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState,
+    NodeId, OnNodeLoss, Outcome, StopCause,
 };
 
 fn attempt(world: &mut World, instance: u128, deployment: DeploymentId, attempt: u32, node: NodeId) -> u32 {
@@ -58,6 +58,33 @@ fn a_lost_attempt_is_followed_only_where_the_job_says_so() {
         world.plan(vec![Action::LoseInstance { instance: instance_id(1) }]);
         assert_eq!(attempt(&mut world, 2, id, 2, b), skipped, "{policy}");
     }
+}
+
+/// A plan made before a job ended and applied after it, as a leader's that was slow.
+#[test]
+fn a_late_plan_makes_no_time_out_of_a_success_and_revives_nothing() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, DeploymentSpec { retries: 1, timeout: Some(ring_types::Span(1)), ..job("j") });
+    attempt(&mut world, 1, id, 1, node);
+    world.claim(node, 1, 1);
+    world.report(node, 1, InstanceState::Running, None);
+    let end = |status| Action::SetStatus {
+        deployment: id,
+        status,
+        reason: String::new(),
+        message: String::new(),
+        conditions: Vec::new(),
+        exit: None,
+    };
+    let ended_it = Action::SetGoal { instance: instance_id(1), goal: Goal::Stop, cause: Some(StopCause::TimedOut) };
+    let late = vec![ended_it, end(DeploymentStatus::Running)];
+    world.report(node, 1, InstanceState::Exited, Some(Outcome::Code(0)));
+    assert_eq!(world.plan(vec![end(DeploymentStatus::Completed)]), 0);
+    assert_eq!(world.plan(late), 2);
+    let spec = world.state.deployment(id).unwrap().spec.clone();
+    assert_eq!(world.instance(1).verdict(&spec), Some(Verdict::Completed));
+    assert_eq!(world.state.deployment(id).unwrap().status, DeploymentStatus::Completed);
 }
 
 #[test]

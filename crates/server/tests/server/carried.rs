@@ -261,8 +261,8 @@ async fn volumes_are_made_shown_and_forgotten_and_a_file_server_reaches_the_runt
     for (fields, code) in [
         (json!({ "driver": "nfs" }), "volume.source.required"),
         (json!({ "driver": "nfs", "source": "/films" }), "volume.source.invalid"),
-        (json!({ "driver": "nfs", "source": "files:/films", "node": "a1" }), "volume.node.nfs"),
-        (json!({ "source": "files:/films" }), "volume.source.local"),
+        (json!({ "driver": "nfs", "source": "files:/films", "node": "a1" }), "volume.node.not_of_type"),
+        (json!({ "source": "files:/films" }), "volume.source.not_of_type"),
         (json!({ "node": "nobody" }), "volume.node.unknown"),
     ] {
         let refused = admin.post("/volumes", &body(fields)).await;

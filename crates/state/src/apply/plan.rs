@@ -150,7 +150,9 @@ impl Tx<'_> {
     }
 
     fn set_goal(&mut self, id: InstanceId, goal: Goal, cause: Option<StopCause>) -> bool {
-        let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal).cloned() else { return false };
+        // What has ended by itself was not ended for its time: a plan that says so is older than the report of its end.
+        let outdated = |i: &Instance| cause == Some(StopCause::TimedOut) && i.state >= InstanceState::Exited;
+        let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal && !outdated(i)).cloned() else { return false };
         if cause == Some(StopCause::Superseded) && !self.may_give_way(&instance) {
             return false;
         }
@@ -188,6 +190,10 @@ impl Tx<'_> {
 
     fn set_status(&mut self, current: &Arc<Deployment>, action: &Action) -> bool {
         let Action::SetStatus { status, reason, message, conditions, exit, .. } = action else { return false };
+        // A job that was told to be over stays over: a plan that says otherwise was made before that was known.
+        if current.spec.kind == Kind::Job && current.status.is_final() && !status.is_final() {
+            return false;
+        }
         let mut changed = Deployment::clone(current);
         changed.status = *status;
         changed.reason.clone_from(reason);
