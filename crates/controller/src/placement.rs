@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ring_planner::{IdSource, Plan};
+use ring_planner::{IdSource, Moment, Plan};
 use ring_state::{Command, Reply, State};
 use ring_store::{ProposeError, Update};
 use ring_types::{DeploymentId, InstanceId, Revision, Span, Timestamp};
@@ -46,7 +46,9 @@ impl<C: Cluster> Controller<C> for Planner {
     async fn lead(self, cluster: C) {
         let (view, changes) = cluster.watch();
         let queue = Queue::new(view);
-        let driver = Driver { cluster, changes, queue, retry_after: self.options.retry_after, misfits: BTreeSet::new() };
+        let leading_since = clock::now(&queue.view);
+        let driver =
+            Driver { cluster, changes, queue, leading_since, retry_after: self.options.retry_after, misfits: BTreeSet::new() };
         driver.run(self.options.sweep_every).await;
     }
 }
@@ -58,6 +60,7 @@ struct Driver<C: Cluster> {
     cluster: C,
     changes: C::Changes,
     queue: Queue,
+    leading_since: Timestamp,
     retry_after: Duration,
     /// Deployments of the last plan, when an action of it did not fit the facts.
     misfits: BTreeSet<DeploymentId>,
@@ -101,7 +104,8 @@ impl<C: Cluster> Driver<C> {
         if batch.is_empty() {
             return Ok(());
         }
-        let plan = decide(self.queue.view.clone(), batch.clone(), now).await;
+        let when = Moment { now, leading_since: self.leading_since };
+        let plan = decide(self.queue.view.clone(), batch.clone(), when).await;
         self.queue.planned(&plan);
         if plan.actions.is_empty() { Ok(()) } else { self.commit(plan, batch).await }
     }
@@ -159,8 +163,8 @@ impl<C: Cluster> Driver<C> {
 }
 
 /// Planning many may take a while: not on a thread that serves others.
-async fn decide(view: State, batch: BTreeSet<DeploymentId>, now: Timestamp) -> Plan {
-    let planning = tokio::task::spawn_blocking(move || ring_planner::plan(&view, &batch, now, &mut FreshIds));
+async fn decide(view: State, batch: BTreeSet<DeploymentId>, when: Moment) -> Plan {
+    let planning = tokio::task::spawn_blocking(move || ring_planner::plan(&view, &batch, when, &mut FreshIds));
     match planning.await {
         Ok(plan) => plan,
         Err(error) => match error.try_into_panic() {

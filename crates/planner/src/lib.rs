@@ -53,8 +53,17 @@ pub struct Plan {
     pub remaining: BTreeSet<DeploymentId>,
 }
 
+/// When something is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Now, by the leader's clock.
+    pub now: Timestamp,
+    /// Since when the one that decides has led. What nodes had to say before that may still be on its way.
+    pub leading_since: Timestamp,
+}
+
 /// Decides what the deployments in `dirty` need. Its cost depends on those alone, not on how much else there is.
-pub fn plan(state: &State, dirty: &BTreeSet<DeploymentId>, now: Timestamp, ids: &mut dyn IdSource) -> Plan {
+pub fn plan(state: &State, dirty: &BTreeSet<DeploymentId>, when: Moment, ids: &mut dyn IdSource) -> Plan {
     let mut out = Output::default();
     let mut placer = Placer::new(state);
     let mut wakes = BTreeMap::new();
@@ -66,7 +75,7 @@ pub fn plan(state: &State, dirty: &BTreeSet<DeploymentId>, now: Timestamp, ids: 
         }
         let Some(deployment) = state.deployment(*id) else { continue };
         out.begin();
-        reconcile::reconcile(state, deployment, now, &mut placer, ids, &mut out);
+        reconcile::reconcile(state, deployment, when, &mut placer, ids, &mut out);
         if let Some(at) = out.wake() {
             wakes.insert(*id, at);
         }

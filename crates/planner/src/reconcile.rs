@@ -9,13 +9,14 @@ use crate::pause::Times;
 use crate::place::{Own, Placer, Refused, alike};
 use crate::references::{self, Missing};
 use crate::view::{self, View};
-use crate::{IdSource, before, job, worker};
+use crate::{IdSource, Moment, before, job, worker};
 
 /// A deployment being planned.
 pub(crate) struct Turn<'a, 't> {
     pub(crate) state: &'a State,
     pub(crate) deployment: &'a Deployment,
     pub(crate) now: Timestamp,
+    pub(crate) leading_since: Timestamp,
     pub(crate) views: Vec<View<'a>>,
     pub(crate) placer: &'t mut Placer<'a>,
     pub(crate) ids: &'t mut dyn IdSource,
@@ -52,14 +53,16 @@ pub(crate) struct Wanted {
 pub(crate) fn reconcile<'a>(
     state: &'a State,
     deployment: &'a Deployment,
-    now: Timestamp,
+    when: Moment,
     placer: &mut Placer<'a>,
     ids: &mut dyn IdSource,
     out: &mut Output,
 ) {
     let views = view::instances(state, deployment.id);
     let wanted = deployment.wanted();
-    let mut turn = Turn { state, deployment, now, views, placer, ids, out, wanted, room: None, own: None, times: None };
+    let Moment { now, leading_since } = when;
+    let mut turn =
+        Turn { state, deployment, now, leading_since, views, placer, ids, out, wanted, room: None, own: None, times: None };
     match deployment.spec.kind {
         _ if deployment.deleting => turn.delete(),
         Kind::Worker => worker::plan(&mut turn),

@@ -15,6 +15,10 @@ use crate::view::{self, View};
 /// How long an instance without any check has to run to count as ready.
 const UNCHECKED: Span = Span::seconds(10);
 
+/// After an election nothing is taken from the old version for so long: nodes have to have had their say, and those that are out
+/// of contact to be known.
+const SETTLING: Span = Span::seconds(5);
+
 /// What a deployment is to the others of its name.
 #[derive(Clone, Copy)]
 pub(crate) enum Part<'a> {
@@ -52,9 +56,11 @@ enum Gate {
     Closed,
 }
 
-fn gate(instance: &Instance, deployment: &Deployment, times: &Times, now: Timestamp) -> Gate {
+fn gate(state: &State, instance: &Instance, deployment: &Deployment, times: &Times, now: Timestamp) -> Gate {
     let spec = &deployment.spec;
-    if instance.goal > Goal::Run || instance.state != InstanceState::Running {
+    let told = instance.goal > Goal::Run || instance.state != InstanceState::Running;
+    // Of one that is out of contact nobody knows.
+    if told || !view::node_is_ready(state, instance.node) {
         return Gate::Closed;
     }
     let failing = instance.health.as_deref().map_or(&[][..], |health| &health.failing);
@@ -70,7 +76,8 @@ fn gate(instance: &Instance, deployment: &Deployment, times: &Times, now: Timest
         return Gate::Closed;
     }
     let window = spec.health_checks.iter().map(|check| check.min_healthy_time).max().unwrap_or(UNCHECKED);
-    let until = times.healthy_since(instance) + window;
+    let heard = state.node(instance.node).map_or(now, |node| node.status_since);
+    let until = times.healthy_since(instance).max(heard) + window;
     if until <= now { Gate::Passed } else { Gate::Until(until) }
 }
 
@@ -79,7 +86,7 @@ pub(crate) fn progress(state: &State, deployment: &Deployment, now: Timestamp) -
     let times = Times::of(state, deployment, now);
     let mut progress = Progress::default();
     for instance in state.instances_of(deployment.id).filter(|instance| may_run(instance)) {
-        match gate(instance, deployment, &times, now) {
+        match gate(state, instance, deployment, &times, now) {
             Gate::Passed => progress.ready += 1,
             Gate::Until(at) => {
                 progress.unready += 1;
@@ -127,6 +134,15 @@ impl<'a> Turn<'a, '_> {
             self.out.wake_at(next);
         }
         progress
+    }
+
+    /// A leader that has just begun leaves rolling updates as they are; has it looked at again when it has heard enough.
+    pub(crate) fn is_settling(&mut self) -> bool {
+        let settled = self.leading_since + SETTLING;
+        if self.now < settled {
+            self.out.wake_at(settled);
+        }
+        self.now < settled
     }
 
     /// The time by which the next instance has to be ready has passed; else has it looked at again then.
@@ -218,6 +234,10 @@ pub(crate) enum End {
 }
 
 impl End {
+    pub(crate) fn is_completed(&self) -> bool {
+        matches!(self, Self::Completed)
+    }
+
     pub(crate) fn overdue(deployment: &Deployment, progress: Progress) -> Self {
         let deadline = deployment.rollout.map_or(Span::ZERO, |rollout| rollout.deadline);
         let active =

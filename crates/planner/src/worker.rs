@@ -67,9 +67,15 @@ pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
     let part = turn.part();
     let progress = turn.take_part(part);
     let is_child = matches!(part, Part::Child);
-    if is_child && progress.ready < turn.deployment.wanted() && turn.is_overdue() {
+    let settling = !matches!(part, Part::Alone) && turn.is_settling();
+    if is_child && !settling && progress.ready < turn.deployment.wanted() && turn.is_overdue() {
         turn.end_rollout(End::overdue(turn.deployment, progress));
         return;
+    }
+    if settling && !is_child {
+        // None goes before it is known that what takes its place is there.
+        turn.wanted = turn.deployment.spec.wanted();
+        turn.room = Some(0);
     }
     let findings = reconcile(turn, part);
     if turn.out.was_cut() {
@@ -81,7 +87,7 @@ pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
     };
     let noted = turn.note(failure);
     let derived = derive::derive(turn, &findings, noted.as_ref());
-    let end = if is_child { ended(turn, progress, &derived) } else { None };
+    let end = if is_child { ended(turn, progress, &derived).filter(|end| !settling || !end.is_completed()) } else { None };
     match end {
         Some(End::Completed) => {
             turn.end_rollout(End::Completed);

@@ -2,8 +2,8 @@
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Role, Rollout, RolloutPhase, Scale,
-    Secret, Unplaced, UnplacedReason, Volume,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase,
+    Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -16,6 +16,7 @@ message! {
         deleting, exit, image_digest, placement_failure, rollout, previous, released, scale, registry_password, version,
     }
     Rollout => Rollout { phase, deadline, progress_at, ready }
+    Previous => Previous { spec, registry_password }
     Scale => Scale { replicas, at }
     RegistryPassword => RegistryPassword { sealed, digest }
     PlacementFailure => PlacementFailure { missing, reasons }

@@ -30,7 +30,7 @@ pub use object::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
-pub use rollout::{Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
+pub use rollout::{Previous, Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
 pub use row::{Row, RowChange, RowKey, Table};
 pub use scale::Scale;
 pub use state::{LoadError, State, Usage};

@@ -9,7 +9,7 @@ use ring_types::{
     StopCause, Timestamp, TokenId, UserId,
 };
 
-use crate::{RegistryPassword, Reply, Rollout, Scale};
+use crate::{Previous, RegistryPassword, Reply, Rollout, Scale};
 
 /// What is known of the cluster as a whole. There is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +83,8 @@ pub struct Deployment {
     pub placement_failure: Option<PlacementFailure>,
     /// How the rolling update that brings it is going, or went; None for one that was made, or replaced another at once.
     pub rollout: Option<Rollout>,
-    /// The specification before this one, for going back to it.
-    pub previous: Option<Arc<DeploymentSpec>>,
+    /// What was before this one, for going back to it.
+    pub previous: Option<Arc<Previous>>,
     /// What it depends on was there once: from then on it is not asked for again.
     pub released: bool,
     /// Where its load has led its number of instances to.

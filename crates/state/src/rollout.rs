@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ring_types::{DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, Permission, Span, Timestamp, Volume, VolumeKind};
 
-use crate::{Deployment, Instance, State};
+use crate::{Deployment, Instance, RegistryPassword, State};
 
 /// How far a rolling update is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub enum RolloutPhase {
     Completed,
     /// It came to nothing, or was called off: the parent stands.
     Failed,
+}
+
+/// What a deployment can go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// What it asked for.
+    pub spec: Arc<DeploymentSpec>,
+    /// The registry password that went with it.
+    pub registry_password: Option<RegistryPassword>,
 }
 
 /// How many instances a parent of `parent` keeps while `ready` of a child's `child` are ready.

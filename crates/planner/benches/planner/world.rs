@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ring_planner::{IdSource, Plan, plan};
+use ring_planner::{IdSource, Moment, Plan, plan};
 use ring_state::{ApplyDeployment, Command, EnrolNode, Entry, Reply, State};
 use ring_types::{
     ConfigId, Cpu, DeploymentId, DeploymentSpec, EnvValue, InstanceId, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo,
@@ -135,7 +135,7 @@ impl World {
     }
 
     pub(crate) fn plan(&mut self, dirty: &BTreeSet<DeploymentId>) -> Plan {
-        plan(&self.state, dirty, self.now, &mut self.ids)
+        plan(&self.state, dirty, Moment { now: self.now, leading_since: Timestamp(0) }, &mut self.ids)
     }
 
     /// As many secrets and configs as deployments, and one small namespace after all others.

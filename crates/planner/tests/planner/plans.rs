@@ -14,7 +14,8 @@ use crate::world::{World, creates, job, needs, worker};
 fn leads_on(world: &World, action: &Action) -> bool {
     match action {
         Action::CreateInstance { restart, .. } => *restart,
-        Action::LoseInstance { .. } | Action::ForgetInstance { .. } | Action::ForgetDeployment { .. } => true,
+        Action::LoseInstance { .. } | Action::ForgetInstance { .. } => true,
+        Action::ForgetDeployment { .. } | Action::NoteRollout { .. } | Action::EndRollout { .. } => true,
         Action::SetGoal { goal, .. } => *goal > Goal::Run,
         Action::SetStatus { deployment, .. } => {
             let deployment = world.deployment(*deployment);

@@ -2,8 +2,8 @@
 
 use ring_state::{Command, Outcome as Done, RefusalCode};
 use ring_types::{
-    CheckAction, Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState, Outcome, Port, Protocol, Span,
-    StartFailure,
+    CheckAction, Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState, NodeStatus, Outcome, Port,
+    Protocol, Span, StartFailure,
 };
 
 use crate::world::{DEADLINE, World, check, gated, worker};
@@ -97,6 +97,48 @@ fn the_next_one_waits_until_what_it_replaced_has_ended() {
     assert_eq!((world.live(old).len(), world.live(new).len()), (2, 1), "one of the old ones is still stopping");
     let_go(&mut world, old);
     assert_eq!((world.live(old).len(), world.live(new).len()), (1, 2));
+}
+
+/// What ended while nobody led is told only after the election.
+#[test]
+fn a_new_leader_takes_nothing_from_the_old_version_before_nodes_had_their_say() {
+    let mut world = World::with_nodes(2);
+    let plain = |image: &str| {
+        let health_checks = vec![check(false, CheckAction::Alert)];
+        DeploymentSpec { health_checks, image: image.to_owned(), ..worker("w", 1) }
+    };
+    let old = world.create(plain("v1"));
+    world.settle();
+    world.run_all(old);
+    let new = world.create(plain("v2"));
+    world.settle();
+    world.run_all(new);
+    world.pass(Span::seconds(30));
+    world.leading_since = world.now;
+    let wake = world.settle().wake_at.unwrap();
+    assert_eq!((wake.since(world.now), wanted(&world, old)), (Span::seconds(5), 1), "it would have passed the gate");
+    let dead = world.live(new)[0].id;
+    world.end(dead, Outcome::Code(1));
+    world.now = wake;
+    world.settle();
+    assert_eq!((wanted(&world, old), world.deployment(new).restart_count), (1, 1));
+}
+
+#[test]
+fn of_an_instance_out_of_contact_nobody_knows_that_it_is_ready() {
+    let mut world = World::with_nodes(2);
+    let old = serving(&mut world, gated("w", 1, "v1"));
+    let new = world.create(gated("w", 1, "v2"));
+    world.settle();
+    let instance = world.live(new)[0].clone();
+    world.run(instance.id);
+    world.health(instance.id, true, &[]);
+    world.set_node(instance.node, NodeStatus::Unreachable);
+    world.settle();
+    assert_eq!(wanted(&world, old), 1);
+    world.set_node(instance.node, NodeStatus::Ready);
+    world.settle();
+    assert!(world.deployment(old).deleting);
 }
 
 #[test]
@@ -279,7 +321,7 @@ fn a_third_version_takes_the_place_of_the_second() {
     let third = outcome.id;
     assert_eq!(outcome.outcome, Done::Updated(first));
     assert_eq!(world.deployment(third).parent, Some(first));
-    assert_eq!(world.deployment(third).previous.as_ref().unwrap().image, "v1", "the second never served alone");
+    assert_eq!(world.deployment(third).previous.as_ref().unwrap().spec.image, "v1", "the second never served alone");
     for _ in 0..6 {
         world.settle();
         let serve = |d| world.state.deployment(d).map_or(0, |d| world.state.serving(d));

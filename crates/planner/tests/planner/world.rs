@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ring_planner::{IdSource, Plan, plan};
+use ring_planner::{IdSource, Moment, Plan, plan};
 use ring_state::{
     Action, ApplyDeployment, Command, Deployment, DeploymentOutcome, EnrolNode, Entry, Instance, InstanceReport, NodeChange,
     Refusal, Reply, State, Succession,
@@ -21,6 +21,7 @@ pub(crate) const DEADLINE: Span = Span::seconds(100);
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) now: Timestamp,
+    pub(crate) leading_since: Timestamp,
     ids: Ids,
     next: u128,
 }
@@ -77,7 +78,7 @@ pub(crate) fn needs(mut spec: DeploymentSpec, cpu: u64, memory: u64) -> Deployme
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { state: State::default(), now: Timestamp(1_000_000), ids: Ids::default(), next: 1000 }
+        Self { state: State::default(), now: Timestamp(1_000_000), leading_since: Timestamp(0), ids: Ids::default(), next: 1000 }
     }
 
     /// A world with so many nodes `n0`, `n1` of 4 processors and 8000 bytes, with Docker.
@@ -157,10 +158,10 @@ impl World {
 
     /// What the planner says about some.
     pub(crate) fn look_at(&mut self, dirty: &BTreeSet<DeploymentId>) -> Plan {
-        plan(&self.state, dirty, self.now, &mut self.ids)
+        plan(&self.state, dirty, Moment { now: self.now, leading_since: self.leading_since }, &mut self.ids)
     }
 
-    /// Plans and applies once; nothing may be passed over that was not overtaken by the plan itself.
+    /// Plans and applies once; nothing may be passed over but what the plan itself overtakes.
     pub(crate) fn step(&mut self) -> Plan {
         let plan = self.look();
         if !plan.actions.is_empty() {
@@ -302,11 +303,11 @@ impl World {
     }
 }
 
-/// An update that came to nothing makes room for its parent, and the same plan finds that there is room already.
+/// What serves is kept by the state when an earlier action of the same plan took away what was to serve in its place: a check that
+/// fails, a node that is lost.
 fn may_be_passed_over(plan: &Plan) -> usize {
-    let found_room = |action: &&Action| matches!(action, Action::NotePlacement(note) if note.failure.is_none());
     let gives_way = |action: &&Action| matches!(action, Action::SetGoal { cause: Some(StopCause::Superseded), .. });
-    if plan.actions.iter().any(|action| found_room(&action)) { plan.actions.iter().filter(gives_way).count() } else { 0 }
+    plan.actions.iter().filter(gives_way).count()
 }
 
 pub(crate) fn creates(plan: &Plan) -> usize {

@@ -44,7 +44,7 @@ fn deployments() -> Vec<Command> {
             configs: vec![config()],
             deployments,
             force: true,
-            rollout_deadline: Some(Span::seconds(600)),
+            rollout_deadline: None,
         },
         Command::RestartDeployment(succession()),
         Command::RollbackDeployment(succession()),
@@ -59,6 +59,13 @@ fn succession() -> Succession {
     Succession { id: OLDER, successor: DEPLOYMENT, rollout_deadline: Some(Span::seconds(600)) }
 }
 
+/// An apply that says how long a rolling update may take.
+pub(crate) fn rolling() -> Command {
+    let deployments = vec![ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::plain()))];
+    let (namespaces, configs, rollout_deadline) = (Vec::new(), Vec::new(), Some(Span::seconds(600)));
+    Command::Apply { namespaces, configs, deployments, force: false, rollout_deadline }
+}
+
 /// An apply that brings a sealed password and ids of volumes.
 pub(crate) fn carrying() -> Command {
     let one = ApplyDeployment {
@@ -66,7 +73,8 @@ pub(crate) fn carrying() -> Command {
         volumes: [("data".to_owned(), VOLUME)].into(),
         ..ApplyDeployment::new(DEPLOYMENT, Arc::new(spec::plain()))
     };
-    Command::Apply { namespaces: Vec::new(), configs: Vec::new(), deployments: vec![one], force: false, rollout_deadline: None }
+    let (namespaces, configs) = (Vec::new(), Vec::new());
+    Command::Apply { namespaces, configs, deployments: vec![one], force: false, rollout_deadline: None }
 }
 
 fn config() -> ApplyConfig {

@@ -127,6 +127,14 @@ fn what_deployments_carry_keeps_its_bytes() {
     check_wire("volume_nfs", &nfs);
 }
 
+#[test]
+fn rolling_updates_keep_their_bytes() {
+    check_wire("apply_rolling", &command::rolling());
+    check_wire("outcomes_rolling", &reply::rolling());
+    let row = object::rolling();
+    check("deployment_rolling", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+}
+
 /// Examples have one value of an enum; this keeps the number of every one.
 #[test]
 fn enums_keep_their_numbers() {
@@ -160,6 +168,9 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "volume_nfs",
         "deployment_begun",
         "instance_begun",
+        "apply_rolling",
+        "outcomes_rolling",
+        "deployment_rolling",
     ]
     .into_iter()
     .chain(object::exits().map(|(example, _)| example));

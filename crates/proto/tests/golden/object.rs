@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, RegistryPassword, Reply, Role, Rollout, RolloutPhase,
-    Row, Scale, Secret, Unplaced, UnplacedReason, Volume,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout,
+    RolloutPhase, Row, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
@@ -109,6 +109,16 @@ pub(crate) fn begun() -> [(&'static str, Row); 2] {
     ]
 }
 
+/// The new version of a rolling update.
+pub(crate) fn rolling() -> Row {
+    let previous = Previous { spec: Arc::new(spec::plain()), registry_password: Some(password()) };
+    Row::Deployment(Arc::new(Deployment {
+        rollout: Some(Rollout { phase: RolloutPhase::Progressing, deadline: Span::seconds(600), progress_at: LATER, ready: 1 }),
+        previous: Some(Arc::new(previous)),
+        ..deployment()
+    }))
+}
+
 pub(crate) fn password() -> RegistryPassword {
     RegistryPassword { sealed: vec![8; 40], digest: [0xef; 32] }
 }
@@ -149,11 +159,11 @@ fn deployment() -> Deployment {
         exit: Some(exit(Outcome::Code(3))),
         image_digest: Some("sha256:00".to_owned()),
         placement_failure: Some(failure()),
+        rollout: None,
+        previous: None,
         released: false,
         scale: None,
         registry_password: None,
-        rollout: Some(Rollout { phase: RolloutPhase::Progressing, deadline: Span::seconds(600), progress_at: LATER, ready: 1 }),
-        previous: Some(Arc::new(spec::plain())),
         version: VERSION,
     }
 }

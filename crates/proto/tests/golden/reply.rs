@@ -5,15 +5,14 @@ use ring_types::{Epoch, MemberId};
 
 use crate::{DEPLOYMENT, INSTANCE, NODE, OLDER, name};
 
+/// What becomes of a deployment in a rolling update.
+pub(crate) fn rolling() -> Reply {
+    let outcomes = [Outcome::Updated(OLDER), Outcome::Restored(OLDER)];
+    Reply::Deployments(outcomes.into_iter().map(|outcome| DeploymentOutcome { id: DEPLOYMENT, outcome }).collect())
+}
+
 pub(crate) fn examples() -> Vec<Reply> {
-    let outcomes = [
-        Outcome::Created,
-        Outcome::Scaled,
-        Outcome::Replaced(OLDER),
-        Outcome::Unchanged,
-        Outcome::Updated(OLDER),
-        Outcome::Restored(OLDER),
-    ];
+    let outcomes = [Outcome::Created, Outcome::Scaled, Outcome::Replaced(OLDER), Outcome::Unchanged];
     vec![
         Reply::Done,
         Reply::Refused(Refusal { code: RefusalCode::Conflict, message: "namespace shop is not empty".to_owned() }),

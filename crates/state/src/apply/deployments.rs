@@ -7,7 +7,7 @@ use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Name
 
 use super::{Done, EventAt, Tx};
 use crate::{
-    ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Refusal, RefusalCode,
+    ApplyConfig, ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Outcome, Previous, Refusal, RefusalCode,
     RegistryPassword, Reply, Rollout, RolloutPhase, Row, dependency_circle, limits,
 };
 
@@ -99,16 +99,16 @@ impl Tx<'_> {
     /// What needs no new record: nothing, another number of replicas, or the end of a rolling update under way.
     fn adjust(&mut self, current: &Arc<Deployment>, wanted: &ApplyDeployment) -> Option<DeploymentOutcome> {
         let spec = &wanted.spec;
-        let same_password = |d: &Deployment| digest(d.registry_password.as_ref()) == digest(wanted.registry_password.as_ref());
-        if same_password(current) && *current.spec == **spec {
+        let same = is_alike(current, wanted);
+        if same && *current.spec == **spec {
             return Some(DeploymentOutcome { id: current.id, outcome: Outcome::Unchanged });
         }
-        if same_password(current) && only_replicas_differ(&current.spec, spec) && !current.status.is_final() {
+        if same && !current.status.is_final() {
             self.scale(current, spec.replicas);
             return Some(DeploymentOutcome { id: current.id, outcome: Outcome::Scaled });
         }
-        let parent = self.state.parent_of(current).filter(|parent| same_password(parent)).cloned()?;
-        only_replicas_differ(&parent.spec, spec).then(|| self.call_off(current, &parent, Some(spec.replicas)))
+        let parent = self.state.parent_of(current).cloned()?;
+        is_alike(&parent, wanted).then(|| self.call_off(current, &parent, Some(spec.replicas)))
     }
 
     /// A new record takes the place of the one that stands: one instance at a time within this deadline if that can be, else
@@ -177,7 +177,7 @@ impl Tx<'_> {
             image_digest: None,
             placement_failure: None,
             rollout,
-            previous: before.and_then(|before| previous(before, &wanted.spec)),
+            previous: before.and_then(|before| previous(before, wanted)),
             released: false,
             scale: before.and_then(|before| before.handed_on(&wanted.spec)),
             registry_password: wanted.registry_password.clone(),
@@ -283,14 +283,23 @@ fn digest(password: Option<&RegistryPassword>) -> Option<&[u8; 32]> {
     password.map(|password| &password.digest)
 }
 
-pub(super) fn only_replicas_differ(old: &DeploymentSpec, new: &DeploymentSpec) -> bool {
+/// It is what is asked for, but for the number of replicas.
+fn is_alike(deployment: &Deployment, wanted: &ApplyDeployment) -> bool {
+    let same_password = digest(deployment.registry_password.as_ref()) == digest(wanted.registry_password.as_ref());
+    same_password && only_replicas_differ(&deployment.spec, &wanted.spec)
+}
+
+fn only_replicas_differ(old: &DeploymentSpec, new: &DeploymentSpec) -> bool {
     let mut scaled = old.clone();
     scaled.replicas = new.replicas;
     scaled == *new
 }
 
-/// What a new record can go back to: the specification it takes the place of, or what that could go back to when it is the
-/// same but for the number of replicas.
-fn previous(before: &Deployment, spec: &DeploymentSpec) -> Option<Arc<DeploymentSpec>> {
-    if only_replicas_differ(&before.spec, spec) { before.previous.clone() } else { Some(before.spec.clone()) }
+/// What a new record can go back to: what it takes the place of, or what that could go back to when it is the same but for the
+/// number of replicas.
+fn previous(before: &Deployment, wanted: &ApplyDeployment) -> Option<Arc<Previous>> {
+    if is_alike(before, wanted) {
+        return before.previous.clone();
+    }
+    Some(Arc::new(Previous { spec: before.spec.clone(), registry_password: before.registry_password.clone() }))
 }

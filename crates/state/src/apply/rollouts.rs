@@ -22,7 +22,8 @@ impl Tx<'_> {
             return Err(Refusal::conflict(format!("{name} is being updated: wait until that is done, or roll it back")));
         }
         let deadline = Manner::new(false, wanted.rollout_deadline).deadline;
-        let successor = successor(&current, wanted, current.spec.clone());
+        let registry_password = current.registry_password.clone();
+        let successor = ApplyDeployment { registry_password, ..ApplyDeployment::new(wanted.successor, current.spec.clone()) };
         let outcome = self.succeed(&current, &successor, Some(deadline));
         let message = format!("restarts {}", current.id);
         self.event(successor.id, EventLevel::Info, EventKind::RestartRequested, EventAt::NOTHING, message);
@@ -43,7 +44,9 @@ impl Tx<'_> {
             return Err(invalid(message));
         };
         let deadline = Manner::new(false, wanted.rollout_deadline).deadline;
-        let successor = successor(&current, wanted, as_many(&previous, current.spec.replicas));
+        let registry_password = previous.registry_password.clone();
+        let spec = as_many(&previous.spec, current.spec.replicas);
+        let successor = ApplyDeployment { registry_password, ..ApplyDeployment::new(wanted.successor, spec) };
         let rolls = (!successor.spec.health_checks.is_empty()).then_some(deadline);
         Ok(Reply::Deployments(vec![self.succeed(&current, &successor, rolls)]))
     }
@@ -186,14 +189,6 @@ impl Tx<'_> {
         let all = self.state.deployments_named(&deployment.spec.namespace, &deployment.spec.name);
         all.map(|one| self.state.serving(one)).sum()
     }
-}
-
-/// The record that follows another of the same name. It has the password of the same account of the same registry.
-fn successor(current: &Deployment, wanted: &Succession, spec: Arc<DeploymentSpec>) -> ApplyDeployment {
-    let account = |spec: &DeploymentSpec| (spec.config.server.clone(), spec.config.username.clone());
-    let same = account(&current.spec) == account(&spec);
-    let registry_password = current.registry_password.clone().filter(|_| same);
-    ApplyDeployment { registry_password, ..ApplyDeployment::new(wanted.successor, spec) }
 }
 
 fn invalid(message: String) -> Refusal {

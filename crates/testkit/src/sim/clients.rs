@@ -87,6 +87,12 @@ impl Sim {
         if kind == Kind::Worker && self.rng.chance(80) {
             spec.health_checks = self.some_checks();
         }
+        // One worker has its data on a node, whose loss it has to wait out.
+        if name == "worker-2" {
+            let (kind, driver, permission) = (VolumeKind::Volume, VolumeDriver::Local, Permission::ReadOnly);
+            let (source, destination) = ("data".to_owned(), "/data".to_owned());
+            spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
+        }
         spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
         spec.on_node_loss = match self.rng.range(0, 6) {
             0 => OnNodeLoss::Wait,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ring_agent::Assignment;
-use ring_planner::{Contact, IdSource, LeaseOptions, Waiting, affected, judge_nodes, plan};
+use ring_planner::{Contact, IdSource, LeaseOptions, Moment, Waiting, affected, judge_nodes, plan};
 use ring_state::{Command, EnrolNode, Entry, Instance, Reply, RowKey, State};
 use ring_types::{
     Cpu, DeploymentId, Epoch, InstanceId, Memory, Name, NodeCapacity, NodeId, NodeInfo, NodeStatus, RequestId, Revision,
@@ -400,7 +400,8 @@ impl Sim {
         }
         let dirty = std::mem::take(&mut driver.dirty);
         driver.timers.retain(|id, _| !dirty.contains(id));
-        let plan = plan(&view, &dirty, now, &mut Ids(rng));
+        let when = Moment { now, leading_since: control.leader_since };
+        let plan = plan(&view, &dirty, when, &mut Ids(rng));
         driver.dirty.extend(&plan.remaining);
         driver.timers.extend(plan.wakes);
         driver.in_flight = !plan.actions.is_empty();
