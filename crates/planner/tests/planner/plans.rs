@@ -10,10 +10,11 @@ use crate::properties::{steps, take, within_capacity};
 use crate::world::{World, creates, job, needs, worker};
 
 /// What is applied of this leads to another plan: other deployments may have waited for what it frees, or for this status,
-/// and a counted restart makes the pauses of the other slots longer, or is the last one.
+/// a counted restart makes the pauses of the other slots longer, or is the last one, and once a job has its next attempt the
+/// lost one before it is told to end.
 fn leads_on(world: &World, action: &Action) -> bool {
     match action {
-        Action::CreateInstance { restart, .. } => *restart,
+        Action::CreateInstance { restart, attempt, .. } => *restart || *attempt > 1,
         Action::LoseInstance { .. } | Action::ForgetInstance { .. } => true,
         Action::ForgetDeployment { .. } | Action::NoteRollout { .. } | Action::EndRollout { .. } => true,
         Action::SetGoal { goal, .. } => *goal > Goal::Run,
