@@ -362,6 +362,11 @@ impl State {
         self.audit.values()
     }
 
+    /// Lines of the audit record that came after an entry, oldest first.
+    pub fn audit_after(&self, revision: Revision) -> impl Iterator<Item = &Arc<AuditEntry>> {
+        self.audit.range((Revision(revision.0.saturating_add(1)), 0)..).map(|(_, entry)| entry)
+    }
+
     /// What a request was answered.
     pub fn past_request(&self, id: RequestId) -> Option<&Arc<PastRequest>> {
         self.request_ids.get(&id).and_then(|revision| self.requests.get(revision))

@@ -26,7 +26,7 @@ use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
-use crate::rest::{App, AppParts, Recorder, router};
+use crate::rest::{self, App, AppParts, Recorder, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
@@ -191,6 +191,15 @@ impl Wiring {
             let _ = stream.set_nodelay(true);
         });
         let (store, name, stop) = (parts.store.clone(), parts.member.name.clone(), parts.stop.clone());
+        let (told, until) = (rest::tell_audit(store.clone(), name.clone()), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = told => {}
+                () = until.cancelled() => {}
+            }
+            until.cancelled().await;
+            "the telling of the audit record"
+        });
         tasks.spawn(async move {
             audit.run(&store, &name, stop).await;
             "the audit record"

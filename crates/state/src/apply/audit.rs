@@ -113,9 +113,15 @@ fn named(state: &State, command: &Command) -> Objects {
     };
     match command {
         Command::Apply { namespaces, configs, deployments, .. } => {
-            namespaces.iter().for_each(|name| add(Some(name), object("namespace", name, "", "")));
-            configs.iter().for_each(|one| add(Some(&one.namespace), object("config", &one.name, "", "")));
-            deployments.iter().for_each(|one| add(Some(&one.spec.namespace), object("deployment", &one.spec.name, "", "")));
+            for name in namespaces {
+                add(Some(name), object("namespace", name, "", ""));
+            }
+            for one in configs {
+                add(Some(&one.namespace), object("config", &one.name, "", ""));
+            }
+            for one in deployments {
+                add(Some(&one.spec.namespace), object("deployment", &one.spec.name, "", ""));
+            }
         }
         Command::RestartDeployment(one) | Command::RollbackDeployment(one) => {
             let (namespace, object) = deployment(&one.id);
@@ -123,7 +129,7 @@ fn named(state: &State, command: &Command) -> Objects {
         }
         Command::DeleteDeployments { ids } => ids.iter().map(deployment).for_each(|(namespace, object)| add(namespace, object)),
         Command::Prune { namespace: name, .. } | Command::CreateNamespace { name } | Command::DeleteNamespace { name } => {
-            add(Some(name), object("namespace", name, "", ""))
+            add(Some(name), object("namespace", name, "", ""));
         }
         Command::PutSecret { id, namespace, name, .. } => add(Some(namespace), object("secret", name, id, "")),
         Command::PutConfig { id, namespace, name, .. } => add(Some(namespace), object("config", name, id, "")),

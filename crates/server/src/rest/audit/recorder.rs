@@ -39,7 +39,6 @@ impl Recorder {
 
     /// Takes a line; the same line within a moment counts once more.
     pub(crate) fn add(&self, record: AuditRecord) {
-        told(&record);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let key = format!("{:?}{:?}{:?}{:?}", record.note, record.namespace, record.objects, record.refused);
         let full = waiting.lines.len() >= LINES;
@@ -111,13 +110,25 @@ fn surplus(served_by: &str, count: u32) -> AuditRecord {
         served_by: served_by.to_owned(),
         action: "audit.surplus".to_owned(),
     };
-    let message = "more refusals than the record takes; the log of the control node has each";
+    let message = "more refusals than the record takes";
     let refused = Some(AuditRefusal { code: "audit.surplus".to_owned(), message: message.to_owned() });
     AuditRecord { note, namespace: None, objects: Vec::new(), more: 0, refused, count }
 }
 
-/// Tells a line to the log.
-pub(crate) fn told(record: &AuditRecord) {
+/// Tells the lines of the requests this control node answered to its log, as they are committed, until the store is gone.
+pub(crate) async fn tell(store: Store, served_by: String) {
+    let mut watch = store.watch();
+    let mut seen = watch.state.revision();
+    while let Some(update) = watch.changes.next().await {
+        let state = update.state();
+        for entry in state.audit_after(seen).filter(|entry| entry.record.note.served_by == served_by) {
+            told(&entry.record);
+        }
+        seen = state.revision();
+    }
+}
+
+fn told(record: &AuditRecord) {
     let note = &record.note;
     let objects: Vec<_> = record.objects.iter().map(|o| format!("{} {} {}", o.kind, o.name, o.id)).collect();
     tracing::info!(
@@ -128,6 +139,7 @@ pub(crate) fn told(record: &AuditRecord) {
         address = note.address,
         namespace = record.namespace.as_ref().map_or("", |name| name.as_str()),
         objects = objects.join(", "),
+        count = record.count,
         refused = record.refused.as_ref().map_or("", |refused| refused.code.as_str()),
         "audit"
     );
