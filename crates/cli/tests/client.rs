@@ -48,7 +48,7 @@ fn applied(outcome: &str) -> Answer {
 
 /// The address of a control node that is down.
 fn nobody_there() -> String {
-    format!("127.0.0.1:{}", ring_testkit::ports::free_one().unwrap())
+    format!("127.0.0.1:{}", ring_testkit::ports::free_one().expect("a port"))
 }
 
 fn problem(status: u16, code: &str, detail: &str) -> Answer {
