@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Context(context::ContextArgs),
     /// Apply a manifest
     Apply(apply::ApplyArgs),
-    /// Deployments: list, inspect, delete, logs, events, wait
+    /// Deployments: list, inspect, delete, logs, exec, events, wait
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
     /// Secrets, whose values never come back

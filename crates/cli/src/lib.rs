@@ -15,6 +15,7 @@ pub mod output;
 mod reference;
 mod resolve;
 mod rows;
+mod terminal;
 mod time;
 
 use std::ffi::OsString;

@@ -35,6 +35,11 @@ impl Reply {
         Self { body: Body::Lines(lines), ..Self::default() }
     }
 
+    /// Nothing to say, and an exit code of something else than this program.
+    pub(crate) fn exit(code: u8) -> Self {
+        Self { code, ..Self::default() }
+    }
+
     /// A list or an object.
     pub(crate) fn view(view: impl View + 'static, format: Format) -> Self {
         Self { body: Body::View(Box::new(view), format), ..Self::default() }

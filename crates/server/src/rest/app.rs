@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{LoginLimit, Passwords};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
-use crate::session::{Agents, Hub, Logs};
+use crate::session::{Agents, Commands, Hub, Logs};
 
 /// What an API is made of.
 pub struct AppParts {
@@ -37,6 +37,8 @@ pub struct AppParts {
     pub logs: Logs,
     /// What agents alone know of their instances.
     pub agents: Agents,
+    /// Commands in instances.
+    pub commands: Commands,
     /// The control node stops: streams end.
     pub stop: CancellationToken,
 }

@@ -3,6 +3,7 @@
 mod ask;
 mod assignments;
 mod claims;
+mod commands;
 mod conversation;
 mod hub;
 mod locate;
@@ -12,6 +13,8 @@ mod service;
 
 pub use ask::{Agents, AskError};
 pub(crate) use claims::state_at;
+pub(crate) use commands::pass_on;
+pub use commands::{CommandEvents, CommandInput, Commands, RunningCommand};
 pub use hub::Hub;
 pub use logs::{LogError, LogRequest, LogStream, Logs};
 pub use service::{AgentApi, SessionContext};

@@ -54,7 +54,7 @@ pub(in crate::rest) async fn logs(
 }
 
 /// Is it the instance a caller names, by its id or the beginning of it?
-fn matches(instance: &Instance, named: &str) -> bool {
+pub(super) fn matches(instance: &Instance, named: &str) -> bool {
     !named.is_empty() && instance.id.to_string().starts_with(named)
 }
 

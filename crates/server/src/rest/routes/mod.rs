@@ -6,6 +6,7 @@ pub(super) mod configs;
 mod dependencies;
 pub(super) mod deployments;
 pub(super) mod events;
+pub(super) mod exec;
 pub(super) mod follow;
 pub(super) mod health_checks;
 pub(super) mod join_tokens;
