@@ -1,8 +1,8 @@
 //! Sessions with control nodes: dials one after another, for as long as the agent runs.
 
 mod addresses;
-mod commands;
 mod exchange;
+mod exec;
 mod logs;
 mod questions;
 mod streams;

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt as _;
 use tonic::Streaming;
 
 use super::addresses::Addresses;
-use super::commands::Commands;
+use super::exec::Execs;
 use super::questions::Questions;
 use super::streams::Streams;
 use super::{End, Open, logs, wire};
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     info: watch::Receiver<NodeInfo>,
     outgoing: mpsc::Sender<AgentMessage>,
     logs: Streams,
-    commands: Commands,
+    execs: Execs,
     questions: Questions,
     epoch: u64,
     beat: Duration,
@@ -101,7 +101,7 @@ impl Exchange {
             info,
             outgoing: open.outgoing.clone(),
             logs: logs::streams(open.logs.clone()),
-            commands: Commands::new(open.logs.clone()),
+            execs: Execs::new(open.logs.clone()),
             questions,
             epoch: open.welcome.epoch,
             beat,
@@ -205,11 +205,11 @@ impl Exchange {
             }
             Some(Theirs::ExecStart(start)) => {
                 let runtime = self.runtime_of(&start.instance_id);
-                let answer = self.commands.start(runtime, start);
+                let answer = self.execs.start(runtime, start);
                 self.answer(answer)?;
             }
             Some(Theirs::ExecInput(input)) => {
-                let answer = self.commands.input(input);
+                let answer = self.execs.input(input);
                 self.answer(answer)?;
             }
             Some(Theirs::Question(question)) => {
@@ -220,11 +220,11 @@ impl Exchange {
             Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
             Some(Theirs::LogCredit(credit)) => {
                 self.logs.credit(credit.stream, credit.messages);
-                self.commands.credit(credit.stream, credit.messages);
+                self.execs.credit(credit.stream, credit.messages);
             }
             Some(Theirs::StreamCancel(cancel)) => {
                 self.logs.cancel(cancel.stream);
-                self.commands.cancel(cancel.stream);
+                self.execs.cancel(cancel.stream);
                 self.questions.cancel(cancel.stream);
             }
             Some(Theirs::Goodbye(goodbye)) if goodbye.fatal => return Err(End::Dismissed(goodbye.reason)),

@@ -30,7 +30,7 @@ use crate::rest::{App, AppParts, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
-use crate::session::{AgentApi, Agents, Commands, Hub, Logs, SessionContext};
+use crate::session::{AgentApi, Agents, Execs, Hub, Logs, SessionContext};
 use crate::tls::{Dialer, HostTls, accept, renew_forever};
 
 /// Longest wait for requests under way when the node stops.
@@ -182,7 +182,7 @@ impl Wiring {
             hub: parts.hub.clone(),
             logs: Logs::new(parts.hub.clone(), parts.peers.clone()),
             agents: Agents::new(parts.hub.clone(), parts.peers.clone()),
-            commands: Commands::new(parts.hub.clone(), parts.peers.clone()),
+            execs: Execs::new(parts.hub.clone(), parts.peers.clone()),
             stop: parts.stop.clone(),
         });
         let listener = listener.tap_io(|stream| {

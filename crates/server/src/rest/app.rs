@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{LoginLimit, Passwords};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
-use crate::session::{Agents, Commands, Hub, Logs};
+use crate::session::{Agents, Execs, Hub, Logs};
 
 /// What an API is made of.
 pub struct AppParts {
@@ -38,7 +38,7 @@ pub struct AppParts {
     /// What agents alone know of their instances.
     pub agents: Agents,
     /// Commands in instances.
-    pub commands: Commands,
+    pub execs: Execs,
     /// The control node stops: streams end.
     pub stop: CancellationToken,
 }

@@ -76,7 +76,7 @@ impl ControlService for ControlApi {
         else {
             return Err(Status::invalid_argument("the first message has to say what is to be run"));
         };
-        let command = self.hub.open_command(node_id(&node)?, start).map_err(|error| Status::from(&error))?;
+        let command = self.hub.open_exec(node_id(&node)?, start).map_err(|error| Status::from(&error))?;
         let (sender, receiver) = mpsc::channel(8);
         tokio::spawn(pass_on(command, requests, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))

@@ -246,7 +246,7 @@ impl Conversation {
             }
             Some(Incoming::ExecOutput(output)) => {
                 // One without an event is of a later release.
-                output.event.into_iter().for_each(|event| registered.seat.line.output(output.stream, Item::Command(event)));
+                output.event.into_iter().for_each(|event| registered.seat.line.output(output.stream, Item::Exec(event)));
                 Ok(())
             }
             Some(Incoming::StreamEnd(end)) => {

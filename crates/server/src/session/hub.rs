@@ -36,7 +36,7 @@ pub(super) enum Item {
     /// Output of an instance.
     Lines(Vec<LogLine>),
     /// Of a command in an instance.
-    Command(exec_output::Event),
+    Exec(exec_output::Event),
     /// There is no more.
     End(StreamEnd),
 }

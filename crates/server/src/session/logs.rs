@@ -131,7 +131,7 @@ impl Local {
         match item {
             Some(Item::Lines(lines)) => LogItem::Lines(lines),
             Some(Item::End(end)) => LogItem::End(ended(end)),
-            Some(Item::Command(_)) => cut("its agent is of another release"),
+            Some(Item::Exec(_)) => cut("its agent is of another release"),
             None => cut("the session of its node ended"),
         }
     }

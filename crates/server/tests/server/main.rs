@@ -4,6 +4,7 @@
 mod agent;
 mod carried;
 mod cluster;
+mod exec;
 mod health;
 mod host;
 mod rest;

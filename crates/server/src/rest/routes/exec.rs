@@ -63,7 +63,7 @@ pub(in crate::rest) async fn exec(
     };
     let still = Still::new(&app, &caller, deployment);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
-    let running = app.commands.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
+    let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     record(&caller, deployment, &instance, &query);
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
     let talk = Talk { running, still, stop: app.stop.clone(), takes: query.window };

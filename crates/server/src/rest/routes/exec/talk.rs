@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::still::Still;
 use crate::rest::error::ApiError;
-use crate::session::{AskError, CommandEvents, CommandInput, RunningCommand};
+use crate::session::{AskError, ExecEvents, ExecFeed, RunningExec};
 
 /// Between two pings.
 const PING: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const CREDIT: u32 = 8;
 
 /// A command that has begun, and what it stands on.
 pub(super) struct Talk {
-    pub(super) running: RunningCommand,
+    pub(super) running: RunningExec,
     pub(super) still: Still,
     pub(super) stop: CancellationToken,
     /// Messages of output the client takes before it has said that it took any; None: it does not count them.
@@ -61,7 +61,7 @@ struct Counts {
 impl Talk {
     /// Passes on what comes from either side until one ends; then the command is ended, if it has not.
     pub(super) async fn run(self, socket: WebSocket, started: Started) {
-        let Self { running: RunningCommand { events, input, input_window }, still, stop, takes } = self;
+        let Self { running: RunningExec { events, input, input_window }, still, stop, takes } = self;
         let counts = Counts { input: AtomicU32::new(input_window), output: AtomicU32::new(0) };
         let (mut sink, mut stream) = socket.split();
         let end = tokio::select! {
@@ -95,8 +95,8 @@ fn binary(frame: Frame) -> Message {
 /// Passes on what comes from the command.
 async fn speak(
     sink: &mut SplitSink<WebSocket, Message>,
-    mut events: CommandEvents,
-    input: &CommandInput,
+    mut events: ExecEvents,
+    input: &ExecFeed,
     counts: &Counts,
     (started, counted): (Started, bool),
 ) -> End {
@@ -150,7 +150,7 @@ fn said(event: Output, counts: &Counts) -> Result<Message, End> {
 }
 
 /// Passes on what comes from the client, until it is gone.
-async fn listen(stream: &mut SplitStream<WebSocket>, input: &CommandInput, counts: &Counts, counted: bool) -> End {
+async fn listen(stream: &mut SplitStream<WebSocket>, input: &ExecFeed, counts: &Counts, counted: bool) -> End {
     loop {
         let message = match timeout(GONE, stream.next()).await {
             Ok(Some(Ok(message))) => message,
@@ -172,7 +172,7 @@ async fn listen(stream: &mut SplitStream<WebSocket>, input: &CommandInput, count
     }
 }
 
-async fn hear(frame: Frame, input: &CommandInput, counts: &Counts, counted: bool) -> Result<(), End> {
+async fn hear(frame: Frame, input: &ExecFeed, counts: &Counts, counted: bool) -> Result<(), End> {
     let given = match frame {
         Frame::Stdin(bytes) => {
             take(&counts.input, 1).ok_or_else(|| protocol("more input than the command has said it takes"))?;

@@ -30,7 +30,7 @@ const PIECE: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The commands of a session; they end with it.
-pub(super) struct Commands {
+pub(super) struct Execs {
     streams: Streams,
     inputs: BTreeMap<u64, Sender>,
 }
@@ -52,8 +52,8 @@ enum Input {
     Close,
 }
 
-impl Commands {
-    /// Commands whose output goes to `out`.
+impl Execs {
+    /// Those whose output goes to `out`.
     pub(super) fn new(out: mpsc::Sender<AgentMessage>) -> Self {
         let streams = Streams::new(out, MOST, "this node runs 32 commands in its instances for this control node already");
         Self { streams, inputs: BTreeMap::new() }

@@ -26,28 +26,28 @@ const REQUESTS: usize = 8;
 
 /// Runs commands on any node of the cluster.
 #[derive(Clone)]
-pub struct Commands {
+pub struct Execs {
     hub: Hub,
     locator: Locator,
 }
 
 /// A command that was begun. Dropping both parts ends it.
-pub struct RunningCommand {
+pub struct RunningExec {
     /// What comes from it.
-    pub events: CommandEvents,
+    pub events: ExecEvents,
     /// What goes to it.
-    pub input: CommandInput,
+    pub input: ExecFeed,
     /// Messages of input it takes before it has said that it took any.
     pub input_window: u32,
 }
 
 /// What comes from a command.
-pub struct CommandEvents {
+pub struct ExecEvents {
     items: mpsc::Receiver<Item>,
 }
 
 /// The way to a command.
-pub struct CommandInput {
+pub struct ExecFeed {
     way: Way,
 }
 
@@ -61,11 +61,11 @@ fn room(window: u32) -> usize {
     (window + INPUT_WINDOW) as usize + 4
 }
 
-impl CommandEvents {
+impl ExecEvents {
     /// The next one; None after the end.
     pub async fn next(&mut self) -> Option<Result<Output, AskError>> {
         match self.items.recv().await {
-            Some(Item::Command(event)) => Some(Ok(event)),
+            Some(Item::Exec(event)) => Some(Ok(event)),
             Some(Item::End(end)) => ended(end).map(Err),
             Some(Item::Lines(_)) => Some(Err(AskError::Refused("its agent is of another release".to_owned()))),
             None => Some(Err(AskError::Interrupted("the session of its node ended".to_owned()))),
@@ -81,7 +81,7 @@ fn ended(end: StreamEnd) -> Option<AskError> {
     }
 }
 
-impl CommandInput {
+impl ExecFeed {
     /// Gives it input, the end of it, or another size of its terminal.
     ///
     /// # Errors
@@ -122,14 +122,14 @@ impl Hub {
     ///
     /// # Errors
     /// [`AskError::NotConnected`] when its session is not here.
-    pub fn open_command(&self, node: NodeId, start: ExecStart) -> Result<(CommandEvents, CommandInput), AskError> {
+    pub fn open_exec(&self, node: NodeId, start: ExecStart) -> Result<(ExecEvents, ExecFeed), AskError> {
         let room = room(start.window);
         let (items, guard) = self.open(node, room, |stream| Message::ExecStart(ExecStart { stream, ..start }))?;
-        Ok((CommandEvents { items }, CommandInput { way: Way::Local(guard) }))
+        Ok((ExecEvents { items }, ExecFeed { way: Way::Local(guard) }))
     }
 }
 
-impl Commands {
+impl Execs {
     /// Looks in the sessions here first, then asks the other control nodes.
     pub fn new(hub: Hub, peers: Peers) -> Self {
         Self { hub, locator: Locator::new(peers) }
@@ -140,14 +140,14 @@ impl Commands {
     /// # Errors
     /// [`AskError`] when its node cannot be asked, or cannot run it. After [`AskError::Interrupted`] and [`AskError::TimedOut`] it
     /// may have been run.
-    pub async fn run(&self, node: NodeId, start: ExecStart) -> Result<RunningCommand, AskError> {
+    pub async fn run(&self, node: NodeId, start: ExecStart) -> Result<RunningExec, AskError> {
         let beginning = async {
             let (mut events, input) =
-                if self.hub.connected(node) { self.hub.open_command(node, start)? } else { self.forward(node, start).await? };
+                if self.hub.connected(node) { self.hub.open_exec(node, start)? } else { self.forward(node, start).await? };
             let none = || AskError::Refused("nothing: it ended before it began".to_owned());
             match events.next().await.ok_or_else(none)?? {
                 Output::Started(started) => {
-                    Ok(RunningCommand { events, input, input_window: started.input_window.min(INPUT_WINDOW) })
+                    Ok(RunningExec { events, input, input_window: started.input_window.min(INPUT_WINDOW) })
                 }
                 _ => Err(AskError::Refused("something else than that the command has begun".to_owned())),
             }
@@ -155,7 +155,7 @@ impl Commands {
         within(PATIENCE + FORWARDED, beginning).await
     }
 
-    async fn forward(&self, node: NodeId, start: ExecStart) -> Result<(CommandEvents, CommandInput), AskError> {
+    async fn forward(&self, node: NodeId, start: ExecStart) -> Result<(ExecEvents, ExecFeed), AskError> {
         let member = self.locator.find(node).await.ok_or(AskError::NotConnected)?;
         let mut client = self.locator.client(member).await.map_err(|_| AskError::NotConnected)?;
         let (to, requests) = mpsc::channel(REQUESTS);
@@ -165,7 +165,7 @@ impl Commands {
         let _ = to.try_send(request(exec_request::Message::Open(open)));
         let replies = client.exec(ReceiverStream::new(requests)).await?.into_inner();
         tokio::spawn(receive(replies, sender));
-        Ok((CommandEvents { items }, CommandInput { way: Way::Remote(to) }))
+        Ok((ExecEvents { items }, ExecFeed { way: Way::Remote(to) }))
     }
 }
 
@@ -178,7 +178,7 @@ async fn receive(mut replies: Streaming<ExecOutput>, to: mpsc::Sender<Item>) {
             () = to.closed() => return,
         };
         let (item, last) = match reply {
-            Ok(Some(ExecOutput { event: Some(event), .. })) => (Item::Command(event), false),
+            Ok(Some(ExecOutput { event: Some(event), .. })) => (Item::Exec(event), false),
             Ok(Some(_)) => continue,
             Ok(None) => (Item::End(StreamEnd::default()), true),
             Err(status) => match AskError::from(status) {
@@ -196,7 +196,7 @@ async fn receive(mut replies: Streaming<ExecOutput>, to: mpsc::Sender<Item>) {
 
 /// Passes a command on that another control node asked for, until either end is gone.
 pub(crate) async fn pass_on(
-    (mut events, input): (CommandEvents, CommandInput),
+    (mut events, input): (ExecEvents, ExecFeed),
     mut requests: Streaming<ExecRequest>,
     to: mpsc::Sender<Result<ExecOutput, Status>>,
 ) {
