@@ -65,10 +65,12 @@ impl Talk {
         let counts = Counts { input: AtomicU32::new(input_window), output: AtomicU32::new(0) };
         let (mut sink, mut stream) = socket.split();
         let end = tokio::select! {
-            end = listen(&mut stream, &input, &counts, takes.is_some()) => end,
-            end = speak(&mut sink, events, &input, &counts, (started, takes.is_some())) => end,
-            error = still.ends() => error.into(),
+            // In this order the reason is told, not what follows from it.
+            biased;
             () = stop.cancelled() => ApiError::new(ErrorCode::ServerStopping, "this control node is stopping").into(),
+            error = still.ends() => error.into(),
+            end = speak(&mut sink, events, &input, &counts, (started, takes.is_some())) => end,
+            end = listen(&mut stream, &input, &counts, takes.is_some()) => end,
         };
         // Nobody listens any more: its agent is told to end it.
         drop(input);
