@@ -100,7 +100,8 @@ fn a_terminal_is_passed_on_with_its_size_and_is_given_back() {
         })
         .unwrap();
         // Ctrl-C is a key of the shell there, not the end of this program.
-        terminal.type_in("sleep 1000\n").unwrap();
+        terminal.type_in("sh -c 'echo asleep-$((40 + 2)); exec sleep 1000'\n").unwrap();
+        terminal.wait_shown("asleep-42", IN_TIME).unwrap();
         terminal.type_in("\x03").unwrap();
         terminal.type_in("\necho still-$((40 + 2))\n").unwrap();
         terminal.wait_shown("still-42", IN_TIME).unwrap();

@@ -52,7 +52,8 @@ fn a_shell_in_a_container_of_another_host_is_used_from_a_terminal() {
                 })
                 .unwrap();
             }
-            terminal.type_in("sleep 1000\n").unwrap();
+            terminal.type_in("sh -c 'echo asleep-$((40 + 2)); exec sleep 1000'\n").unwrap();
+            terminal.wait_shown("asleep-42", IN_TIME).unwrap();
             terminal.type_in("\x03").unwrap();
             terminal.type_in("\nexit 7\n").unwrap();
             assert_eq!(terminal.wait_exit(IN_TIME).unwrap().code(), Some(7), "{}", terminal.shown());
