@@ -35,7 +35,7 @@ fn alive(pid: i32) -> bool {
 fn outputs_codes_and_megabytes_come_as_they_are_through_every_control_node() {
     let (cluster, id) = cluster();
     let dir = tempfile::tempdir().unwrap();
-    let lines: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
+    let lines: String = (1..=600_000).map(|n: u32| n.to_string() + "\n").collect();
     let given = dir.path().join("given");
     std::fs::write(&given, &lines).unwrap();
     for control in 0..3 {
@@ -121,7 +121,7 @@ fn a_terminal_is_passed_on_with_its_size_and_is_given_back() {
 
 /// The number in `pid-NUMBER-`, once the shell has written it.
 fn pid_in(text: &str) -> Option<i32> {
-    text.split("pid-").filter_map(|rest| rest.split('-').next()?.parse().ok()).next()
+    text.split("pid-").find_map(|rest| rest.split('-').next()?.parse().ok())
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn megabytes_codes_and_ends_are_right_in_a_container() {
     let Some((lab, cluster, ids)) = start("exec-much") else { return };
     let dir = lab.dir().join("exec");
     std::fs::create_dir_all(&dir).unwrap();
-    let lines: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
+    let lines: String = (1..=600_000).map(|n: u32| n.to_string() + "\n").collect();
     let (given, returned) = (dir.join("given"), dir.join("returned"));
     std::fs::write(&given, &lines).unwrap();
     for control in 0..3 {

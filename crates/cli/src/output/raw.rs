@@ -61,7 +61,7 @@ fn write(to: To, bytes: &[u8]) -> Result<(), CliError> {
     let written = match to {
         To::Output => put(&mut io::stdout().lock()),
         // A closed standard error is nobody's fault and changes no result.
-        To::Error => return Ok(put(&mut io::stderr().lock()).unwrap_or_default()),
+        To::Error => put(&mut io::stderr().lock()).or(Ok(())),
     };
     written.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => CliError::OutputClosed,

@@ -156,9 +156,9 @@ async fn a_command_is_talked_to_through_a_control_node_without_the_session() {
             match receiver.next().await.unwrap() {
                 Frame::Stdout(bytes) => {
                     if &bytes[..] == b"3 9\n" {
-                        sized = true
+                        sized = true;
                     } else {
-                        echoed.extend_from_slice(&bytes)
+                        echoed.extend_from_slice(&bytes);
                     }
                     to.send(1).unwrap();
                 }

@@ -36,9 +36,10 @@ async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
     let hash = hash_of(bearer(request.headers())?);
     // What changes something by a GET is not let through by a copy that may be stale.
     let changes = matches!(needed, Need::May(Verb::Write, _)) && request.method() == Method::GET;
-    let mut view = match changes {
-        true => View::current(app).await?,
-        false => View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?,
+    let mut view = if changes {
+        View::current(app).await?
+    } else {
+        View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?
     };
     let mut caller = Caller::of(&view.state, &hash, clock::now());
     if caller.is_none() && request.method() != Method::GET {

@@ -104,33 +104,32 @@ async fn speak(
 ) -> End {
     let mut pings = interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut next, mut passed_on) = (Some(binary(Frame::Control(Control::Started(started)))), 0);
+    let (mut message, mut passed_on) = (binary(Frame::Control(Control::Started(started))), 0);
     loop {
-        let message = match next.take() {
-            Some(message) => message,
-            None => tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => match said(event, counts) {
-                        Ok(message) => message,
-                        Err(end) => return end,
-                    },
-                    Some(Err(error)) => return broken(error),
-                    None => return broken(AskError::Interrupted("its node did not say how it ended".to_owned())),
-                },
-                _ = pings.tick() => Message::Ping("".into()),
-            },
-        };
         let output = matches!(&message, Message::Binary(bytes) if matches!(bytes.first(), Some(1 | 2)));
         if sink.send(message).await.is_err() {
             return End::Gone;
         }
         passed_on += u32::from(output && !counted);
-        if passed_on >= CREDIT {
-            if let Err(error) = input.took(std::mem::take(&mut passed_on)).await {
-                return broken(error);
-            }
+        if passed_on >= CREDIT
+            && let Err(error) = input.took(std::mem::take(&mut passed_on)).await
+        {
+            return broken(error);
         }
+        let next = tokio::select! {
+            event = events.next() => coming(event, counts),
+            _ = pings.tick() => Ok(Message::Ping("".into())),
+        };
+        message = match next {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
     }
+}
+
+fn coming(event: Option<Result<Output, AskError>>, counts: &Counts) -> Result<Message, End> {
+    let untold = || AskError::Interrupted("its node did not say how it ended".to_owned());
+    said(event.unwrap_or_else(|| Err(untold())).map_err(broken)?, counts)
 }
 
 /// The message for an event; an exit code is the end.
@@ -154,10 +153,7 @@ fn said(event: Output, counts: &Counts) -> Result<Message, End> {
 /// Passes on what comes from the client, until it is gone.
 async fn listen(stream: &mut SplitStream<WebSocket>, input: &ExecFeed, counts: &Counts, counted: bool) -> End {
     loop {
-        let message = match timeout(GONE, stream.next()).await {
-            Ok(Some(Ok(message))) => message,
-            Ok(Some(Err(_)) | None) | Err(_) => return End::Gone,
-        };
+        let Ok(Some(Ok(message))) = timeout(GONE, stream.next()).await else { return End::Gone };
         let bytes = match message {
             Message::Binary(bytes) => bytes,
             Message::Close(_) => return End::Gone,
