@@ -63,20 +63,21 @@ pub(in crate::rest) async fn exec(
     };
     let still = Still::new(&app, &caller, deployment);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
-    let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     record(&caller, deployment, &instance, &query);
+    let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
     let talk = Talk { running, still, stop: app.stop.clone(), takes: query.window };
     Ok(upgrade.on_upgrade(move |socket| talk.run(socket, started)))
 }
 
-/// The one place where it is known who runs what where, before anything of it is seen.
+/// The one place where it is told who runs what where. It comes before the node is asked: of one that does not answer nobody knows
+/// whether it ran the command.
 fn record(caller: &Caller, deployment: &Deployment, instance: &Instance, query: &ExecQuery) {
     // Arguments may hold what belongs in no log.
     let program = query.command.first().map(String::as_str).unwrap_or_default();
     tracing::info!(
         user = %caller.user.username, token = %caller.token.id, deployment = %deployment.id, instance = %instance.id, program,
-        "a command is run in an instance of {}/{}", deployment.spec.namespace, deployment.spec.name
+        "a command is to be run in an instance of {}/{}", deployment.spec.namespace, deployment.spec.name
     );
 }
 
