@@ -1,6 +1,5 @@
 //! Commands run in an instance, over a WebSocket. What speaks against it is said before the upgrade, in the form of every error.
 
-mod still;
 mod talk;
 
 use std::sync::Arc;
@@ -17,13 +16,13 @@ use ring_proto::agent::v1::{ExecStart, TerminalSize};
 use ring_state::{Deployment, Instance, State};
 use ring_types::{DeploymentId, InstanceState};
 
+use super::still::Still;
 use crate::rest::App;
-use crate::rest::auth::Caller;
+use crate::rest::auth::{Caller, Verb};
 use crate::rest::body::Id;
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
 use crate::session::AskError;
-use still::Still;
 use talk::Talk;
 
 /// Messages of output under way to a client that set no window of its own.
@@ -61,12 +60,12 @@ pub(in crate::rest) async fn exec(
         Ok(upgrade) => upgrade.protocols([PROTOCOL]).max_message_size(LONGEST).max_frame_size(LONGEST),
         Err(rejection) => return Ok(not_a_websocket(&rejection)),
     };
-    let still = Still::new(&app, &caller, deployment);
+    let still = Still::allowed(&app, &caller, Verb::Write).with(id);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
     record(&caller, deployment, &instance, &query);
     let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
-    let talk = Talk { running, still, stop: app.stop.clone(), takes: query.window };
+    let talk = Talk { running, still, pulse: app.pulse.clone(), stop: app.stop.clone(), takes: query.window };
     Ok(upgrade.on_upgrade(move |socket| talk.run(socket, started)))
 }
 

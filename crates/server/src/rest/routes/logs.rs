@@ -15,8 +15,9 @@ use ring_types::{DeploymentId, InstanceState, Timestamp};
 
 use super::deployments::find;
 use super::follow;
+use super::still::Still;
 use crate::rest::App;
-use crate::rest::auth::Caller;
+use crate::rest::auth::{Caller, Verb};
 use crate::rest::body::{Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
@@ -48,7 +49,8 @@ pub(in crate::rest) async fn logs(
     }
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
-        return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), app.stop.clone()));
+        let still = Still::allowed(&app, &caller, Verb::Read);
+        return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), still, app.stop.clone()));
     }
     so_far(&app, &view.state, id, &query).await
 }

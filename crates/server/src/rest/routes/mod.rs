@@ -19,6 +19,7 @@ pub(super) mod namespaces;
 pub(super) mod needs;
 pub(super) mod nodes;
 pub(super) mod secrets;
+mod still;
 pub(super) mod succession;
 pub(super) mod support;
 pub(super) mod tokens;

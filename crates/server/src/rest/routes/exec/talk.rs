@@ -14,8 +14,9 @@ use ring_proto::agent::v1::exec_output::Event as Output;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::still::Still;
+use super::Still;
 use crate::rest::error::ApiError;
+use crate::services::Pulse;
 use crate::session::{AskError, ExecEvents, ExecFeed, RunningExec};
 
 /// Between two pings.
@@ -31,6 +32,7 @@ const CREDIT: u32 = 8;
 pub(super) struct Talk {
     pub(super) running: RunningExec,
     pub(super) still: Still,
+    pub(super) pulse: Pulse,
     pub(super) stop: CancellationToken,
     /// Messages of output the client takes before it has said that it took any; None: it does not count them.
     pub(super) takes: Option<u32>,
@@ -61,7 +63,7 @@ struct Counts {
 impl Talk {
     /// Passes on what comes from either side until one ends; then the command is ended, if it has not.
     pub(super) async fn run(self, socket: WebSocket, started: Started) {
-        let Self { running: RunningExec { events, input, input_window }, still, stop, takes } = self;
+        let Self { running: RunningExec { events, input, input_window }, still, pulse, stop, takes } = self;
         let counts = Counts { input: AtomicU32::new(input_window), output: AtomicU32::new(0) };
         let (mut sink, mut stream) = socket.split();
         let end = tokio::select! {
@@ -69,6 +71,9 @@ impl Talk {
             biased;
             () = stop.cancelled() => ApiError::new(ErrorCode::ServerStopping, "this control node is stopping").into(),
             error = still.ends() => error.into(),
+            () = pulse.until_isolated() => {
+                ApiError::new(ErrorCode::NoLeader, "this control node has no contact with a leader any more").into()
+            }
             end = speak(&mut sink, events, &input, &counts, (started, takes.is_some())) => end,
             end = listen(&mut stream, &input, &counts, takes.is_some()) => end,
         };

@@ -1,45 +1,45 @@
-//! Whether what let a command begin still holds: the token, what it may do, the deployment, and contact with a leader who would know.
+//! Whether what let a stream begin still holds: a token can be revoked or expire, an account change, a deployment go, while somebody
+//! listens to it.
 
 use std::time::Duration;
 
 use ring_api::errors::ErrorCode;
-use ring_state::{Deployment, RowKey, State};
+use ring_state::{RowKey, State};
 use ring_store::{Changes, Update};
 use ring_types::{DeploymentId, Timestamp};
 
 use crate::clock;
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
-use crate::rest::error::ApiError;
-use crate::services::Pulse;
+use crate::rest::error::{ApiError, Result};
 
-/// What a command stands on.
+/// What a stream about deployments stands on.
 pub(super) struct Still {
     caller: Caller,
-    deployment: DeploymentId,
+    verb: Verb,
+    deployment: Option<DeploymentId>,
     state: State,
     changes: Changes,
-    pulse: Pulse,
 }
 
 impl Still {
-    /// Looks from now on.
-    pub(super) fn new(app: &App, caller: &Caller, deployment: &Deployment) -> Self {
+    /// That the caller may do it, from now on.
+    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Self {
         let watch = app.store.watch();
-        let (state, changes) = (watch.state, watch.changes);
-        Self { caller: caller.clone(), deployment: deployment.id, state, changes, pulse: app.pulse.clone() }
+        Self { caller: caller.clone(), verb, deployment: None, state: watch.state, changes: watch.changes }
+    }
+
+    /// And that this deployment is there.
+    pub(super) fn with(self, deployment: DeploymentId) -> Self {
+        Self { deployment: Some(deployment), ..self }
     }
 
     /// Returns when it does not hold any more, and says why.
     pub(super) async fn ends(mut self) -> ApiError {
-        let pulse = self.pulse.clone();
         let expiry = self.caller.token.expires_at;
         tokio::select! {
             error = self.changed() => error,
             () = at(expiry) => ApiError::unauthenticated("the token has expired"),
-            () = pulse.until_isolated() => {
-                ApiError::new(ErrorCode::NoLeader, "this control node has no contact with a leader any more")
-            }
         }
     }
 
@@ -63,18 +63,18 @@ impl Still {
         match key {
             RowKey::Token(id) => *id == self.caller.token.id,
             RowKey::User(id) => *id == self.caller.user.id,
-            RowKey::Deployment(id) => *id == self.deployment,
+            RowKey::Deployment(id) => Some(*id) == self.deployment,
             _ => false,
         }
     }
 
-    fn holds(&self) -> Result<(), ApiError> {
+    fn holds(&self) -> Result<()> {
         let known = Caller::of(&self.state, &self.caller.token.hash, clock::now());
         let caller = known.ok_or_else(|| ApiError::unauthenticated("the token was revoked, or has expired"))?;
-        caller.require(Verb::Write, Resource::Deployments)?;
-        let found = self.state.deployment(self.deployment).filter(|deployment| !deployment.deleting);
-        let gone = || ApiError::new(ErrorCode::DeploymentNotFound, format!("deployment '{}' was deleted", self.deployment));
-        caller.require_namespace(&found.ok_or_else(gone)?.spec.namespace)
+        caller.require(self.verb, Resource::Deployments)?;
+        let Some(id) = self.deployment else { return Ok(()) };
+        let gone = || ApiError::new(ErrorCode::DeploymentNotFound, format!("deployment '{id}' was deleted"));
+        self.state.deployment(id).filter(|found| !found.deleting).map(drop).ok_or_else(gone)
     }
 }
 
