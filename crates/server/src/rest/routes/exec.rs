@@ -13,18 +13,22 @@ use ring_api::errors::ErrorCode;
 use ring_api::exec::{LONGEST, PROTOCOL, Started};
 use ring_api::query::ExecQuery;
 use ring_proto::agent::v1::{ExecStart, TerminalSize};
-use ring_state::{Deployment, Instance, State};
+use ring_state::{AuditObject, Deployment, Instance, State};
 use ring_types::{DeploymentId, InstanceState};
 
 use super::still::Still;
 use crate::rest::App;
+use crate::rest::audit;
 use crate::rest::auth::{Caller, Verb};
 use crate::rest::body::Id;
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
+use crate::rest::write::Request;
 use crate::session::AskError;
 use talk::Talk;
 
+/// Characters of a program's name that are recorded.
+const PROGRAM: usize = 200;
 /// Messages of output under way to a client that set no window of its own.
 const WINDOW: u32 = 32;
 
@@ -45,6 +49,7 @@ pub(in crate::rest) async fn exec(
     Shared(app): Shared<App>,
     caller: Caller,
     view: View,
+    request: Request,
     Id(id): Id<DeploymentId>,
     Query(query): Query,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -62,22 +67,19 @@ pub(in crate::rest) async fn exec(
     };
     let still = Still::allowed(&app, &caller, Verb::Write).with(id);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
-    record(&caller, deployment, &instance, &query);
+    let deed = deed(deployment, &instance, &query);
+    app.audit.add(audit::allowed(&request.1, &deployment.spec.namespace, deed));
     let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
     let talk = Talk { running, still, pulse: app.pulse.clone(), stop: app.stop.clone(), takes: query.window };
     Ok(upgrade.on_upgrade(move |socket| talk.run(socket, started)))
 }
 
-/// The one place where it is told who runs what where. It comes before the node is asked: of one that does not answer nobody knows
-/// whether it ran the command.
-fn record(caller: &Caller, deployment: &Deployment, instance: &Instance, query: &ExecQuery) {
-    // Arguments may hold what belongs in no log.
-    let program = query.command.first().map(String::as_str).unwrap_or_default();
-    tracing::info!(
-        user = %caller.user.username, token = %caller.token.id, deployment = %deployment.id, instance = %instance.id, program,
-        "a command is to be run in an instance of {}/{}", deployment.spec.namespace, deployment.spec.name
-    );
+/// What the audit says was done, by whom the request's own note says. It is told before the node is asked: of one that does not
+/// answer nobody knows whether it ran the command. Arguments may hold what belongs in no record.
+fn deed(deployment: &Deployment, instance: &Instance, query: &ExecQuery) -> AuditObject {
+    let program: String = query.command.iter().take(1).flat_map(|program| program.chars().take(PROGRAM)).collect();
+    AuditObject { outcome: format!("asked to run {program} in {}", instance.id), ..super::logs::object(deployment) }
 }
 
 fn start(instance: &Instance, query: &ExecQuery) -> ExecStart {
