@@ -32,6 +32,7 @@ const PROGRAM: usize = 200;
 /// Messages of output under way to a client that set no window of its own.
 const WINDOW: u32 = 32;
 
+/// Run a command in an instance that runs, over a WebSocket.
 #[utoipa::path(get, path = "/deployments/{id}/exec", tag = "deployments",
     description = "Runs a command in an instance that runs, over a WebSocket with the subprotocol `ring.exec.v1`. Every message is \
         binary; its first byte is the channel: 0 input (from the client), 1 output, 2 error output (from the server), 3 control, one \
@@ -68,7 +69,7 @@ pub(in crate::rest) async fn exec(
     let still = Still::allowed(&app, &caller, Verb::Write).with(id);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
     let deed = deed(deployment, &instance, &query);
-    app.audit.add(audit::allowed(&request.1, &deployment.spec.namespace, deed));
+    app.audit.add(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(deed)));
     let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
     let talk = Talk { running, still, pulse: app.pulse.clone(), stop: app.stop.clone(), takes: query.window };
