@@ -6,6 +6,7 @@ mod alone;
 mod api;
 mod carried;
 mod ci;
+mod exec;
 mod health;
 mod jobs;
 mod joining;

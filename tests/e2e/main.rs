@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod carried;
+mod exec;
 mod faults_agent;
 mod faults_docker;
 mod faults_leader;

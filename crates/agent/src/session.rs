@@ -2,8 +2,10 @@
 
 mod addresses;
 mod exchange;
+mod exec;
 mod logs;
 mod questions;
+mod streams;
 mod wire;
 
 use std::sync::Arc;
@@ -26,9 +28,9 @@ use crate::instances::Instances;
 use addresses::Addresses;
 use exchange::Exchange;
 
-/// Messages of ours that may wait for the connection, but for log output.
+/// Messages of ours that may wait for the connection, but for output.
 const OUTGOING: usize = 32;
-/// Messages of log output that may wait for the connection.
+/// Messages of output, of instances and of commands in them, that may wait for the connection.
 const OUTGOING_LOGS: usize = 8;
 /// Largest message taken from a control node: a complete set of some ten thousand instances.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;

@@ -62,9 +62,17 @@ codes! {
         "Make a new config, and delete the old one.";
     DeploymentNotFound = "deployment.not_found", 404: "There is no such deployment, or the caller may not see it.",
         "See `ring deployment list`.";
+    ExecInterrupted = "exec.interrupted", 503: "The way to a command in an instance broke, or the control node it was reached through stops. The command is ended, as far as its runtime can.",
+        "See what it has done, and run it again.";
+    ExecProtocol = "exec.protocol", 400: "What a client sent to a command is not part of the protocol, or more than it was let.",
+        "Compare it with the reference of the protocol.";
+    ExecRefused = "exec.refused", 409: "The node of the instance cannot run the command, or not now; the message says why.",
+        "Do what the message says.";
     Foreign = "http.error", 502: "Something between the client and ring answered: a proxy, or another program. Only the command line says this.",
         "Check the address, and what stands between.";
     InstanceNotFound = "instance.not_found", 404: "The deployment has no such instance.", "See `ring deployment inspect`.";
+    InstanceNotRunning = "instance.not_running", 409: "A command can be run only in an instance that runs.",
+        "See `ring deployment inspect`, and what it wrote with `ring deployment logs`.";
     JoinTokenNotFound = "join_token.not_found", 404: "There is no such join token.", "See `ring cluster token list`.";
     LimitReached = "limit.reached", 409: "The cluster holds as many of these as it may.", "Delete some; see the limits.";
     LogsUnreachable = "logs.unreachable", 503: "The node that has the output cannot be asked.",
@@ -79,6 +87,8 @@ codes! {
     NamespaceNotFound = "namespace.not_found", 404: "There is no such namespace, or the caller may not see it.",
         "See `ring namespace list`.";
     NodeNotFound = "node.not_found", 404: "There is no such node.", "See `ring node list`.";
+    NodeUnreachable = "node.unreachable", 503: "The node of the instance cannot be asked now. What runs on it goes on.",
+        "Try again when `ring node list` shows the node as ready.";
     ObjectConflict = "object.conflict", 409: "The change does not fit what is there: the name is taken, the object is in use.",
         "Do what the message says; it names the object.";
     ObjectForbidden = "object.forbidden", 403: "The cluster refuses the change: the last administrator cannot go, and the like.",
@@ -98,6 +108,8 @@ codes! {
         "Repeat the request with the same `Idempotency-Key`.";
     RequestTooLarge = "request.too_large", 413: "The request is larger than a request may be.", "Split it; see the limits.";
     RequestTooMany = "request.too_many", 429: "Too many attempts in a short time.", "Wait as long as `Retry-After` says.";
+    RequestUpgrade = "request.upgrade", 426: "The path is a WebSocket, and the request does not ask for one.",
+        "Use `ring deployment exec`, or a WebSocket client.";
     RouteClosed = "route.closed", 405: "The path is there, but not for this method.", "Compare it with `/openapi.json`.";
     RouteNotFound = "route.not_found", 404: "There is no such path.", "Compare it with `/openapi.json`.";
     SecretNotFound = "secret.not_found", 404: "There is no such secret, or the caller may not see it.", "See `ring secret list`.";

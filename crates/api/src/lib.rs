@@ -6,6 +6,7 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod errors;
+pub mod exec;
 pub mod manifest;
 pub mod model;
 pub mod problem;

@@ -88,6 +88,7 @@ const fn title(status: u16) -> &'static str {
         409 => "Conflict",
         413 => "Too large",
         422 => "Invalid",
+        426 => "Upgrade required",
         429 => "Too many requests",
         503 => "Unavailable",
         504 => "Timed out",

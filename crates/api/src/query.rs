@@ -4,6 +4,7 @@
 use ring_types::{DeploymentStatus, Kind, Timestamp};
 use url::form_urlencoded;
 
+use crate::exec::{self, TerminalSize};
 use crate::model::{AuditOutcome, EventLevel};
 
 /// A query string that cannot be understood: which key, and why.
@@ -44,6 +45,22 @@ pub struct LogQuery {
     pub container: Option<String>,
     /// Keep sending as lines come.
     pub follow: bool,
+}
+
+/// Options of `GET /deployments/{id}/exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecQuery {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// In this instance: its id or a prefix of it.
+    pub container: Option<String>,
+    /// Input will be sent.
+    pub stdin: bool,
+    /// The size of the terminal it is run on; without one, on none.
+    pub terminal: Option<TerminalSize>,
+    /// How many messages of output can be sent before the client says that it took some; without it, as many as its connection
+    /// takes.
+    pub window: Option<u32>,
 }
 
 /// Options of `GET /deployments/{id}/health-checks`.
@@ -175,6 +192,56 @@ impl LogQuery {
         }
         out.finish()
     }
+}
+
+/// Size of a terminal whose client does not know it.
+const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+
+impl ExecQuery {
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut found = Self::default();
+        let (mut tty, mut size) = (false, TERMINAL);
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match key.trim_end_matches("[]") {
+                "command" => found.command.push(value.into_owned()),
+                "container" => found.container = Some(value.into_owned()),
+                "stdin" => found.stdin = value.is_empty() || word(&key, &value)?,
+                "tty" => tty = value.is_empty() || word(&key, &value)?,
+                "rows" => size.rows = bounded(&key, &value, u16::MAX.into())?,
+                "columns" => size.columns = bounded(&key, &value, u16::MAX.into())?,
+                "window" => found.window = Some(bounded(&key, &value, exec::WINDOW)?),
+                _ => {}
+            }
+        }
+        if found.command.first().is_none_or(String::is_empty) {
+            let reason = "there is no command to run: give the program, and each argument in another 'command'".to_owned();
+            return Err(QueryError { key: "command".to_owned(), reason });
+        }
+        found.terminal = tty.then_some(size);
+        Ok(found)
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        out.extend_pairs(self.command.iter().map(|v| ("command", v)));
+        out.extend_pairs(self.container.iter().map(|v| ("container", v)));
+        if self.stdin {
+            out.append_pair("stdin", "true");
+        }
+        if let Some(TerminalSize { rows, columns }) = self.terminal {
+            out.append_pair("tty", "true").append_pair("rows", &rows.to_string()).append_pair("columns", &columns.to_string());
+        }
+        out.extend_pairs(self.window.iter().map(|v| ("window", v.to_string())));
+        out.finish()
+    }
+}
+
+fn bounded<T: TryFrom<u32>>(key: &str, value: &str, most: u32) -> Result<T, QueryError> {
+    let number: u32 = word(key, value)?;
+    let fits = (1..=most).contains(&number).then(|| T::try_from(number).ok()).flatten();
+    fits.ok_or_else(|| QueryError { key: key.to_owned(), reason: format!("{number} is not from 1 to {most}") })
 }
 
 impl HealthCheckQuery {
@@ -310,6 +377,19 @@ mod tests {
         let checks = HealthCheckQuery { latest: true, limit: Some(3) };
         assert_eq!(HealthCheckQuery::parse(&checks.encode()).unwrap(), checks);
         assert!(HealthCheckQuery::parse("limit=many").is_err());
+    }
+
+    #[test]
+    fn a_command_is_read_as_it_was_written() {
+        let terminal = Some(TerminalSize { rows: 50, columns: 132 });
+        let command = vec!["sh".to_owned(), "-c".to_owned(), "echo a&b; exit \"$1\"".to_owned(), String::new()];
+        let query = ExecQuery { command, container: Some("ab".into()), stdin: true, terminal, window: Some(32) };
+        assert_eq!(ExecQuery::parse(&query.encode()).unwrap(), query);
+        let plain = ExecQuery::parse("command=ls&command[]=-l&tty&other=1").unwrap();
+        assert_eq!((plain.command.len(), plain.terminal, plain.window), (2, Some(TERMINAL), None));
+        for bad in ["", "command=", "command=a&rows=0", "command=a&columns=70000", "command=a&window=65", "command=a&tty=maybe"] {
+            assert!(ExecQuery::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

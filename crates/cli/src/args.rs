@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Apply(apply::ApplyArgs),
     /// Show what applying a manifest would change
     Diff(diff::DiffArgs),
-    /// Deployments: list, inspect, delete, logs, events, wait
+    /// Deployments: list, inspect, delete, logs, exec, events, wait
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
     /// Secrets, whose values never come back

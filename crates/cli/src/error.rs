@@ -258,7 +258,7 @@ fn violation(violation: &Violation) -> String {
 
 fn api_exit(error: &ClientError) -> Exit {
     match (error, error.status()) {
-        (ClientError::Unreachable(_), _) | (_, Some(502..=504)) => Exit::Unreachable,
+        (ClientError::Unreachable(_) | ClientError::Broken { .. }, _) | (_, Some(502..=504)) => Exit::Unreachable,
         (_, Some(401 | 403)) => Exit::Denied,
         (_, Some(404)) => Exit::NotFound,
         (_, Some(409)) => Exit::Conflict,
@@ -270,6 +270,9 @@ fn api_hint(error: &ClientError) -> Option<String> {
     match error {
         ClientError::Unreachable(_) => {
             Some("is a control node running there? Set RING_HOST to the ones to ask, comma separated".to_owned())
+        }
+        ClientError::Broken { .. } => {
+            Some("the command is ended when nobody listens; see what it has done, and run it again".to_owned())
         }
         ClientError::Problem(problem) if problem.hint.is_some() => problem.hint.clone(),
         ClientError::Problem(problem) if problem.status == 401 => Some("log in with: ring login, or set RING_TOKEN".to_owned()),

@@ -16,6 +16,7 @@ mod reference;
 mod resolve;
 mod rows;
 mod suggest;
+mod terminal;
 mod time;
 
 use std::ffi::OsString;

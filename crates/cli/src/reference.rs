@@ -32,6 +32,7 @@ pub fn command_reference() -> String {
     visit(&tree(), "ring", &mut |path, command| out.extend(section(path, command)));
     out.push("## Exit codes".to_owned());
     out.push(exit_codes());
+    out.push(OF_EXEC.to_owned());
     out.push("## Environment".to_owned());
     out.push(environment());
     out.join("\n\n") + "\n"
@@ -83,6 +84,10 @@ fn row(arg: &Arg) -> String {
     let default = if takes { default.join(", ") } else { String::new() };
     format!("| {} | {help}{possible} | {default} |", names.replace('|', "\\|"))
 }
+
+/// Whose the exit code of one command is.
+const OF_EXEC: &str = "`ring deployment exec` exits with the code of the command it ran, 0 to 255, and with 128 and the signal's number \
+    when one ended that. A failure of `ring` itself has one of the codes above and a line on standard error that begins with `error:`.";
 
 fn exit_codes() -> String {
     let rows: Vec<_> = Exit::ALL.iter().map(|exit| format!("| {} | {} |", *exit as u8, exit.meaning())).collect();

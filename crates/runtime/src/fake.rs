@@ -5,6 +5,7 @@
 //! was started once is never started again, whatever it is asked.
 
 mod driver;
+mod exec;
 mod script;
 mod world;
 

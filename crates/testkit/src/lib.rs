@@ -22,6 +22,7 @@ pub mod process;
 pub mod report;
 pub mod sim;
 pub mod sweep;
+pub mod terminal;
 pub mod wait;
 pub mod work;
 

@@ -7,9 +7,10 @@ use futures::Stream;
 use futures::stream::{PollNext, select_with_strategy};
 use ring_proto::Wire as _;
 use ring_proto::agent::v1::{
-    AgentMessage, ClaimReply, ClaimRequest, ControlMessage, Heartbeat, NodeInfoUpdate, ReportReply, ReportRequest, StreamEnd,
+    AgentMessage, ClaimReply, ClaimRequest, ControlMessage, Heartbeat, NodeInfoUpdate, ReportReply, ReportRequest,
     agent_message::Message as Ours, control_message::Message as Theirs,
 };
+use ring_runtime::Runtime;
 use ring_types::{InstanceId, NodeInfo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -17,9 +18,10 @@ use tokio_stream::StreamExt as _;
 use tonic::Streaming;
 
 use super::addresses::Addresses;
-use super::logs::LogStreams;
+use super::exec::Execs;
 use super::questions::Questions;
-use super::{End, Open, wire};
+use super::streams::Streams;
+use super::{End, Open, logs, wire};
 use crate::context::Context;
 use crate::instances::Instances;
 use crate::outbox::ReportBatch;
@@ -37,7 +39,8 @@ pub(super) struct Exchange {
     instances: Arc<Instances>,
     info: watch::Receiver<NodeInfo>,
     outgoing: mpsc::Sender<AgentMessage>,
-    logs: LogStreams,
+    logs: Streams,
+    execs: Execs,
     questions: Questions,
     epoch: u64,
     beat: Duration,
@@ -82,11 +85,6 @@ impl<T> Turn<T> {
     }
 }
 
-/// The end of a stream for something this release of the agent does not do.
-fn cannot(stream: u64, what: &str) -> Ours {
-    Ours::StreamEnd(StreamEnd { stream, error: format!("this agent cannot {what}"), not_found: false })
-}
-
 /// Both streams, `first` whenever it has something.
 pub(super) fn prefer<T>(first: impl Stream<Item = T>, second: impl Stream<Item = T>) -> impl Stream<Item = T> {
     select_with_strategy(first, second, |(): &mut ()| PollNext::Left)
@@ -102,7 +100,8 @@ impl Exchange {
             instances,
             info,
             outgoing: open.outgoing.clone(),
-            logs: LogStreams::new(open.logs.clone()),
+            logs: logs::streams(open.logs.clone()),
+            execs: Execs::new(open.logs.clone()),
             questions,
             epoch: open.welcome.epoch,
             beat,
@@ -138,6 +137,15 @@ impl Exchange {
     fn send(&self, message: Ours) -> Result<(), End> {
         let sent = self.outgoing.try_send(AgentMessage { message: Some(message) });
         sent.map_err(|_| End::Lost("the control node does not read".into()))
+    }
+
+    /// Sends the answer to something that cannot begin.
+    fn answer(&self, answer: Option<AgentMessage>) -> Result<(), End> {
+        answer.and_then(|answer| answer.message).map_or(Ok(()), |message| self.send(message))
+    }
+
+    fn runtime_of(&self, instance: &str) -> Option<Arc<dyn Runtime>> {
+        wire::instance(instance).ok().and_then(|id| self.instances.runtime_of(id))
     }
 
     fn tick(&mut self) -> Result<(), End> {
@@ -191,23 +199,32 @@ impl Exchange {
             Some(Theirs::Claim(reply)) => self.claim_answered(reply),
             Some(Theirs::Report(reply)) => self.report_answered(&reply),
             Some(Theirs::LogStart(start)) => {
-                let runtime = wire::instance(&start.instance_id).ok().and_then(|id| self.instances.runtime_of(id));
-                if let Some(answer) = self.logs.start(runtime, &start).and_then(|answer| answer.message) {
-                    self.send(answer)?;
-                }
+                let runtime = self.runtime_of(&start.instance_id);
+                let answer = logs::start(&mut self.logs, runtime, &start);
+                self.answer(answer)?;
             }
-            Some(Theirs::ExecStart(start)) => self.send(cannot(start.stream, "run commands in an instance"))?,
+            Some(Theirs::ExecStart(start)) => {
+                let runtime = self.runtime_of(&start.instance_id);
+                let answer = self.execs.start(runtime, start);
+                self.answer(answer)?;
+            }
+            Some(Theirs::ExecInput(input)) => {
+                let answer = self.execs.input(input);
+                self.answer(answer)?;
+            }
             Some(Theirs::Question(question)) => {
                 if let Some(answer) = self.questions.ask(question) {
                     self.send(answer)?;
                 }
             }
-            // Of a command that is not run any more.
-            Some(Theirs::ExecInput(_)) => {}
             Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
-            Some(Theirs::LogCredit(credit)) => self.logs.credit(credit.stream, credit.messages),
+            Some(Theirs::LogCredit(credit)) => {
+                self.logs.credit(credit.stream, credit.messages);
+                self.execs.credit(credit.stream, credit.messages);
+            }
             Some(Theirs::StreamCancel(cancel)) => {
                 self.logs.cancel(cancel.stream);
+                self.execs.cancel(cancel.stream);
                 self.questions.cancel(cancel.stream);
             }
             Some(Theirs::Goodbye(goodbye)) if goodbye.fatal => return Err(End::Dismissed(goodbye.reason)),

@@ -4,6 +4,7 @@
 mod claims;
 mod connection;
 mod crashes;
+mod exec;
 mod health;
 mod host;
 mod life;

@@ -14,7 +14,7 @@ use ring_proto::agent::v1::control_message::Message as Ours;
 use ring_proto::agent::v1::question::About;
 use ring_proto::agent::v1::{
     AgentMessage, Answer, Assignment, Assignments, ClaimReply, ClaimRequest, ClaimResult, ControlMessage, HeartbeatReply,
-    LogLine, Question, ReportReply, ReportRequest, StreamEnd, Welcome,
+    LogLine, Question, ReportReply, ReportRequest, StreamEnd, Welcome, exec_output,
 };
 use ring_state::InstanceReport;
 use ring_types::{DeploymentSpec, Goal, Health, InstanceId, InstanceState, NodeInfo, Outcome};
@@ -68,6 +68,7 @@ pub(crate) struct State {
     pub(crate) log_lines: BTreeMap<u64, Vec<LogLine>>,
     pub(crate) log_messages: BTreeMap<u64, u32>,
     pub(crate) log_ends: Vec<StreamEnd>,
+    pub(crate) exec_events: BTreeMap<u64, Vec<exec_output::Event>>,
     pub(crate) answers: BTreeMap<u64, Answer>,
     push: Option<mpsc::Sender<Result<ControlMessage, Status>>>,
 }
@@ -216,6 +217,11 @@ impl Plane {
         self.touch();
     }
 
+    /// Breaks the session; the agent may come again at once.
+    pub(crate) fn cut(&self) {
+        break_session(&mut self.state());
+    }
+
     /// Breaks the session, and lets nobody in until [`Plane::open`].
     pub(crate) fn close(&self) {
         let mut state = self.state();
@@ -328,7 +334,10 @@ impl Plane {
                 self.state().answers.insert(answer.stream, answer);
                 None
             }
-            Theirs::ExecOutput(_) => None,
+            Theirs::ExecOutput(output) => {
+                self.state().exec_events.entry(output.stream).or_default().extend(output.event);
+                None
+            }
             Theirs::LogOutput(output) => {
                 let mut state = self.state();
                 *state.log_messages.entry(output.stream).or_default() += 1;

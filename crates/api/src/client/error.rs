@@ -21,6 +21,14 @@ pub enum ClientError {
     /// The server answered with an error.
     #[error("{}", sentence(.0))]
     Problem(Box<Problem>),
+    /// What cannot be taken up again elsewhere broke off.
+    #[error("lost the connection to {host}: {reason}")]
+    Broken {
+        /// Whom it was with.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
     /// Something answered that is not ring.
     #[error("{host} gave an answer that is not understood: {reason}")]
     Unexpected {
@@ -48,7 +56,7 @@ impl ClientError {
         match self {
             Self::Unreachable(_) => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::Unexpected { .. } | Self::Setup(_) => false,
+            Self::Broken { .. } | Self::Unexpected { .. } | Self::Setup(_) => false,
         }
     }
 }

@@ -5,11 +5,13 @@
 
 mod endpoints;
 mod error;
+mod exec;
 mod hosts;
 mod send;
 mod sse;
 
 pub use error::{ClientError, Failure};
+pub use exec::{ExecReceiver, ExecSender, ExecSession};
 pub use hosts::{HostError, Hosts};
 pub use sse::Follow;
 
@@ -58,12 +60,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Setup`] when there is no TLS (the program has to install a rustls provider first).
     pub fn new(hosts: Hosts, token: Option<String>, patience: Patience) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(patience.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("ring/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ClientError::Setup(error::chain(&error)))?;
+        let http = built(builder(patience))?;
         Ok(Self { http, hosts: Arc::new(hosts), token: token.map(Into::into), patience })
     }
 
@@ -76,4 +73,16 @@ impl Client {
     pub const fn has_token(&self) -> bool {
         self.token.is_some()
     }
+}
+
+/// How every request is made.
+fn builder(patience: Patience) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(patience.connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("ring/", env!("CARGO_PKG_VERSION")))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError> {
+    builder.build().map_err(|error| ClientError::Setup(error::chain(&error)))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Response, header};
+use reqwest::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ impl<'a> Request<'a> {
 }
 
 /// How one attempt ended without a result.
-enum Miss {
+pub(super) enum Miss {
     /// Nobody there, or the answer was lost.
     Unreachable(Failure),
     /// It cannot serve now; perhaps another can, perhaps it can later.
@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// Goes over the nodes, again and again, until one attempt has a result or patience is over.
-    async fn until_answered<T, F: Future<Output = Result<T, Miss>>>(
+    pub(super) async fn until_answered<T, F: Future<Output = Result<T, Miss>>>(
         &self,
         attempt: impl Fn(usize) -> F,
     ) -> Result<T, ClientError> {
@@ -134,14 +134,19 @@ impl Client {
         accepted(&host, response).await
     }
 
-    fn address(&self, index: usize, path: &str) -> Result<(String, Url), Miss> {
+    pub(super) fn address(&self, index: usize, path: &str) -> Result<(String, Url), Miss> {
         let found = self.hosts.in_order().find(|(i, _)| *i == index).map(|(_, url)| url);
         let url = found.and_then(|base| Some((short(base), base.join(path).ok()?)));
         url.ok_or_else(|| Miss::Final(ClientError::Setup(format!("'{path}' is not a path"))))
     }
 
     fn builder(&self, request: &Request<'_>, url: Url) -> reqwest::RequestBuilder {
-        let mut builder = self.http.request(request.method.clone(), url);
+        self.builder_of(&self.http, request, url)
+    }
+
+    /// A request with what every request carries.
+    pub(super) fn builder_of(&self, http: &reqwest::Client, request: &Request<'_>, url: Url) -> reqwest::RequestBuilder {
+        let mut builder = http.request(request.method.clone(), url);
         if let Some(token) = &self.token {
             builder = builder.bearer_auth(token);
         }
@@ -159,7 +164,7 @@ fn short(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-fn unreachable(host: &str, error: &reqwest::Error) -> Miss {
+pub(super) fn unreachable(host: &str, error: &reqwest::Error) -> Miss {
     let reason = if error.is_timeout() {
         "no answer in time".to_owned()
     } else {
@@ -174,9 +179,9 @@ fn unreachable(host: &str, error: &reqwest::Error) -> Miss {
 }
 
 /// Lets a good answer through and makes an error of any other.
-async fn accepted(host: &str, response: Response) -> Result<Response, Miss> {
+pub(super) async fn accepted(host: &str, response: Response) -> Result<Response, Miss> {
     let status = response.status();
-    if status.is_success() {
+    if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
     }
     let wait = retry_after(&response);

@@ -1,17 +1,17 @@
 //! The verbs of a fake runtime.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use ring_types::{InstanceId, Outcome, RuntimeKind, RuntimeReport, Span};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::script::{FakeCall, FakeExec, FakeScript, FakeStart};
+use super::exec;
+use super::script::{FakeCall, FakeScript, FakeStart};
 use super::{FakeRuntime, World};
 use crate::{
-    ExecEvent, ExecInput, ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed,
-    Prepared, Runtime, RuntimeError, RuntimeErrorKind, TerminalSize, Workload,
+    ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed, Prepared, Runtime,
+    RuntimeError, RuntimeErrorKind, Workload,
 };
 
 fn not_found(instance: InstanceId) -> RuntimeError {
@@ -128,18 +128,7 @@ impl Runtime for FakeRuntime {
 
     async fn exec(&self, instance: InstanceId, _request: ExecRequest) -> Result<ExecSession, RuntimeError> {
         let script = self.running(FakeCall::Exec(instance), instance)?;
-        let events = match script.exec {
-            FakeExec::Unsupported => {
-                return Err(RuntimeError::new(RuntimeErrorKind::Other, "the fake runtime was not told what commands do"));
-            }
-            FakeExec::Exits(code, output) => {
-                let written = (!output.is_empty()).then(|| Ok(ExecEvent::Stdout(output.into())));
-                stream::iter(written.into_iter().chain([Ok(ExecEvent::Exited(code))])).boxed()
-            }
-            FakeExec::Hangs => stream::pending().boxed(),
-            FakeExec::Unanswered => std::future::pending().await,
-        };
-        Ok(ExecSession { events, input: Box::new(NoInput) })
+        exec::session(self.clone(), instance, script.exec).await
     }
 
     async fn health(&self, instance: InstanceId) -> Result<Option<NativeHealth>, RuntimeError> {
@@ -150,24 +139,6 @@ impl Runtime for FakeRuntime {
         let script = self.running(FakeCall::Stats(instance), instance)?;
         let none = || RuntimeError::new(RuntimeErrorKind::Other, "the fake runtime was not told what it uses");
         script.stats.ok_or_else(none)
-    }
-}
-
-/// The input of commands that read none.
-struct NoInput;
-
-#[async_trait]
-impl ExecInput for NoInput {
-    async fn write(&mut self, _bytes: Bytes) -> Result<(), RuntimeError> {
-        Ok(())
-    }
-
-    async fn close(&mut self) -> Result<(), RuntimeError> {
-        Ok(())
-    }
-
-    async fn resize(&mut self, _size: TerminalSize) -> Result<(), RuntimeError> {
-        Ok(())
     }
 }
 

@@ -39,8 +39,12 @@ pub enum FakeExec {
     Unsupported,
     /// It writes this and exits with this code.
     Exits(i32, String),
-    /// It never ends.
+    /// It never ends, and takes no input.
     Hangs,
+    /// It gives back what it is given, tells each new size of its terminal as a line, and exits with 0 at the end of its input.
+    Echoes,
+    /// It writes so many bytes, each a digit counting on, and exits with 0.
+    Writes(usize),
     /// The runtime never says whether it began.
     Unanswered,
 }
@@ -80,6 +84,8 @@ pub enum FakeCall {
     Logs(InstanceId),
     /// `exec`
     Exec(InstanceId),
+    /// A command was dropped before its end.
+    ExecDropped(InstanceId),
     /// `stats`
     Stats(InstanceId),
     /// `health`

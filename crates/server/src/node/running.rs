@@ -30,7 +30,7 @@ use crate::rest::{self, App, AppParts, Recorder, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
-use crate::session::{AgentApi, Agents, Hub, Logs, SessionContext};
+use crate::session::{AgentApi, Agents, Execs, Hub, Logs, SessionContext};
 use crate::tls::{Dialer, HostTls, accept, renew_forever};
 
 /// Longest wait for requests under way when the node stops.
@@ -183,6 +183,7 @@ impl Wiring {
             hub: parts.hub.clone(),
             logs: Logs::new(parts.hub.clone(), parts.peers.clone()),
             agents: Agents::new(parts.hub.clone(), parts.peers.clone()),
+            execs: Execs::new(parts.hub.clone(), parts.peers.clone()),
             audit: audit.clone(),
             stop: parts.stop.clone(),
         });

@@ -10,7 +10,7 @@ use super::audit::Recorder;
 use super::auth::{LoginLimit, Passwords};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
-use crate::session::{Agents, Hub, Logs};
+use crate::session::{Agents, Execs, Hub, Logs};
 
 /// What an API is made of.
 pub struct AppParts {
@@ -40,6 +40,8 @@ pub struct AppParts {
     pub audit: Arc<Recorder>,
     /// What agents alone know of their instances.
     pub agents: Agents,
+    /// Commands in instances.
+    pub execs: Execs,
     /// The control node stops: streams end.
     pub stop: CancellationToken,
 }

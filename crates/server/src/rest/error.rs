@@ -78,6 +78,11 @@ impl ApiError {
         self
     }
 
+    /// What is told of it.
+    pub(super) fn into_problem(self) -> Box<Problem> {
+        self.problem
+    }
+
     fn unavailable(code: ErrorCode, detail: String, missing: &[MissingMember]) -> Self {
         let mut error = Self::new(code, detail);
         error.problem.missing = missing.iter().map(ToString::to_string).collect();

@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces,
-    nodes, secrets, succession, tokens, users, volumes,
+    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
+    namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -53,6 +53,7 @@ fn deployment_routes() -> Router<App> {
         .route("/deployments/{id}/restart", post(succession::restart))
         .route("/deployments/{id}/rollback", post(succession::rollback))
         .route("/deployments/{id}/logs", get(logs::logs))
+        .route("/deployments/{id}/exec", get(exec::exec))
         .route("/deployments/{id}/metrics", get(metrics::metrics))
         .route("/deployments/{id}/events", get(events::events))
         .route("/deployments/{id}/health-checks", get(health_checks::health_checks))

@@ -1,16 +1,19 @@
 //! `ControlService`: what control nodes ask each other beside Raft.
 
-use ring_proto::agent::v1::Answer;
+use ring_proto::agent::v1::{Answer, ExecOutput};
 use ring_proto::cluster::v1::control_service_server::ControlService;
-use ring_proto::cluster::v1::{AskRequest, ContactsReply, ContactsRequest, LocateReply, LocateRequest, LogsReply, LogsRequest};
+use ring_proto::cluster::v1::{
+    AskRequest, ContactsReply, ContactsRequest, ExecOpen, ExecRequest, LocateReply, LocateRequest, LogsReply, LogsRequest,
+    exec_request,
+};
 use ring_store::Store;
 use ring_types::NodeId;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Guard, Pulse};
-use crate::session::{Hub, LogError, LogRequest, LogStream};
+use crate::session::{Hub, LogError, LogRequest, LogStream, pass_on};
 
 /// Serves the other control nodes.
 #[derive(Clone)]
@@ -60,6 +63,22 @@ impl ControlService for ControlApi {
         let stream = self.hub.open_log(node_id(&request.node_id)?, wanted).map_err(|e| status_of(&e))?;
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(forward(stream, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        self.guard.member(&request)?;
+        let mut requests = request.into_inner();
+        let Some(ExecRequest { message: Some(exec_request::Message::Open(ExecOpen { node_id: node, start: Some(start) })) }) =
+            requests.message().await?
+        else {
+            return Err(Status::invalid_argument("the first message has to say what is to be run"));
+        };
+        let command = self.hub.open_exec(node_id(&node)?, start).map_err(|error| Status::from(&error))?;
+        let (sender, receiver) = mpsc::channel(8);
+        tokio::spawn(pass_on(command, requests, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

@@ -15,14 +15,14 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::Hub;
-use super::hub::Line;
+use super::hub::{Closed, Line};
 use super::locate::Locator;
 use crate::services::Peers;
 
 /// Longest wait for an answer; an agent whose runtime hangs answers before.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How much later the control node that asks for another gives up.
-const FORWARDED: Duration = Duration::from_secs(1);
+pub(super) const FORWARDED: Duration = Duration::from_secs(1);
 /// Questions one agent has open; more wait for their turn, within the same time.
 const OPEN: usize = 32;
 
@@ -44,6 +44,15 @@ pub enum AskError {
     /// No answer in time.
     #[error("its node did not answer within {} seconds", PATIENCE.as_secs())]
     TimedOut,
+}
+
+impl From<Closed> for AskError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::NotHere => Self::NotConnected,
+            Closed::Busy => Self::Interrupted("its session is busy".to_owned()),
+        }
+    }
 }
 
 impl From<&AskError> for Status {
@@ -134,7 +143,7 @@ fn other_answer() -> AskError {
     AskError::Refused("something that is no answer to the question; its agent is of another release".to_owned())
 }
 
-async fn within<T>(patience: Duration, asking: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
+pub(super) async fn within<T>(patience: Duration, asking: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
     timeout(patience, asking).await.unwrap_or(Err(AskError::TimedOut))
 }
 

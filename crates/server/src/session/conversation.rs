@@ -17,7 +17,7 @@ use tonic::Streaming;
 
 use super::assignments::Told;
 use super::claims;
-use super::hub::{Outgoing, Seat};
+use super::hub::{Item, Outgoing, Seat};
 use super::service::SessionContext;
 use crate::services::control_addresses;
 
@@ -241,18 +241,22 @@ impl Conversation {
             Some(Incoming::Report(request)) => hand_over(&registered.reports, request),
             Some(Incoming::Info(update)) => hand_over(&registered.infos, read_info(update.info)?),
             Some(Incoming::LogOutput(output)) => {
-                registered.seat.line.output(output.stream, output.lines);
+                registered.seat.line.output(output.stream, Item::Lines(output.lines));
+                Ok(())
+            }
+            Some(Incoming::ExecOutput(output)) => {
+                // One without an event is of a later release.
+                output.event.into_iter().for_each(|event| registered.seat.line.output(output.stream, Item::Exec(event)));
                 Ok(())
             }
             Some(Incoming::StreamEnd(end)) => {
-                registered.seat.line.end(&end);
+                registered.seat.line.end(end);
                 Ok(())
             }
             Some(Incoming::Answer(answer)) => {
                 registered.seat.line.open.answer(answer);
                 Ok(())
             }
-            Some(Incoming::ExecOutput(_)) => Err(End::because("an answer to nothing that was asked")),
             Some(Incoming::Hello(_)) => Err(End::because("a second hello on one session")),
             // A message of a later release: what it asks for is not for us.
             None => Ok(()),

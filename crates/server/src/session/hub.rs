@@ -1,23 +1,21 @@
-//! Which agents have their session here, and the log streams that run over those sessions.
+//! Which agents have their session here, and the streams that run over those sessions: output of instances, commands in them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use ring_proto::agent::v1::control_message::Message;
-use ring_proto::agent::v1::{Answer, ControlMessage, LogCredit, LogLine, LogStart, Question, StreamCancel, StreamEnd};
+use ring_proto::agent::v1::{Answer, ControlMessage, LogCredit, LogLine, Question, StreamCancel, StreamEnd, exec_output};
 use ring_types::NodeId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::ask::{self, AskError, Open};
-use super::logs::{LogError, LogItem, LogRequest, LogStream};
 
-/// Batches of lines an agent may send ahead of a reader. An agent that sends more than it was asked for loses the stream.
-const WINDOW: u32 = 64;
-/// Batches taken before the agent is told that it may send as many more.
-const CREDIT: u32 = 16;
+/// Longest wait for room in a session that is busy.
+const BUSY: Duration = Duration::from_secs(10);
 
 pub(super) type Outgoing = mpsc::Sender<Result<ControlMessage, Status>>;
 
@@ -33,12 +31,30 @@ struct Inner {
     sessions: Mutex<HashMap<NodeId, Arc<Line>>>,
 }
 
+/// What a session hands to who reads one of its streams.
+pub(super) enum Item {
+    /// Output of an instance.
+    Lines(Vec<LogLine>),
+    /// Of a command in an instance.
+    Exec(exec_output::Event),
+    /// There is no more.
+    End(StreamEnd),
+}
+
+/// Why a stream cannot be opened.
+pub(super) enum Closed {
+    /// The agent's session is not here.
+    NotHere,
+    /// The session does not take any more now.
+    Busy,
+}
+
 /// One session, as seen by those who want something from its agent.
 pub(super) struct Line {
     number: u64,
     out: Outgoing,
     replaced: CancellationToken,
-    streams: Mutex<HashMap<u64, mpsc::Sender<LogItem>>>,
+    streams: Mutex<HashMap<u64, mpsc::Sender<Item>>>,
     pub(super) open: Open,
 }
 
@@ -71,26 +87,20 @@ impl Hub {
         self.lock().len()
     }
 
-    /// Asks the agent of `node` for the output of an instance.
-    ///
-    /// # Errors
-    /// [`LogError::NotConnected`] when its session is not here.
-    pub fn open_log(&self, node: NodeId, request: LogRequest) -> Result<LogStream, LogError> {
-        let line = self.lock().get(&node).cloned().ok_or(LogError::NotConnected)?;
+    /// Opens a stream over the session of `node`, with room for `room` items; an agent that sends more than that loses it.
+    pub(super) fn open(
+        &self,
+        node: NodeId,
+        room: usize,
+        start: impl FnOnce(u64) -> Message,
+    ) -> Result<(mpsc::Receiver<Item>, StreamGuard), Closed> {
+        let line = self.lock().get(&node).cloned().ok_or(Closed::NotHere)?;
         let stream = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = mpsc::channel(WINDOW as usize + 1);
+        let (sender, receiver) = mpsc::channel(room);
         line.streams().insert(stream, sender);
-        let start = LogStart {
-            stream,
-            instance_id: request.instance.to_string(),
-            tail: request.tail,
-            since_ms: request.since_ms,
-            follow: request.follow,
-            window: WINDOW,
-        };
-        let cancel = StreamGuard { line: Arc::downgrade(&line), stream, taken: 0 };
-        line.send(Message::LogStart(start)).map_err(|()| LogError::Interrupted("the node's session is busy".to_owned()))?;
-        Ok(LogStream::local(receiver, cancel))
+        let guard = StreamGuard { line: Arc::downgrade(&line), stream };
+        line.send(start(stream)).map_err(|()| Closed::Busy)?;
+        Ok((receiver, guard))
     }
 
     /// Asks the agent of `node` something that it alone knows.
@@ -117,7 +127,7 @@ impl Drop for Seat {
 }
 
 impl Line {
-    fn streams(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<LogItem>>> {
+    fn streams(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Item>>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,11 +145,11 @@ impl Line {
         self.replaced.cancelled().await;
     }
 
-    /// Lines for a stream. Never waits: there is room for what the agent was asked for, and who sends more is cut off.
-    pub(super) fn output(&self, stream: u64, lines: Vec<LogLine>) {
+    /// Something for a stream. Never waits: there is room for what the agent was asked for, and who sends more is cut off.
+    pub(super) fn output(&self, stream: u64, item: Item) {
         let mut streams = self.streams();
         let Some(reader) = streams.get(&stream) else { return };
-        if reader.try_send(LogItem::Lines(lines)).is_err() {
+        if reader.try_send(item).is_err() {
             streams.remove(&stream);
             drop(streams);
             let _ = self.send(Message::StreamCancel(StreamCancel { stream }));
@@ -147,40 +157,35 @@ impl Line {
     }
 
     /// A stream has given everything, or cannot.
-    pub(super) fn end(&self, end: &StreamEnd) {
-        if self.open.end(end) {
+    pub(super) fn end(&self, end: StreamEnd) {
+        if self.open.end(&end) {
             return;
         }
-        let Some(reader) = self.streams().remove(&end.stream) else { return };
-        let last = match (end.not_found, end.error.is_empty()) {
-            (true, _) => LogItem::End(Err(LogError::NotFound)),
-            (false, false) => LogItem::End(Err(LogError::Interrupted(end.error.clone()))),
-            (false, true) => LogItem::End(Ok(())),
-        };
-        // There is one place more than the window; a reader whose agent flooded it sees the stream cut.
-        let _ = reader.try_send(last);
+        if let Some(reader) = self.streams().remove(&end.stream) {
+            // There is one place more than the window; a reader whose agent flooded it sees the stream cut.
+            let _ = reader.try_send(Item::End(end));
+        }
     }
 }
 
-/// The reader's end of a stream: tells the agent how far the reader is, and when nobody reads any more.
+/// The reader's end of a stream: the way back to the agent, which is told when nobody reads any more.
 pub(super) struct StreamGuard {
-    line: std::sync::Weak<Line>,
+    line: Weak<Line>,
     stream: u64,
-    taken: u32,
 }
 
 impl StreamGuard {
-    /// The reader took one batch.
-    pub(super) fn took_one(&mut self) {
-        self.taken += 1;
-        if self.taken < CREDIT {
-            return;
-        }
-        let credit = LogCredit { stream: self.stream, messages: self.taken };
-        // When the session is busy the credit goes with the next batch; before the window is used up there are three more.
-        if self.line.upgrade().is_none_or(|line| line.send(Message::LogCredit(credit)).is_ok()) {
-            self.taken = 0;
-        }
+    /// The reader took so many messages. False when the session is busy: then it has to be told again.
+    pub(super) fn credit(&self, messages: u32) -> bool {
+        let credit = LogCredit { stream: self.stream, messages };
+        self.line.upgrade().is_none_or(|line| line.send(Message::LogCredit(credit)).is_ok())
+    }
+
+    /// Tells the agent something about the stream, waiting while its session is busy. False when it cannot be told.
+    pub(super) async fn tell(&self, message: impl FnOnce(u64) -> Message) -> bool {
+        let Some(out) = self.line.upgrade().map(|line| line.outgoing()) else { return false };
+        let message = Ok(ControlMessage { message: Some(message(self.stream)) });
+        matches!(tokio::time::timeout(BUSY, out.send(message)).await, Ok(Ok(())))
     }
 }
 

@@ -2,16 +2,22 @@
 
 use std::collections::VecDeque;
 
-use ring_proto::agent::v1::LogLine;
+use ring_proto::agent::v1::control_message::Message;
+use ring_proto::agent::v1::{LogLine, LogStart, StreamEnd};
 use ring_proto::cluster::v1::{LogsReply, LogsRequest};
 use ring_types::{InstanceId, NodeId};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::Hub;
-use super::hub::StreamGuard;
+use super::hub::{Closed, Item, StreamGuard};
 use super::locate::Locator;
 use crate::services::{Peers, error_of};
+
+/// Batches of lines an agent may send ahead of a reader.
+const WINDOW: u32 = 64;
+/// Batches taken before the agent is told that it may send as many more.
+const CREDIT: u32 = 16;
 
 /// Which output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +46,17 @@ pub enum LogError {
     Interrupted(String),
 }
 
-/// What a session hands to a reader.
-pub(super) enum LogItem {
+impl From<Closed> for LogError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::NotHere => Self::NotConnected,
+            Closed::Busy => Self::Interrupted("the node's session is busy".to_owned()),
+        }
+    }
+}
+
+/// What a reader is given.
+enum LogItem {
     Lines(Vec<LogLine>),
     End(Result<(), LogError>),
 }
@@ -54,13 +69,21 @@ pub struct LogStream {
 }
 
 enum Source {
-    Local(mpsc::Receiver<LogItem>, StreamGuard),
+    Local(Local),
     Remote(Box<Streaming<LogsReply>>),
 }
 
+/// Of a session that is here.
+struct Local {
+    items: mpsc::Receiver<Item>,
+    guard: StreamGuard,
+    /// Batches taken since the agent was told.
+    taken: u32,
+}
+
 impl LogStream {
-    pub(super) fn local(receiver: mpsc::Receiver<LogItem>, guard: StreamGuard) -> Self {
-        Self { source: Source::Local(receiver, guard), ready: VecDeque::new(), ended: false }
+    fn new(source: Source) -> Self {
+        Self { source, ready: VecDeque::new(), ended: false }
     }
 
     /// The next line; None after the last.
@@ -86,18 +109,60 @@ impl LogStream {
 impl Source {
     async fn next(&mut self) -> LogItem {
         match self {
-            Self::Local(receiver, guard) => {
-                let cut = || LogItem::End(Err(LogError::Interrupted("the session of its node ended".to_owned())));
-                let item = receiver.recv().await.unwrap_or_else(cut);
-                guard.took_one();
-                item
-            }
+            Self::Local(local) => local.next().await,
             Self::Remote(stream) => match stream.message().await {
                 Ok(Some(l)) => LogItem::Lines(vec![LogLine { at_ms: l.at_ms, stderr: l.stderr, line: l.line }]),
                 Ok(None) => LogItem::End(Ok(())),
                 Err(status) => LogItem::End(Err(error_of(&status))),
             },
         }
+    }
+}
+
+impl Local {
+    async fn next(&mut self) -> LogItem {
+        let item = self.items.recv().await;
+        self.taken += 1;
+        // When the session is busy the credit goes with the next batch; before the window is used up there are three more.
+        if self.taken >= CREDIT && self.guard.credit(self.taken) {
+            self.taken = 0;
+        }
+        let cut = |why: &str| LogItem::End(Err(LogError::Interrupted(why.to_owned())));
+        match item {
+            Some(Item::Lines(lines)) => LogItem::Lines(lines),
+            Some(Item::End(end)) => LogItem::End(ended(end)),
+            Some(Item::Exec(_)) => cut("its agent is of another release"),
+            None => cut("the session of its node ended"),
+        }
+    }
+}
+
+fn ended(end: StreamEnd) -> Result<(), LogError> {
+    match (end.not_found, end.error.is_empty()) {
+        (true, _) => Err(LogError::NotFound),
+        (false, false) => Err(LogError::Interrupted(end.error)),
+        (false, true) => Ok(()),
+    }
+}
+
+impl Hub {
+    /// Asks the agent of `node` for the output of an instance.
+    ///
+    /// # Errors
+    /// [`LogError::NotConnected`] when its session is not here.
+    pub fn open_log(&self, node: NodeId, request: LogRequest) -> Result<LogStream, LogError> {
+        let start = |stream| {
+            Message::LogStart(LogStart {
+                stream,
+                instance_id: request.instance.to_string(),
+                tail: request.tail,
+                since_ms: request.since_ms,
+                follow: request.follow,
+                window: WINDOW,
+            })
+        };
+        let (items, guard) = self.open(node, WINDOW as usize + 1, start)?;
+        Ok(LogStream::new(Source::Local(Local { items, guard, taken: 0 })))
     }
 }
 
@@ -132,6 +197,6 @@ impl Logs {
             follow: request.follow,
         };
         let stream = client.logs(request).await.map_err(|status| error_of(&status))?.into_inner();
-        Ok(LogStream { source: Source::Remote(Box::new(stream)), ready: VecDeque::new(), ended: false })
+        Ok(LogStream::new(Source::Remote(Box::new(stream))))
     }
 }

@@ -4,6 +4,7 @@ mod ask;
 mod assignments;
 mod claims;
 mod conversation;
+mod exec;
 mod hub;
 mod locate;
 mod logs;
@@ -12,6 +13,8 @@ mod service;
 
 pub use ask::{Agents, AskError};
 pub(crate) use claims::state_at;
+pub(crate) use exec::pass_on;
+pub use exec::{ExecEvents, ExecFeed, Execs, RunningExec};
 pub use hub::Hub;
 pub use logs::{LogError, LogRequest, LogStream, Logs};
 pub use service::{AgentApi, SessionContext};

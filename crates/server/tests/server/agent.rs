@@ -112,3 +112,30 @@ async fn an_agent_finds_another_control_node_and_loses_nothing() {
     third.stop().await;
     second.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_followed_ends_with_the_token_that_asked_for_it() {
+    let control = Control::first().await;
+    let admin = control.admin().await;
+    let host = Host::join("a1", &control).await;
+    admin.post("/deployments", &job("ns", "j")).await.expect(200);
+    eventually("running", async || deployment(&admin, "j").await["status"] == "running").await;
+    let running = deployment(&admin, "j").await;
+    let (id, instance) = (running["id"].as_str().unwrap().to_owned(), instance(&running));
+    host.runtime.print(instance, LogSource::Stdout, "one");
+    let token = json!({ "name": "reads", "scopes": ["deployments:read"] });
+    let token = admin.post("/tokens", &token).await.expect(200);
+    let reader = admin.with_token(token["token"].as_str().unwrap());
+    let following = ["logs", "events"].map(|what| {
+        let (reader, path) = (reader.clone(), format!("/deployments/{id}/{what}?follow=true"));
+        tokio::spawn(async move { reader.stream(&path, &[]).await })
+    });
+    host.runtime.called(|call| matches!(call, FakeCall::Logs(i) if *i == instance)).await;
+    admin.delete(&format!("/tokens/{}", token["id"].as_str().unwrap())).await.expect(200);
+    for stream in following {
+        let text = tokio::time::timeout(std::time::Duration::from_secs(30), stream).await.unwrap().unwrap();
+        assert!(!text.contains("event: end"), "it is not at its end: {text}");
+    }
+    assert_eq!(reader.get(&format!("/deployments/{id}/logs?follow=true")).await.status, 401);
+    control.stop().await;
+}

@@ -5,6 +5,7 @@ mod agent;
 mod audit;
 mod carried;
 mod cluster;
+mod exec;
 mod health;
 mod host;
 mod plans;

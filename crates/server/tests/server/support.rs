@@ -183,6 +183,16 @@ impl Api {
         self.with_token(reply["token"].as_str().unwrap())
     }
 
+    /// The client of the command line, with the same token.
+    pub(crate) fn client(&self) -> ring_api::client::Client {
+        let hosts = ring_api::client::Hosts::parse(&self.base, "http", 0).unwrap();
+        ring_api::client::Client::new(hosts, self.token.clone(), ring_api::client::Patience::default()).unwrap()
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().unwrap()
+    }
+
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }

@@ -2,6 +2,7 @@
 
 mod delete;
 mod events;
+mod exec;
 mod follow;
 mod health_checks;
 mod list;
@@ -35,6 +36,8 @@ pub(crate) enum DeploymentCommand {
     Delete(delete::Delete),
     /// Print what a deployment writes, wherever it runs
     Logs(logs::Logs),
+    /// Run a command in an instance that runs, on whatever host; its exit code is this command's own
+    Exec(exec::Exec),
     /// Show what happened to a deployment
     Events(events::Events),
     /// Show what its instances use now, on whatever host they run
@@ -67,6 +70,7 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
         }
         DeploymentCommand::Delete(args) => delete::run(&client, args).await,
         DeploymentCommand::Logs(args) => logs::run(&client, args).await,
+        DeploymentCommand::Exec(args) => exec::run(&client, args).await,
         DeploymentCommand::Events(args) => events::run(&client, args).await,
         DeploymentCommand::Metrics(args) => metrics::run(&client, args).await,
         DeploymentCommand::HealthChecks(args) => health_checks::run(&client, args).await,

@@ -10,6 +10,7 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::POST, "/deployments/{id}/restart", "deployment.restart"),
     (Method::POST, "/deployments/{id}/rollback", "deployment.rollback"),
     (Method::GET, "/deployments/{id}/logs", "deployment.logs"),
+    (Method::GET, "/deployments/{id}/exec", "deployment.exec"),
     (Method::POST, "/secrets", "secret.put"),
     (Method::POST, "/namespaces/{name}/prune", "namespace.prune"),
     (Method::GET, "/namespaces/{name}/audit", "namespace.audit"),

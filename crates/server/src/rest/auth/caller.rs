@@ -20,7 +20,7 @@ pub(in crate::rest) struct Caller {
 
 impl Caller {
     /// Whose a token is; None when it is unknown or over.
-    pub(super) fn of(state: &State, hash: &[u8; 32], now: Timestamp) -> Option<Self> {
+    pub(in crate::rest) fn of(state: &State, hash: &[u8; 32], now: Timestamp) -> Option<Self> {
         let token = state.token_hashed(hash)?.clone();
         if token.expires_at.is_some_and(|end| end <= now) {
             return None;

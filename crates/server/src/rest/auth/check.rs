@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::table::{Need, need};
-use super::{Caller, hash_of};
+use super::{Caller, Verb, hash_of};
 use crate::clock;
 use crate::rest::App;
 use crate::rest::audit::{self, Refused};
@@ -43,7 +43,13 @@ pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request,
 
 async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
     let hash = hash_of(bearer(request.headers())?);
-    let mut view = View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?;
+    // What changes something by a GET is not let through by a copy that may be stale.
+    let changes = matches!(needed, Need::May(Verb::Write, _)) && request.method() == Method::GET;
+    let mut view = if changes {
+        View::current(app).await?
+    } else {
+        View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?
+    };
     let mut caller = Caller::of(&view.state, &hash, clock::now());
     if caller.is_none() && request.method() != Method::GET {
         // The token may be newer than this node's copy.

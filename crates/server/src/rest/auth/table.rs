@@ -87,6 +87,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/deployments/{id}", May(Read, Deployments)),
     (Method::DELETE, "/deployments/{id}", May(Write, Deployments)),
     (Method::GET, "/deployments/{id}/logs", May(Read, Deployments)),
+    (Method::GET, "/deployments/{id}/exec", May(Write, Deployments)),
     (Method::GET, "/deployments/{id}/events", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/metrics", May(Read, Deployments)),
     (Method::GET, "/deployments/{id}/health-checks", May(Read, Deployments)),

@@ -11,8 +11,8 @@ pub use reference::rest_reference;
 use rules::Rules;
 
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces,
-    nodes, secrets, succession, tokens, users, volumes,
+    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
+    namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
@@ -20,7 +20,7 @@ use super::routes::{
     info(title = "ring", description = "Workloads on one host or many. Every control node answers every request."),
     paths(
         deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, succession::restart,
-        succession::rollback, logs::logs, events::events, health_checks::health_checks, metrics::metrics,
+        succession::rollback, logs::logs, events::events, exec::exec, health_checks::health_checks, metrics::metrics,
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,
@@ -35,7 +35,7 @@ use super::routes::{
     ),
     components(schemas(
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
-        model::HealthCheckResult, model::DeploymentMetrics,
+        model::HealthCheckResult, model::DeploymentMetrics, ring_api::exec::Control,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::PlanReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
     )),

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::still::Still;
+
 /// Something on an idle stream, so that both ends see when the other is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -40,18 +42,20 @@ pub(super) fn last_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("last-event-id").and_then(|id| id.to_str().ok())
 }
 
-/// Streams a source until its end, or the server's.
-pub(super) fn respond<S: Source>(source: S, stop: CancellationToken) -> Response {
-    let stream = futures::stream::unfold(Some(source), move |source| {
+/// Streams a source until its end, the server's, or that of what let it begin: a client that comes back is told then why it may not.
+pub(super) fn respond<S: Source>(source: S, still: Still, stop: CancellationToken) -> Response {
+    let stream = futures::stream::unfold(Some((source, Box::pin(still.ends()))), move |following| {
         let stop = stop.clone();
         async move {
-            let mut source = source?;
+            let (mut source, mut ends) = following?;
             let item = tokio::select! {
-                item = source.next() => item,
+                biased;
                 () = stop.cancelled() => Item::Stop,
+                _ = &mut ends => Item::Stop,
+                item = source.next() => item,
             };
             match item {
-                Item::Event(event) => Some((Ok::<_, Infallible>(event), Some(source))),
+                Item::Event(event) => Some((Ok::<_, Infallible>(event), Some((source, ends)))),
                 Item::End => Some((Ok(Event::default().event("end").data("end")), None)),
                 Item::Stop => None,
             }

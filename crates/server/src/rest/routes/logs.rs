@@ -16,9 +16,10 @@ use ring_types::{DeploymentId, InstanceState, Timestamp};
 
 use super::deployments::find;
 use super::follow;
+use super::still::Still;
 use crate::rest::App;
 use crate::rest::audit;
-use crate::rest::auth::Caller;
+use crate::rest::auth::{Caller, Verb};
 use crate::rest::body::{Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
@@ -54,12 +55,13 @@ pub(in crate::rest) async fn logs(
     app.audit.add(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(object(&deployment))));
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
-        return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), app.stop.clone()));
+        let still = Still::allowed(&app, &caller, Verb::Read);
+        return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), still, app.stop.clone()));
     }
     so_far(&app, &view.state, id, &query).await
 }
 
-fn object(deployment: &Deployment) -> AuditObject {
+pub(super) fn object(deployment: &Deployment) -> AuditObject {
     let (kind, name, id) = ("deployment".to_owned(), deployment.spec.name.to_string(), deployment.id.to_string());
     AuditObject { kind, name, id, outcome: String::new() }
 }
@@ -68,7 +70,7 @@ fn object(deployment: &Deployment) -> AuditObject {
 const MIN_END: usize = 4;
 
 /// Is it the instance a caller names, by its id, the beginning of it, or its end, as it stands before each line?
-fn matches(instance: &Instance, named: &str) -> bool {
+pub(super) fn matches(instance: &Instance, named: &str) -> bool {
     let id = instance.id.to_string();
     !named.is_empty() && (id.starts_with(named) || (named.len() >= MIN_END && id.ends_with(named)))
 }

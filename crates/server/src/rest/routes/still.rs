@@ -1,0 +1,90 @@
+//! Whether what let a stream begin still holds: a token can be revoked or expire, an account change, a deployment go, while somebody
+//! listens to it.
+
+use std::time::Duration;
+
+use ring_api::errors::ErrorCode;
+use ring_state::{RowKey, State};
+use ring_store::{Changes, Update};
+use ring_types::{DeploymentId, Timestamp};
+
+use crate::clock;
+use crate::rest::App;
+use crate::rest::auth::{Caller, Resource, Verb};
+use crate::rest::error::{ApiError, Result};
+
+/// What a stream about deployments stands on.
+pub(super) struct Still {
+    caller: Caller,
+    verb: Verb,
+    deployment: Option<DeploymentId>,
+    state: State,
+    changes: Changes,
+}
+
+impl Still {
+    /// That the caller may do it, from now on.
+    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Self {
+        let watch = app.store.watch();
+        Self { caller: caller.clone(), verb, deployment: None, state: watch.state, changes: watch.changes }
+    }
+
+    /// And that this deployment is there.
+    pub(super) fn with(self, deployment: DeploymentId) -> Self {
+        Self { deployment: Some(deployment), ..self }
+    }
+
+    /// Returns when it does not hold any more, and says why.
+    pub(super) async fn ends(mut self) -> ApiError {
+        let expiry = self.caller.token.expires_at;
+        tokio::select! {
+            error = self.changed() => error,
+            () = at(expiry) => ApiError::unauthenticated("the token has expired"),
+        }
+    }
+
+    async fn changed(&mut self) -> ApiError {
+        loop {
+            if let Err(error) = self.holds() {
+                return error;
+            }
+            self.state = loop {
+                match self.changes.next().await {
+                    None => return ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"),
+                    Some(Update::Lagged { state }) => break state,
+                    Some(Update::Change(change)) if change.keys.iter().any(|key| self.concerns(key)) => break change.state,
+                    Some(Update::Change(_)) => {}
+                }
+            };
+        }
+    }
+
+    fn concerns(&self, key: &RowKey) -> bool {
+        match key {
+            RowKey::Token(id) => *id == self.caller.token.id,
+            RowKey::User(id) => *id == self.caller.user.id,
+            RowKey::Deployment(id) => Some(*id) == self.deployment,
+            _ => false,
+        }
+    }
+
+    fn holds(&self) -> Result<()> {
+        let known = Caller::of(&self.state, &self.caller.token.hash, clock::now());
+        let caller = known.ok_or_else(|| ApiError::unauthenticated("the token was revoked, or has expired"))?;
+        caller.require(self.verb, Resource::Deployments)?;
+        let Some(id) = self.deployment else { return Ok(()) };
+        let gone = || ApiError::new(ErrorCode::DeploymentNotFound, format!("deployment '{id}' was deleted"));
+        self.state.deployment(id).filter(|found| !found.deleting).map(drop).ok_or_else(gone)
+    }
+}
+
+/// Returns at a time, or never without one.
+async fn at(time: Option<Timestamp>) {
+    let Some(time) = time else { return std::future::pending().await };
+    loop {
+        let left = time.0.saturating_sub(clock::now().0);
+        let Ok(left @ 1..) = u64::try_from(left) else { return };
+        // Looked at again, as clocks are set.
+        tokio::time::sleep(Duration::from_millis(left).min(Duration::from_mins(1))).await;
+    }
+}
