@@ -15,4 +15,6 @@ mod registry;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;
+mod stalls;
+mod steady;
 mod three;
