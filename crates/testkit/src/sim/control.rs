@@ -441,6 +441,7 @@ fn assignment(view: &State, instance: &Instance) -> Option<Assignment> {
         spec: deployment.spec.clone(),
         goal: instance.goal,
         state: instance.state,
+        linger: instance.linger(&deployment.spec),
     })
 }
 
