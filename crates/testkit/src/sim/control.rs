@@ -327,9 +327,14 @@ impl Sim {
         let Some(session) = self.control.sessions.get(&id).copied() else { return };
         let node = session.node;
         match (command, reply) {
-            (Command::RegisterNode { .. }, Reply::Epoch(epoch)) if session.epoch.is_none() => {
-                // From the copy this control node has, however old it is.
+            (command @ Command::RegisterNode { .. }, Reply::Epoch(epoch)) if session.epoch.is_none() => {
+                // From the copy this control node has, which may be old; but it has this session's registration in it.
                 let applied = self.control.members[session.member].applied;
+                if self.control.states[applied].node(self.agents[node].node).is_none_or(|known| known.epoch < epoch) {
+                    let proposal = Proposal { origin: Origin::Session(id), request: RequestId::NONE, command };
+                    self.after(20, Event::Answer(proposal, Reply::Epoch(epoch)));
+                    return;
+                }
                 if let Some(session) = self.control.sessions.get_mut(&id) {
                     (session.epoch, session.pushed) = (Some(epoch), applied);
                 }

@@ -51,18 +51,20 @@ impl Sim {
         for key in keys {
             match key {
                 RowKey::Deployment(id) => {
-                    let Some(now) = after.deployment(*id) else { continue };
+                    let Some(now) = after.deployment(*id).or_else(|| before.deployment(*id)) else { continue };
                     let at = after.revision();
                     self.checks.there.made.entry(*id).or_insert(at);
                     self.summary.released += u64::from(now.released && before.deployment(*id).is_some_and(|was| !was.released));
+                    self.note_there(before, now);
                     self.note_there(after, now);
                 }
                 RowKey::Instance(id) => {
-                    let Some(made) = after.instance(*id) else { continue };
-                    let Some(deployment) = after.deployment(made.deployment) else { continue };
+                    let Some(row) = after.instance(*id).or_else(|| before.instance(*id)) else { continue };
+                    let Some(deployment) = after.deployment(row.deployment) else { continue };
                     if before.instance(*id).is_none() {
                         self.check_begun(before, deployment)?;
                     }
+                    self.note_there(before, deployment);
                     self.note_there(after, deployment);
                 }
                 _ => {}
@@ -71,10 +73,10 @@ impl Sim {
         Ok(())
     }
 
-    fn note_there(&mut self, after: &State, deployment: &Deployment) {
+    fn note_there(&mut self, state: &State, deployment: &Deployment) {
         let (namespace, name) = (&deployment.spec.namespace, &deployment.spec.name);
-        for condition in BOTH.into_iter().filter(|condition| holds(after, namespace, name, *condition)) {
-            self.checks.there.last.insert(key(name, condition), after.revision());
+        for condition in BOTH.into_iter().filter(|condition| holds(state, namespace, name, *condition)) {
+            self.checks.there.last.insert(key(name, condition), state.revision());
         }
     }
 
