@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ring_planner::{IdSource, Moment, plan};
 use ring_state::{Action, ApplyDeployment, Command, EnrolNode, Entry, InstanceReport, State};
 use ring_types::{
-    Cpu, DeploymentId, DeploymentSpec, Epoch, InstanceId, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo, RequestId, Revision,
-    RuntimeKind, RuntimeReport, Timestamp,
+    Cpu, DeploymentId, DeploymentSpec, Epoch, InstanceId, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo, RequestId,
+    Revision, RuntimeKind, RuntimeReport, Timestamp,
 };
 use uuid::Uuid;
 

@@ -265,7 +265,13 @@ impl Sim {
         let count = state.instances_of(deployment.id).filter(|instance| runs(instance)).count();
         let stopped = |instance: &Instance| instance.goal == Goal::Stop && instance.stop_cause == Some(StopCause::StoppedByCheck);
         let count = count + state.instances_of(deployment.id).filter(|instance| stopped(instance)).count();
-        (count != super::scaling::wanted(deployment) as usize).then_some("a worker has too few or too many instances")
+        // Of an update that failed what serves in place of one that never does stays, and takes up the room.
+        let failed = |d: &&std::sync::Arc<Deployment>| d.parent == Some(deployment.id) && d.has_failed_to_roll_out();
+        let named = state.deployments_named(&deployment.spec.namespace, &deployment.spec.name).filter(failed);
+        let held: usize = named.map(|d| state.instances_of(d.id).filter(|i| i.state.is_live()).count()).sum();
+        let wanted = super::scaling::wanted(deployment) as usize;
+        let right = count == wanted || (held > 0 && count + held == wanted + 1);
+        (!right).then_some("a worker has too few or too many instances")
     }
 
     /// Something on a host that belongs to nothing.
