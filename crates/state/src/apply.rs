@@ -4,6 +4,7 @@
 #![allow(clippy::unnecessary_wraps)]
 
 mod access;
+mod audit;
 mod cluster;
 mod deployments;
 mod instances;
@@ -37,18 +38,21 @@ impl State {
         }
         let before = self.clone();
         let mut tx = Tx::begin(self, index, entry.at);
-        let reply = match tx.run(&entry.command) {
+        let reply = match tx.run(entry.command.bare()) {
             Ok(reply) => {
                 tx.trim_events();
                 reply
             }
             Err(refusal) => {
-                *tx.state = before;
+                *tx.state = before.clone();
                 tx.changed.clear();
                 tx.tick();
                 Reply::Refused(refusal)
             }
         };
+        if let Command::Audited(audited) = &entry.command {
+            tx.audit_command(&audited.note, entry.command.bare(), &before, &reply);
+        }
         tx.remember(entry.request, &reply);
         let rows = tx.rows();
         self.revision = index;
@@ -118,6 +122,11 @@ impl<'a> Tx<'a> {
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
             Command::Report { node, reports } => self.report(*node, reports),
+            Command::Audited(audited) => self.run(&audited.command),
+            Command::RecordAudit { records } => {
+                self.audit(records.clone());
+                Ok(Reply::Done)
+            }
             Command::Plan { actions } => self.plan(actions),
         }
     }

@@ -19,6 +19,7 @@ pub mod lab;
 pub mod model;
 pub mod node;
 pub mod place;
+pub mod ports;
 pub mod process;
 pub mod report;
 pub mod sim;
