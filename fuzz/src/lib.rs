@@ -16,8 +16,11 @@ use ring_proto::{Wire, rows as stored};
 use ring_state::{Command, InstanceReport, Row, State, Table};
 use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, Name, NodeInfo, Span, Timestamp};
 
+/// Takes any bytes; panics when a promise about them does not hold.
+pub type Target = fn(&[u8]);
+
 /// All of them, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("manifest", manifest),
     ("json", json),
     ("interpolation", interpolation),

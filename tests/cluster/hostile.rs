@@ -63,9 +63,20 @@ fn merges(levels: usize) -> String {
     text
 }
 
+fn staircase(steps: usize) -> String {
+    let mut text = String::new();
+    for step in 0..steps {
+        writeln!(text, "{}a:", " ".repeat(step)).unwrap();
+    }
+    text
+}
+
 fn many_deployments(count: usize, one: impl Fn(usize) -> String) -> String {
-    let all = (0..count).map(|n| format!("  d{n}: {}\n", one(n)));
-    format!("deployments:\n{}", all.collect::<String>())
+    let mut text = "deployments:\n".to_owned();
+    for n in 0..count {
+        writeln!(text, "  d{n}: {}", one(n)).unwrap();
+    }
+    text
 }
 
 /// What is written, and a part of what has to be said of it.
@@ -84,7 +95,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         text("lists in lists", "[".repeat(100_000), "nested deeper than 64 levels"),
         text("maps in maps", "{a: ".repeat(100_000), "nested deeper than 64 levels"),
         text("dashes in dashes", "- ".repeat(100_000), "nested deeper than 64 levels at line 1"),
-        text("indented ever more", (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect(), "nested deeper than 64 levels"),
+        text("indented ever more", staircase(2000), "nested deeper than 64 levels"),
         text("too many values", format!("l: [{}]", "1, ".repeat(150_000)), "more than 100000 values at line 1"),
         text("more than one document", "deployments: {}\n---\ndeployments: {}\n".into(), "more than one YAML document"),
         text("more than a float", with("replicas: 1e400"), "'1e400' is not a number ring can hold at line 6"),
@@ -285,7 +296,7 @@ fn hostile_bodies_are_refused_at_the_rest_interface() {
     for (path, body, status, said) in cases {
         let answer = send(&cluster, "POST", path, &body);
         let shown: String = answer.body.chars().take(300).collect();
-        assert_eq!(answer.status, status, "POST {path} of {:.60}: {shown}", body);
+        assert_eq!(answer.status, status, "POST {path} of {body:.60}: {shown}");
         assert!(answer.body.contains(said) && answer.body.len() < LONGEST, "{said}: {} bytes: {shown}", answer.body.len());
     }
     let grown = resident(&cluster).saturating_sub(before);

@@ -161,7 +161,9 @@ fn under_load(lab: &Lab, cluster: &Cluster, work: impl FnOnce(&Proxy)) -> Arc<Pr
             std::panic::resume_unwind(panic);
         }
     });
-    clients.into_iter().for_each(|client| client.join().unwrap().unwrap());
+    for client in clients {
+        client.join().unwrap().unwrap();
+    }
     proxy
 }
 

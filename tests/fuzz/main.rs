@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+#[allow(unreachable_pub, reason = "a library of its own in fuzz/")]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -96,7 +97,9 @@ fn fuzz(name: &str) {
     let (_, target) = targets::TARGETS.into_iter().find(|(known, _)| *known == name).unwrap();
     let all = corpus(name);
     assert!(!all.is_empty(), "no corpus");
-    all.iter().for_each(|input| run(name, target, input));
+    for input in &all {
+        run(name, target, input);
+    }
     let mut rng = StdRng::seed_from_u64(number("RING_FUZZ_SEED").unwrap_or(1));
     let time = number("RING_FUZZ_SECONDS").map_or(USUAL, Duration::from_secs);
     let (begun, mut count) = (Instant::now(), 0);

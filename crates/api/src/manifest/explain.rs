@@ -40,10 +40,10 @@ pub(super) fn explain(error: &Error) -> String {
         Error::NonFiniteFloat { value, .. } => format!("'{}' is not a number ring can hold", shown(value)),
         other => {
             let said = other.to_string();
-            match said.contains("recursion limit exceeded") {
-                true => format!("the manifest is nested deeper than {MAX_DEPTH} levels"),
-                false => return shown_error(&said),
+            if !said.contains("recursion limit exceeded") {
+                return shown_error(&said);
             }
+            format!("the manifest is nested deeper than {MAX_DEPTH} levels")
         }
     };
     match location {

@@ -49,7 +49,7 @@ fn readable(bytes: Vec<u8>) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let line = good.split(|byte| *byte == b'\n').count();
         format!("it is no UTF-8 text: byte {} (line {line}) belongs to no character", good.len() + 1)
     })
 }
