@@ -16,4 +16,6 @@ mod registry;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;
+mod stalls;
+mod steady;
 mod three;

@@ -41,9 +41,11 @@ fn every_history_keeps_every_promise_and_heals() {
     let (crashes, lost) = (sum(|s| s.crashes), sum(|s| s.lost));
     let (retries, timeouts) = (sum(|s| s.retries), sum(|s| s.timeouts));
     let (updated, failed) = (sum(|s| s.updated), sum(|s| s.update_failed));
+    let (scaled, released) = (sum(|s| s.scaled), sum(|s| s.released));
     println!(
         "{} histories: {entries} entries, {starts} starts, {elections} elections, {crashes} crashes, {lost} nodes lost, \
-         {retries} retries, {timeouts} timeouts, {updated} updates done, {failed} not",
+         {retries} retries, {timeouts} timeouts, {updated} updates done, {failed} not, {scaled} scaled by load, {released} begun after \
+         what they depend on",
         all.len()
     );
     // A history in which nothing happens proves nothing.
@@ -52,6 +54,7 @@ fn every_history_keeps_every_promise_and_heals() {
         assert!(updated > each && failed > each);
         assert!(starts > 20 * each && elections > 2 * each && crashes > 2 * each && lost > each / 2);
         assert!(retries > each && timeouts > each / 2, "{retries} {timeouts}");
+        assert!(scaled > each / 2 && released > each / 2, "{scaled} {released}");
     }
 }
 
@@ -92,4 +95,34 @@ fn an_agent_that_believes_any_generation_is_found() {
 #[test]
 fn an_agent_that_loses_its_ledger_silently_is_found() {
     finds(Mutation::NoLedger, "its end is known");
+}
+
+#[test]
+fn what_gives_way_before_another_serves_is_found() {
+    finds(Mutation::GiveWayUnready, "gave way");
+}
+
+#[test]
+fn an_update_that_makes_too_many_at_once_is_found() {
+    finds(Mutation::TooManyAtOnce, "may run");
+}
+
+#[test]
+fn an_update_that_is_completed_early_is_found() {
+    finds(Mutation::CompleteEarly, "an update is completed with");
+}
+
+#[test]
+fn an_update_that_is_never_over_is_found() {
+    finds(Mutation::NeverOver, "an update is not over");
+}
+
+#[test]
+fn what_begins_before_what_it_depends_on_is_found() {
+    finds(Mutation::DependenciesForgotten, "begins before");
+}
+
+#[test]
+fn a_load_that_leads_beyond_its_bounds_is_found() {
+    finds(Mutation::ScaleBeyondBounds, "beyond");
 }

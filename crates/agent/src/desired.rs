@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{DeploymentId, DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision};
+use ring_types::{DeploymentId, DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision, Span};
 
 /// What a control node says about one instance of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Assignment {
     pub goal: Goal,
     /// Where the instance is, as the cluster knows it.
     pub state: InstanceState,
+    /// How long it serves on once it is told to end.
+    pub linger: Span,
 }
 
 /// What is wanted of an instance, as far as this run of the agent knows.

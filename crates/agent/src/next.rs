@@ -67,6 +67,8 @@ pub struct Volatile {
     pub offered: Option<InstanceState>,
     /// Newest state whose report was committed.
     pub acknowledged: Option<InstanceState>,
+    /// When this run heard that it is to end.
+    pub told: Option<Timestamp>,
     /// What its health checks say, once they said something.
     pub health: Option<Health>,
     /// What of it was queued as a report.
@@ -236,7 +238,7 @@ fn started(facts: &Facts<'_>, record: &Record) -> Step {
         Observed::Absent | Observed::Created => facts.vanished(record),
         Observed::Running { .. } => facts.report(record).or_else(|| facts.health_report(record)).unwrap_or(match facts.goal() {
             Goal::Run => Step::Wait,
-            Goal::Stop | Goal::Remove => Step::Stop(record.stop_grace),
+            Goal::Stop | Goal::Remove => facts.end(record.stop_grace),
         }),
     }
 }
@@ -274,6 +276,19 @@ impl Facts<'_> {
         match self.desired {
             Desired::Assigned(assignment) => assignment.goal,
             Desired::Unknown | Desired::Gone => Goal::Run,
+        }
+    }
+
+    /// Ends what runs, once whoever sends it requests had the time to hear that it is to go.
+    fn end(&self, grace: Span) -> Step {
+        let linger = match self.desired {
+            Desired::Assigned(assignment) => assignment.linger,
+            Desired::Unknown | Desired::Gone => Span::ZERO,
+        };
+        match self.volatile.told.map(|told| told + linger) {
+            // A clock that was set back does not make it longer.
+            Some(end) if self.now < end && end.since(self.now) <= linger => Step::WaitUntil(end),
+            _ => Step::Stop(grace),
         }
     }
 

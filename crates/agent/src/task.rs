@@ -143,6 +143,9 @@ impl InstanceTask {
         if let Some(desired) = news.desired {
             self.desired = desired;
             self.remember_runtime();
+            if matches!(&self.desired, Desired::Assigned(assignment) if assignment.goal > Goal::Run) {
+                self.volatile.told.get_or_insert_with(now);
+            }
         }
         match news.claim {
             Some(ClaimAnswer::Granted(granted)) => {

@@ -12,13 +12,16 @@ use ring_types::{PullPolicy, StartFailure};
 use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, status, told};
-use crate::pulls::Pulls;
+use crate::pulls::{Pulls, Slot};
 
 /// A registry that has not answered by then counts as out of reach when the image is on the host anyway.
 const REACH: Duration = Duration::from_secs(10);
 
 /// A pull that makes no progress for so long is given up.
 const STALL: Duration = Duration::from_mins(5);
+
+/// A pull that makes no progress for so long makes room for another.
+const HOLD: Duration = Duration::from_secs(3);
 
 /// While a pull makes no progress the engine is asked so often whether it is there.
 const PING: Duration = Duration::from_secs(10);
@@ -96,11 +99,11 @@ async fn fetch(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted, patience: Du
     // Whoever has another login has not shown that he may have the image.
     let key = format!("{} {:?} {}", wanted.image, wanted.login, patience.as_secs());
     let client = Arc::clone(client);
-    pulls.join(key, || async move { pull(&client, &wanted, patience).await }).await
+    pulls.join(key, move |slot| async move { pull(&client, &wanted, patience, slot).await }).await
 }
 
 /// `patience` is for the first sign of life of the registry; after that the pull may take as long as it makes progress.
-async fn pull(client: &Client, wanted: &Wanted, patience: Duration) -> Result<(), Refused> {
+async fn pull(client: &Client, wanted: &Wanted, patience: Duration, mut slot: Slot) -> Result<(), Refused> {
     let unreached = |error| Refused { error, by_registry: false };
     let (name, tag) = split(&wanted.image);
     let options = CreateImageOptions { from_image: Some(name), tag: Some(tag), ..CreateImageOptions::default() };
@@ -108,7 +111,10 @@ async fn pull(client: &Client, wanted: &Wanted, patience: Duration) -> Result<()
     let mut progress = docker.create_image(Some(options), None, wanted.login.clone()).boxed();
     let (mut patience, mut last) = (patience, Instant::now());
     loop {
-        match timeout(PING.min(patience), progress.next()).await {
+        let look = if slot.is_held() { HOLD } else { PING };
+        match timeout(look.min(patience), progress.next()).await {
+            // Somebody else may make more of its place.
+            Err(_) if slot.is_held() && last.elapsed() < patience => slot.give_back(),
             Ok(Some(Ok(_))) => (patience, last) = (STALL, Instant::now()),
             Ok(Some(Err(error))) => return Err(refused(client, wanted, &error)),
             Ok(None) => return Ok(()),

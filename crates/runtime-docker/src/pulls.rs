@@ -6,12 +6,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, WeakShared};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::image::Refused;
 
-/// Pulls at the same time. An engine fetches a few layers of each at once.
+/// Pulls that make progress at the same time. An engine fetches a few layers of each at once.
 const AT_ONCE: usize = 8;
+
+/// The right of a pull to be one of those. One that makes no progress gives it back, so that registries that do not answer hold up
+/// no pull from another; should it go on, it goes on without.
+pub(crate) struct Slot(Option<OwnedSemaphorePermit>);
+
+impl Slot {
+    pub(crate) fn give_back(&mut self) {
+        self.0 = None;
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 type Pulling = BoxFuture<'static, Result<(), Refused>>;
 
@@ -30,7 +44,7 @@ impl Default for Pulls {
 
 impl Pulls {
     /// Joins the pull of this key, or begins it.
-    pub(crate) async fn join<Pull>(&self, key: String, pull: impl FnOnce() -> Pull) -> Result<(), Refused>
+    pub(crate) async fn join<Pull>(&self, key: String, pull: impl FnOnce(Slot) -> Pull + Send + 'static) -> Result<(), Refused>
     where
         Pull: Future<Output = Result<(), Refused>> + Send + 'static,
     {
@@ -41,11 +55,9 @@ impl Pulls {
             let joined = under_way.get(&key).and_then(WeakShared::upgrade);
             joined.unwrap_or_else(|| {
                 let slots = Arc::clone(&self.slots);
-                let pull = pull();
                 let pulling = async move {
                     // Fails only when it is closed, which it never is.
-                    let _slot = slots.acquire().await;
-                    pull.await
+                    pull(Slot(slots.acquire_owned().await.ok())).await
                 };
                 let pulling = pulling.boxed().shared();
                 under_way.extend(pulling.downgrade().map(|weak| (key, weak)));
@@ -73,27 +85,27 @@ mod tests {
         let (pulls, begun, go) = (Pulls::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let pull = || {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
-            async move {
+            move |_| async move {
                 begun.fetch_add(1, Ordering::SeqCst);
                 go.notified().await;
                 Err(Refused { error: RuntimeError::new(RuntimeErrorKind::Other, "no"), by_registry: true })
             }
         };
-        let all = join_all((0..5).map(|_| pulls.join("a".to_owned(), pull)));
+        let all = join_all((0..5).map(|_| pulls.join("a".to_owned(), pull())));
         let (all, ()) = join(all, async { go.notify_one() }).await;
         assert!(all.into_iter().all(|result| result.is_err()));
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         // The next one is a new one.
         go.notify_one();
-        pulls.join("a".to_owned(), pull).await.unwrap_err();
+        pulls.join("a".to_owned(), pull()).await.unwrap_err();
         assert_eq!(begun.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn a_slow_pull_delays_no_other() {
         let pulls = Pulls::default();
-        let slow = pulls.join("slow".to_owned(), pending);
-        let quick = async { pulls.join("quick".to_owned(), || async { Ok(()) }).await };
+        let slow = pulls.join("slow".to_owned(), |_| pending());
+        let quick = async { pulls.join("quick".to_owned(), |_| async { Ok(()) }).await };
         let both = timeout(Duration::from_secs(5), async {
             tokio::select! {
                 _ = slow => panic!("it never ends"),
@@ -109,14 +121,15 @@ mod tests {
         let go = Arc::new(Notify::new());
         let pull = || {
             let (now, most, go) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&go));
-            async move {
+            move |slot: Slot| async move {
+                let _held = slot;
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 go.notified().await;
                 now.fetch_sub(1, Ordering::SeqCst);
                 Ok(())
             }
         };
-        let all = join_all((0..20).map(|n| pulls.join(n.to_string(), pull)));
+        let all = join_all((0..20).map(|n| pulls.join(n.to_string(), pull())));
         let letting = async {
             while most.load(Ordering::SeqCst) < AT_ONCE {
                 tokio::task::yield_now().await;
@@ -133,12 +146,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pulls_that_make_no_progress_hold_up_no_other() {
+        let pulls = Pulls::default();
+        let stalls = |mut slot: Slot| async move {
+            assert!(slot.is_held());
+            slot.give_back();
+            pending().await
+        };
+        let stalled = join_all((0..2 * AT_ONCE).map(|n| pulls.join(n.to_string(), stalls)));
+        let quick = async { pulls.join("quick".to_owned(), |_| async { Ok(()) }).await };
+        let both = timeout(Duration::from_secs(5), async {
+            tokio::select! {
+                biased;
+                _ = stalled => panic!("they never end"),
+                quick = quick => quick,
+            }
+        });
+        both.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_pull_nobody_waits_for_ends() {
         let pulls = Pulls::default();
         let held = Arc::new(());
-        let pull = || {
+        let pull = {
             let held = Arc::clone(&held);
-            async move {
+            move |_| async move {
                 pending::<()>().await;
                 drop(held);
                 Ok(())

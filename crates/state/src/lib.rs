@@ -28,7 +28,7 @@ pub use command::{
 pub use dependencies::dependency_circle;
 pub use object::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+    LINGER, Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};

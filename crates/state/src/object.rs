@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, Health,
-    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId,
+    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId, Span,
     StopCause, Timestamp, TokenId, UserId,
 };
 
@@ -192,7 +192,24 @@ impl Instance {
     pub fn is_ready(&self, spec: &DeploymentSpec) -> bool {
         self.state == InstanceState::Running && (!spec.is_gated() || self.ready_at.is_some())
     }
+
+    /// It may be sent requests: ready, and not told to end.
+    pub fn serves(&self, spec: &DeploymentSpec) -> bool {
+        self.goal == Goal::Run && self.is_ready(spec)
+    }
+
+    /// How long it serves on after it was told to end: time for whoever sends it requests to hear that it does not serve any
+    /// more. Nothing where others do not take its place, nor where nothing says that it can be used.
+    pub fn linger(&self, spec: &DeploymentSpec) -> Span {
+        let moves = matches!(self.stop_cause, Some(StopCause::Superseded | StopCause::ScaledDown | StopCause::Drained));
+        let lingers = self.goal > Goal::Run && moves && !spec.health_checks.is_empty() && self.is_ready(spec);
+        if lingers { LINGER } else { Span::ZERO }
+    }
 }
+
+/// From the moment an instance does not count as ready any more, because another takes its place or fewer are wanted, to its
+/// SIGTERM. Twice what a proxy that looks once a second needs.
+pub const LINGER: Span = Span::seconds(2);
 
 /// A host that runs work.
 #[derive(Clone, Debug, PartialEq, Eq)]

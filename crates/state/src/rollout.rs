@@ -99,7 +99,7 @@ impl State {
 
     /// Instances of a deployment that serve: wanted, running, and past the checks that decide readiness.
     pub fn serving(&self, deployment: &Deployment) -> u32 {
-        let serves = |i: &&Arc<Instance>| i.goal == Goal::Run && i.is_ready(&deployment.spec);
+        let serves = |i: &&Arc<Instance>| i.serves(&deployment.spec);
         self.instances_of(deployment.id).filter(serves).count() as u32
     }
 

@@ -136,6 +136,15 @@ pub(crate) fn frame_entry(entry: &Entry) -> Vec<u8> {
     frame
 }
 
+/// A frame that fits any message, also one that is no entry.
+#[cfg(test)]
+pub(crate) fn frame_bytes(index: u64, message: &[u8]) -> Vec<u8> {
+    let mut frame = vec![ENTRY_VERSION];
+    frame.extend(checksum(index, message).to_le_bytes());
+    frame.extend(message);
+    frame
+}
+
 /// The entry that stands in the log under `index`.
 pub(crate) fn unframe_entry(index: u64, frame: Bytes) -> Result<Entry, CodecError> {
     let short = || CodecError::malformed("log entry", "too short");

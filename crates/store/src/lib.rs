@@ -11,6 +11,8 @@ mod error;
 mod failpoint;
 mod failure;
 mod flush;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod lock;
 mod log;

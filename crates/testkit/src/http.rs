@@ -85,6 +85,13 @@ impl Request {
         request
     }
 
+    /// Sets a body of any kind.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
     /// Sets the time after which it is given up.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -3,6 +3,7 @@
 //! * [`process`], [`command`], [`wait`], [`http`]: the small tools everything else is made of.
 //! * [`guide`]: the manifests of the guide "Run a job".
 //! * [`lab`]: hosts as network namespaces, faults between them, Docker daemons in them. Needs root.
+//! * [`model`]: what requests mean one after another, to judge what became of them at once.
 //! * [`sim`]: a whole cluster simulated in one thread, from a seed.
 //! * [`cluster`]: control nodes and agents as `ring` processes, on loopback or on the hosts of a lab.
 //!
@@ -15,6 +16,7 @@ pub mod flags;
 pub mod guide;
 pub mod http;
 pub mod lab;
+pub mod model;
 pub mod node;
 pub mod place;
 pub mod ports;

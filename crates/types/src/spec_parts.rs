@@ -341,9 +341,14 @@ impl FromStr for Constraint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let split = text.split_once("!=").map(|p| (p, false)).or_else(|| text.split_once("==").map(|p| (p, true)));
+        // The first of the two, so that a value may have either in it.
+        let equal = match (text.find("=="), text.find("!=")) {
+            (Some(equal), Some(unequal)) => equal < unequal,
+            (equal, _) => equal.is_some(),
+        };
+        let split = text.split_once(if equal { "==" } else { "!=" });
         match split {
-            Some(((label, value), equal)) if !label.trim().is_empty() => {
+            Some((label, value)) if !label.trim().is_empty() && !label.contains(['=', '!']) => {
                 Ok(Self { label: label.trim().to_owned(), value: value.trim().to_owned(), equal })
             }
             _ => Err(format!("'{text}' is not a constraint: write \"label==value\" or \"label!=value\"")),

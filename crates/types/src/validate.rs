@@ -30,6 +30,8 @@ fn image(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
     }
     if spec.image.chars().any(char::is_whitespace) {
         found.push(Violation::new("image", "deployment.image", Rule::Invalid, "image must not contain white space"));
+    } else if spec.image.chars().any(char::is_control) {
+        found.push(Violation::new("image", "deployment.image", Rule::Invalid, "image must not contain control characters"));
     }
     if spec.runtime == RuntimeKind::Process && spec.command.is_empty() {
         let message = "the process runtime has no image to take a command from: set command";

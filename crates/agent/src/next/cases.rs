@@ -30,6 +30,7 @@ pub(crate) fn assignment(state: InstanceState, goal: Goal) -> Assignment {
         spec: Arc::new(DeploymentSpec::new(name("ns"), name("job"), Kind::Job, RuntimeKind::Docker, "job:1")),
         goal,
         state,
+        linger: ring_types::Span::ZERO,
     }
 }
 
@@ -261,6 +262,22 @@ fn stopping_before_and_after_the_start() {
     goal(Goal::Remove, Removed).phase(Phase::Removed).is("wait");
     // Told as ended, and yet it runs: not any longer.
     run(Exited).phase(Phase::Exited).sees(running()).is("stop in 10s");
+}
+
+#[test]
+fn what_is_to_linger_serves_on_for_that_long() {
+    let lingers = |told: Option<i64>| {
+        let mut case = goal(Goal::Remove, Running).phase(Phase::Started).sees(running());
+        let Desired::Assigned(assignment) = &mut case.desired else { panic!() };
+        assignment.linger = ring_types::Span(2000);
+        case.with(|v| v.told = told.map(Timestamp))
+    };
+    lingers(Some(50_000)).is("wait until 52000");
+    lingers(Some(48_001)).is("wait until 50001");
+    lingers(Some(48_000)).is("stop in 10s");
+    lingers(Some(90_000)).is("stop in 10s");
+    lingers(None).is("stop in 10s");
+    lingers(Some(50_000)).sees(ended()).is("write Exited code 7");
 }
 
 #[test]

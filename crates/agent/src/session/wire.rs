@@ -7,7 +7,7 @@ use ring_proto::Wire as _;
 use ring_proto::agent::v1 as wire;
 use ring_proto::state::v1::Goal as WireGoal;
 use ring_runtime::{MountedFile, RegistryLogin};
-use ring_types::{DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision};
+use ring_types::{DeploymentSpec, Generation, Goal, InstanceId, InstanceState, Revision, Span};
 
 use crate::desired::Assignment;
 use crate::instances::Assigned;
@@ -49,6 +49,7 @@ fn assignment(instance: InstanceId, revision: Revision, message: wire::Assignmen
         spec: Arc::new(DeploymentSpec::from_wire(spec).map_err(|e| e.to_string())?),
         goal: Goal::try_from(goal).map_err(|e| e.to_string())?,
         state: state.ok_or_else(|| format!("state {} is not known to this release", message.state))?,
+        linger: Span(message.linger_ms),
     })
 }
 
@@ -93,6 +94,7 @@ mod tests {
             state: u32::from(InstanceState::Running.number()),
             slot: 0,
             attempt: 1,
+            linger_ms: 0,
         }
     }
 

@@ -180,6 +180,7 @@ impl Plane {
             state: u32::from(known.state.number()),
             slot: 0,
             attempt: 1,
+            linger_ms: 0,
         }
     }
 

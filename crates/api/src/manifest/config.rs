@@ -56,6 +56,8 @@ fn data(reader: &mut Reader, node: &Node, at: &At) -> Option<BTreeMap<String, St
     for entry in reader.map(map, at)? {
         let text = match &entry.value.value {
             Value::Map(_) | Value::List(_) => Some(entry.value.to_json().to_string()),
+            // The content of a file, whatever is in it.
+            Value::Text(text) => Some(text.clone()),
             _ => reader.scalar(&entry.value, &at.key(&entry.key)),
         };
         found.extend(text.map(|text| (entry.key.clone(), text)));
@@ -79,7 +81,7 @@ pub fn take_in_files(tree: &mut Node, mut read: impl FnMut(&str, bool) -> Result
     for config in configs {
         take_in(&mut reader, &config.key, &mut config.value, &mut read);
     }
-    if reader.violations.is_empty() { Ok(()) } else { Err(reader.violations) }
+    if reader.violations.is_empty() { Ok(()) } else { Err(reader.told()) }
 }
 
 fn take_in(reader: &mut Reader, label: &str, config: &mut Node, read: &mut impl FnMut(&str, bool) -> Result<String, String>) {

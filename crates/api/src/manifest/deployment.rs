@@ -141,7 +141,7 @@ fn rules(reader: &mut Reader, entry: &mut DeploymentEntry, at: &At, node: &Node)
         violation.property_path = format!("{}.{}", at.path, violation.property_path);
         let known = reader.violations.iter().any(|v| v.property_path == violation.property_path);
         if !known {
-            reader.violations.push(violation);
+            reader.keep(violation);
         }
     }
 }
@@ -238,12 +238,19 @@ pub(super) fn cycle(entries: &[DeploymentEntry]) -> Vec<String> {
     };
     // What nobody in the rest waits for is taken away until nothing more goes: what stays is in, or behind, a circle.
     let edges: Vec<Vec<usize>> = (0..entries.len()).map(next).collect();
-    let mut left: Vec<usize> = (0..entries.len()).collect();
-    loop {
-        let free: Vec<usize> = left.iter().copied().filter(|i| !edges[*i].iter().any(|to| left.contains(to))).collect();
-        if free.is_empty() {
-            return left.into_iter().map(|i| entries[i].label.clone()).collect();
-        }
-        left.retain(|i| !free.contains(i));
+    let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); entries.len()];
+    let mut left: Vec<usize> = edges.iter().map(Vec::len).collect();
+    for (from, to) in edges.iter().enumerate().flat_map(|(from, all)| all.iter().map(move |to| (from, *to))) {
+        waiters[to].push(from);
     }
+    let mut free: Vec<usize> = (0..entries.len()).filter(|i| left[*i] == 0).collect();
+    while let Some(done) = free.pop() {
+        for waiter in &waiters[done] {
+            left[*waiter] -= 1;
+            if left[*waiter] == 0 {
+                free.push(*waiter);
+            }
+        }
+    }
+    (0..entries.len()).filter(|i| left[*i] > 0).map(|i| entries[i].label.clone()).collect()
 }

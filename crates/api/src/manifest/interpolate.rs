@@ -6,8 +6,11 @@ use std::collections::BTreeSet;
 
 use ring_types::{Rule, Violation};
 
+use super::MAX_MISTAKES;
+use super::explain::shown;
 use super::tree::{Entry, Node, Value};
 use super::variables::Variables;
+use crate::MAX_BODY;
 
 /// What replacing found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,25 +23,92 @@ pub struct Interpolated {
 
 /// Deepest nesting of defaults in defaults.
 const MAX_NESTING: usize = 16;
+/// Most warnings of one manifest; of more only their number is told.
+const MAX_WARNINGS: usize = 100;
+
+/// With its variables replaced a text is longer than a manifest may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("with its variables replaced it is larger than {MAX_BODY} bytes")]
+pub struct TooLong;
 
 /// Replaces the variables of a manifest. A variable without a value is an error in map keys and in `name`, `namespace` and
-/// `image`; elsewhere it stays as it is written, with a warning. With `strict` it is always an error.
+/// `image`; elsewhere it stays as it is written, with a warning. With `strict` it is always an error. The texts of a manifest
+/// together may become as long as a manifest may be.
 pub fn interpolate(tree: &mut Node, variables: &Variables, strict: bool) -> Interpolated {
-    let mut walk = Walk { variables, strict, found: Interpolated::default() };
+    let mut walk = Walk { variables, strict, room: MAX_BODY, more: 0, found: Interpolated::default() };
     walk.node(tree, &mut Vec::new());
-    walk.found
+    walk.told()
 }
 
-/// Replaces the variables of one text; gives the names that have no value and stay as they are written.
-pub fn interpolate_text(text: &str, variables: &Variables) -> (String, Vec<String>) {
-    let mut unset = Vec::new();
-    let out = replace(text, variables, &mut unset, 0);
-    (out, unset)
+/// Replaces the variables of one text; gives what has no value and stays as it is written, each once.
+///
+/// # Errors
+/// [`TooLong`].
+pub fn interpolate_text(text: &str, variables: &Variables) -> Result<(String, Vec<String>), TooLong> {
+    let mut work = Work { variables, room: MAX_BODY, unset: Unset::default() };
+    let out = replace(text, &mut work, 0)?;
+    Ok((out, work.unset.found.into_iter().map(|(_, name)| shown(&name)).collect()))
+}
+
+/// Why something stays as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// It has no value.
+    Unset,
+    /// Its brace is not closed.
+    Open,
+    /// It is a default in too many others.
+    Nested,
+}
+
+impl Why {
+    fn tell(self, name: &str) -> String {
+        match self {
+            Self::Unset => format!("variable '{}' is not set", shown(name)),
+            Self::Open => format!("'{}' has no closing brace", shown(name)),
+            Self::Nested => format!("defaults in defaults are nested deeper than {MAX_NESTING} levels"),
+        }
+    }
+}
+
+/// What stays as it is written, each once, in the order of the text.
+#[derive(Default)]
+struct Unset {
+    found: Vec<(Why, String)>,
+    known: BTreeSet<(Why, String)>,
+}
+
+impl Unset {
+    fn push(&mut self, why: Why, name: &str) {
+        if self.known.insert((why, name.to_owned())) {
+            self.found.push((why, name.to_owned()));
+        }
+    }
+}
+
+/// The replacing of one text.
+struct Work<'a> {
+    variables: &'a Variables,
+    /// How many bytes it may still become.
+    room: usize,
+    unset: Unset,
+}
+
+impl Work<'_> {
+    fn put(&mut self, out: &mut String, piece: &str) -> Result<(), TooLong> {
+        self.room = self.room.checked_sub(piece.len()).ok_or(TooLong)?;
+        out.push_str(piece);
+        Ok(())
+    }
 }
 
 struct Walk<'a> {
     variables: &'a Variables,
     strict: bool,
+    /// How many bytes all replaced texts together may still have.
+    room: usize,
+    /// Mistakes and warnings beyond those that are kept.
+    more: usize,
     found: Interpolated,
 }
 
@@ -85,22 +155,47 @@ impl Walk<'_> {
         if !text.contains('$') {
             return text.to_owned();
         }
-        let (out, unset) = interpolate_text(text, self.variables);
-        for name in unset {
-            if needed {
-                let message = format!("variable '{name}' is not set");
-                self.fail(path, line, "manifest.variable", Rule::Unset, &message);
-            } else {
-                let shown = if is_password(path) { "the password".to_owned() } else { format!("'{text}'") };
-                let warning = format!("variable '{name}' is not set, {shown} stays as it is written (line {line})");
-                self.found.warnings.push(warning);
-            }
+        let mut work = Work { variables: self.variables, room: self.room, unset: Unset::default() };
+        let Ok(out) = replace(text, &mut work, 0) else {
+            let message = format!("with its variables replaced the manifest is larger than {MAX_BODY} bytes");
+            self.fail(path, line, "manifest.variable", Rule::TooLarge, &message);
+            return String::new();
+        };
+        self.room = work.room;
+        for (why, name) in work.unset.found {
+            let needed = needed || why == Why::Nested;
+            self.unset(&why.tell(&name), text, line, path, needed);
         }
         out
     }
 
+    fn unset(&mut self, problem: &str, text: &str, line: u32, path: &[String], needed: bool) {
+        if needed {
+            self.fail(path, line, "manifest.variable", Rule::Unset, problem);
+        } else if self.found.warnings.len() < MAX_WARNINGS {
+            let kept = if is_password(path) { "the password".to_owned() } else { format!("'{}'", shown(text)) };
+            self.found.warnings.push(format!("{problem}, {kept} stays as it is written (line {line})"));
+        } else {
+            self.more += 1;
+        }
+    }
+
     fn fail(&mut self, path: &[String], line: u32, field: &str, rule: Rule, message: &str) {
+        if self.found.violations.len() >= MAX_MISTAKES {
+            self.more += 1;
+            return;
+        }
         self.found.violations.push(Violation::new(join(path), field, rule, format!("{message} (line {line})")));
+    }
+
+    fn told(mut self) -> Interpolated {
+        if self.more > 0 && self.found.violations.is_empty() {
+            self.found.warnings.push(format!("{} more warnings of this kind are not listed", self.more));
+        } else if self.more > 0 {
+            let message = format!("{} more mistakes and warnings are not listed", self.more);
+            self.found.violations.push(Violation::new("", "manifest.variable", Rule::TooMany, message));
+        }
+        self.found
     }
 }
 
@@ -110,7 +205,7 @@ fn join(path: &[String]) -> String {
         if !out.is_empty() && !part.starts_with('[') {
             out.push('.');
         }
-        out += part;
+        out += &shown(part);
     }
     out
 }
@@ -134,66 +229,68 @@ fn is_identity(path: &[String]) -> bool {
     matches!(field.as_str(), "name" | "namespace" | "image")
 }
 
-fn replace(text: &str, variables: &Variables, unset: &mut Vec<String>, depth: usize) -> String {
-    let mut out = String::with_capacity(text.len());
+fn replace(text: &str, work: &mut Work<'_>, depth: usize) -> Result<String, TooLong> {
+    let mut out = String::new();
     let mut rest = text;
     while let Some(start) = rest.find('$') {
-        out += &rest[..start];
+        work.put(&mut out, &rest[..start])?;
         rest = &rest[start..];
-        let (piece, len) = reference(rest, variables, unset, depth);
-        out += &piece;
+        let len = reference(&mut out, rest, work, depth)?;
         rest = &rest[len..];
     }
-    out + rest
+    work.put(&mut out, rest)?;
+    Ok(out)
 }
 
-/// What stands at a `$`: its replacement, and how many bytes of the text it takes.
-fn reference(text: &str, variables: &Variables, unset: &mut Vec<String>, depth: usize) -> (String, usize) {
+/// Writes the replacement of what stands at a `$`; gives how many bytes of the text that takes.
+fn reference(out: &mut String, text: &str, work: &mut Work<'_>, depth: usize) -> Result<usize, TooLong> {
     let after = &text[1..];
     if after.starts_with('$') {
-        return ("$".to_owned(), 2);
+        return work.put(out, "$").map(|()| 2);
     }
     if let Some(inside) = after.strip_prefix('{') {
-        return braced(text, inside, variables, unset, depth);
+        return braced(out, text, inside, work, depth);
     }
     let len = name_len(after);
     if len == 0 {
-        return ("$".to_owned(), 1);
+        return work.put(out, "$").map(|()| 1);
     }
-    let name = &after[..len];
-    (value_or(name, &text[..=len], variables, unset), len + 1)
+    value_or(out, &after[..len], &text[..=len], work)?;
+    Ok(len + 1)
 }
 
-fn braced(text: &str, inside: &str, variables: &Variables, unset: &mut Vec<String>, depth: usize) -> (String, usize) {
+fn braced(out: &mut String, text: &str, inside: &str, work: &mut Work<'_>, depth: usize) -> Result<usize, TooLong> {
     let Some(end) = closing(inside) else {
-        unset.push(text.to_owned());
-        return (text.to_owned(), text.len());
+        work.unset.push(Why::Open, text);
+        return work.put(out, text).map(|()| text.len());
     };
     let (whole, body) = (&text[..end + 3], &inside[..end]);
     let len = name_len(body);
     let name = &body[..len];
-    let piece = match (&body[len..], body[len..].strip_prefix(":-")) {
-        ("", _) if len > 0 => value_or(name, whole, variables, unset),
-        (_, Some(default)) if len > 0 && depth < MAX_NESTING => match variables.get(name).filter(|value| !value.is_empty()) {
-            Some(value) => value.to_owned(),
-            None => replace(default, variables, unset, depth + 1),
-        },
-        _ => {
-            unset.push(body.to_owned());
-            whole.to_owned()
+    match (&body[len..], body[len..].strip_prefix(":-")) {
+        ("", _) if len > 0 => value_or(out, name, whole, work)?,
+        (_, Some(default)) if len > 0 && depth < MAX_NESTING => {
+            match work.variables.get(name).filter(|value| !value.is_empty()) {
+                Some(value) => work.put(out, value)?,
+                // Its bytes are counted as they are made.
+                None => out.push_str(&replace(default, work, depth + 1)?),
+            }
         }
-    };
-    (piece, whole.len())
+        (_, default) => {
+            let why = if default.is_some() && len > 0 { Why::Nested } else { Why::Unset };
+            work.unset.push(why, body);
+            work.put(out, whole)?;
+        }
+    }
+    Ok(whole.len())
 }
 
-fn value_or(name: &str, written: &str, variables: &Variables, unset: &mut Vec<String>) -> String {
-    variables.get(name).map_or_else(
-        || {
-            unset.push(name.to_owned());
-            written.to_owned()
-        },
-        str::to_owned,
-    )
+fn value_or(out: &mut String, name: &str, written: &str, work: &mut Work<'_>) -> Result<(), TooLong> {
+    if let Some(value) = work.variables.get(name) {
+        return work.put(out, value);
+    }
+    work.unset.push(Why::Unset, name);
+    work.put(out, written)
 }
 
 /// Where the brace that was opened before `text` is closed.
@@ -229,7 +326,27 @@ mod tests {
     }
 
     fn text(text: &str) -> (String, Vec<String>) {
-        interpolate_text(text, &variables())
+        interpolate_text(text, &variables()).unwrap()
+    }
+
+    #[test]
+    fn defaults_may_be_in_each_other_but_not_for_ever() {
+        let nested = |levels: usize| format!("{}x{}", "${B:-".repeat(levels), "}".repeat(levels));
+        assert_eq!(text(&nested(16)), ("x".into(), vec![]));
+        let mut tree = Node::from_yaml(&format!("deployments: {{a: {{command: ['{}']}}}}", nested(17))).unwrap();
+        let found = interpolate(&mut tree, &variables(), false);
+        assert_eq!(found.violations[0].message, "defaults in defaults are nested deeper than 16 levels (line 1)");
+    }
+
+    #[test]
+    fn what_grows_beyond_a_manifest_is_an_error() {
+        let variables = Variables::from_pairs([("BIG", "x".repeat(1 << 20))]);
+        assert_eq!(interpolate_text("$BIG$BIG$BIG$BIG", &variables).map(|(text, _)| text.len()), Ok(4 << 20));
+        assert_eq!(interpolate_text("$BIG$BIG$BIG$BIG.", &variables), Err(TooLong));
+        let mut tree = Node::from_yaml("a: [$BIG, $BIG, $BIG, $BIG, $BIG]").unwrap();
+        let found = interpolate(&mut tree, &variables, false);
+        assert_eq!(found.violations.len(), 1);
+        assert_eq!(found.violations[0].message, "with its variables replaced the manifest is larger than 4194304 bytes (line 1)");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod config;
 mod deployment;
+mod explain;
 mod fields;
 mod interpolate;
 mod parse;
@@ -21,7 +22,7 @@ use ring_types::{DeploymentSpec, Name, Rule, Violation};
 
 pub use config::take_in_files;
 pub use fields::{Field, SECTIONS, Section};
-pub use interpolate::{Interpolated, interpolate, interpolate_text};
+pub use interpolate::{Interpolated, TooLong, interpolate, interpolate_text};
 pub use tree::{Entry, Node, Value};
 pub use variables::{EnvFileError, Variables};
 
@@ -99,6 +100,9 @@ pub enum ManifestError {
 /// Most deployments of one manifest.
 pub const MAX_DEPLOYMENTS: usize = 1000;
 
+/// Most mistakes that are told of one manifest; of more only their number is.
+pub const MAX_MISTAKES: usize = 100;
+
 impl Manifest {
     /// Reads the JSON form that the command line sends. It may also be one single deployment.
     ///
@@ -117,7 +121,7 @@ impl Manifest {
         let manifest = Self::read(&mut reader, tree);
         match manifest {
             Some(manifest) if reader.violations.is_empty() => Ok(manifest),
-            _ => Err(ManifestError::Invalid(reader.violations)),
+            _ => Err(ManifestError::Invalid(reader.told())),
         }
     }
 
@@ -129,7 +133,7 @@ impl Manifest {
     pub fn check_json(text: &[u8]) -> Result<(Self, Vec<Violation>), ManifestError> {
         let mut reader = Reader::default();
         let manifest = Self::read(&mut reader, &Node::from_json(text)?).unwrap_or_default();
-        Ok((manifest, reader.violations))
+        Ok((manifest, reader.told()))
     }
 
     fn read(reader: &mut Reader, tree: &Node) -> Option<Self> {
@@ -155,6 +159,12 @@ impl Manifest {
             reader.fail(&At::new("deployments", "manifest.deployments"), 0, Rule::Required, "a manifest needs deployments");
             return None;
         };
+        let count = node.entries().map_or(0, <[Entry]>::len);
+        if count > MAX_DEPLOYMENTS {
+            let message = format!("{count} deployments in one manifest, at most {MAX_DEPLOYMENTS}");
+            reader.fail(&at, 0, Rule::TooMany, message);
+            return None;
+        }
         manifest.deployments = each(reader, node, &at, deployment::read);
         manifest.check_together(reader);
         Some(manifest)
@@ -162,10 +172,6 @@ impl Manifest {
 
     /// Rules between the parts of a manifest.
     fn check_together(&self, reader: &mut Reader) {
-        if self.deployments.len() > MAX_DEPLOYMENTS {
-            let message = format!("{} deployments in one manifest, at most {MAX_DEPLOYMENTS}", self.deployments.len());
-            reader.fail(&At::new("deployments", "manifest.deployments"), 0, Rule::TooMany, message);
-        }
         let mut names = BTreeMap::new();
         for entry in &self.deployments {
             let identity = (&entry.spec.namespace, &entry.spec.name);

@@ -8,13 +8,14 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_yaml::{Location, Spanned};
 
 use super::ManifestError;
+use super::explain::{explain, explain_json, shown};
 use super::tree::{Entry, Node, Value};
 use crate::MAX_BODY;
 
 /// Deepest nesting of a manifest.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 /// Most values of a manifest, and most values that aliases may add.
-const MAX_NODES: usize = 100_000;
+pub(super) const MAX_NODES: usize = 100_000;
 
 impl Node {
     /// Reads YAML (JSON is YAML, too).
@@ -32,17 +33,18 @@ impl Node {
             underscored_numbers_as_strings: true,
             with_snippet: false,
         };
-        let Yaml(raw) = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&error.to_string()))?;
+        let Yaml(raw) = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&explain(&error)))?;
         Ok(Yaml(raw).node(text))
     }
 
     /// Reads JSON.
     ///
     /// # Errors
-    /// [`ManifestError::Syntax`]: no JSON, a key twice, or beyond a limit.
+    /// [`ManifestError::Syntax`]: no JSON, a key twice, or beyond the limits of YAML.
     pub fn from_json(text: &[u8]) -> Result<Self, ManifestError> {
         check_size(text.len())?;
-        let Json(raw) = serde_json::from_slice(text).map_err(|error| syntax(&error.to_string()))?;
+        check_shape(text)?;
+        let Json(raw) = serde_json::from_slice(text).map_err(|error| syntax(&explain_json(&error)))?;
         Ok(Json(raw).node(""))
     }
 }
@@ -52,6 +54,30 @@ fn check_size(len: usize) -> Result<(), ManifestError> {
         return Ok(());
     }
     Err(syntax(&format!("the manifest has {len} bytes, at most {MAX_BODY} are read")))
+}
+
+/// Counts the values of a JSON text and its levels before any of it is kept.
+fn check_shape(text: &[u8]) -> Result<(), ManifestError> {
+    let (mut quoted, mut escaped, mut depth, mut nodes) = (false, false, 0usize, 0usize);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => (depth, nodes) = (depth + 1, nodes + 1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' | b':' => nodes += 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(syntax(&format!("the manifest is nested deeper than {MAX_DEPTH} levels")));
+        }
+        if nodes > MAX_NODES {
+            return Err(syntax(&format!("the manifest has more than {MAX_NODES} values")));
+        }
+    }
+    Ok(())
 }
 
 fn syntax(message: &str) -> ManifestError {
@@ -224,7 +250,7 @@ impl<'de, F: Form> Visitor<'de> for RawVisitor<F> {
         let mut entries = Vec::new();
         while let Some(key) = F::key(&mut map)? {
             if !seen.insert(key.text.clone()) {
-                return Err(A::Error::custom(format_args!("the key '{}' is there twice", key.text)));
+                return Err(A::Error::custom(format_args!("the key '{}' is there twice", shown(&key.text))));
             }
             entries.push((key, map.next_value()?));
         }

@@ -306,8 +306,9 @@ impl World {
 /// What serves is kept by the state when an earlier action of the same plan took away what was to serve in its place: a check that
 /// fails, a node that is lost.
 fn may_be_passed_over(plan: &Plan) -> usize {
-    let gives_way = |action: &&Action| matches!(action, Action::SetGoal { cause: Some(StopCause::Superseded), .. });
-    plan.actions.iter().filter(gives_way).count()
+    let gives_way = |action: &Action| matches!(action, Action::SetGoal { cause: Some(StopCause::Superseded), .. });
+    let takes = |action: &&Action| matches!(action, Action::LoseInstance { .. } | Action::SetGoal { .. }) && !gives_way(action);
+    plan.actions.iter().skip_while(|action| !takes(action)).filter(|action| gives_way(action)).count()
 }
 
 pub(crate) fn creates(plan: &Plan) -> usize {

@@ -8,6 +8,8 @@ mod error;
 mod files;
 mod fingerprint;
 mod host_key;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod join_token;
 mod seal;

@@ -55,6 +55,7 @@ fn assignment(state: &State, instance: &Instance) -> Option<Assignment> {
         state: u32::from(instance.state.number()),
         slot: instance.slot,
         attempt: instance.attempt,
+        linger_ms: instance.linger(&deployment.spec).0,
     })
 }
 

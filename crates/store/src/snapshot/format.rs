@@ -85,6 +85,18 @@ impl SnapshotHeader {
     }
 }
 
+/// A snapshot file of these messages, each in a frame that fits it: what a sender that is not one of us could send.
+#[cfg(test)]
+pub(crate) fn frames(messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = MAGIC.to_vec();
+    for message in messages {
+        file.extend(u32::try_from(message.len()).unwrap_or_default().to_le_bytes());
+        file.extend(crc32fast::hash(message).to_le_bytes());
+        file.extend(message);
+    }
+    file
+}
+
 struct Writer {
     out: BufWriter<File>,
     total: crc32fast::Hasher,

@@ -16,6 +16,8 @@ use openraft::type_config::alias::SnapshotOf;
 use ring_state::State;
 use ring_types::ClusterId;
 
+#[cfg(test)]
+pub(crate) use self::format::frames;
 pub(crate) use self::format::{SnapshotHeader, read_snapshot};
 use crate::StoreError;
 use crate::failure::Failure;

@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustix::fd::AsFd;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::command::{Outcome, run};
 use crate::place::Place;
@@ -54,6 +57,18 @@ impl Host {
     /// Runs a command on this host to its end.
     pub fn exec<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, program: &str, arguments: I) -> Result<Outcome> {
         run(self.command(program, arguments))
+    }
+
+    /// Runs `work` on a thread that is in this host's network, for what opens many connections.
+    pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<Result<T>> {
+        let place = self.place.clone();
+        thread::spawn(move || {
+            if let Place::Network(file) = &place {
+                let file = std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            }
+            Ok(work())
+        })
     }
 
     /// Starts a process made with [`Host::command`]; its outputs go to `<dir>/<name>.log`.

@@ -24,6 +24,8 @@ pub(crate) struct Checks {
     attempts: BTreeMap<InstanceId, u32>,
     /// Jobs that were told to be over, with the instances they had then.
     over: BTreeMap<DeploymentId, BTreeSet<InstanceId>>,
+    /// When what others depend on was there.
+    pub(super) there: super::dependencies::There,
 }
 
 type Checked = Result<(), String>;
@@ -77,8 +79,10 @@ impl Sim {
     }
 
     /// What one entry changed.
-    pub(crate) fn check_commit(&mut self, before: &State, after: &State, keys: &Vec<RowKey>) -> Checked {
-        self.check_rollouts(before, after, keys)?;
+    pub(crate) fn check_commit(&mut self, before: &State, after: &State, keys: &[RowKey], planned: bool) -> Checked {
+        self.check_rollouts(before, after, keys, planned)?;
+        self.check_dependencies(before, after, keys)?;
+        self.check_scales(before, after, keys)?;
         for key in keys {
             match key {
                 RowKey::Instance(id) => {
@@ -212,6 +216,10 @@ impl Sim {
         if !state.instances_of(deployment.id).all(|instance| stays(instance)) {
             return fault("an instance is not taken away");
         }
+        if super::dependencies::waits(state, deployment) {
+            let live = state.instances_of(deployment.id).any(|instance| instance.state.is_live());
+            return live.then(|| fault("what waits has instances")).flatten();
+        }
         match deployment.spec.kind {
             Kind::Job => self.wrong_job(state, deployment).and_then(fault),
             Kind::Worker => self.wrong_worker(state, deployment).and_then(fault),
@@ -257,7 +265,13 @@ impl Sim {
         let count = state.instances_of(deployment.id).filter(|instance| runs(instance)).count();
         let stopped = |instance: &Instance| instance.goal == Goal::Stop && instance.stop_cause == Some(StopCause::StoppedByCheck);
         let count = count + state.instances_of(deployment.id).filter(|instance| stopped(instance)).count();
-        (count != deployment.spec.replicas as usize).then_some("a worker has too few or too many instances")
+        // Of an update that failed what serves in place of one that never does stays, and takes up the room.
+        let failed = |d: &&std::sync::Arc<Deployment>| d.parent == Some(deployment.id) && d.has_failed_to_roll_out();
+        let named = state.deployments_named(&deployment.spec.namespace, &deployment.spec.name).filter(failed);
+        let held: usize = named.map(|d| state.instances_of(d.id).filter(|i| i.state.is_live()).count()).sum();
+        let wanted = super::scaling::wanted(deployment) as usize;
+        let right = count == wanted || (held > 0 && count + held == wanted + 1);
+        (!right).then_some("a worker has too few or too many instances")
     }
 
     /// Something on a host that belongs to nothing.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ring_state::{Action, ApplyDeployment, Command, State, Succession};
 use ring_types::{
-    CheckAction, CheckKind, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name, OnNodeLoss, Permission, RequestId,
-    RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
+    Autoscale, CheckAction, CheckKind, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name,
+    OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
 };
 
 use super::control::Origin;
@@ -93,6 +93,10 @@ impl Sim {
             let (source, destination) = ("data".to_owned(), "/data".to_owned());
             spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
         }
+        spec.depends_on = self.some_dependencies(&name);
+        if name == "worker-1" && self.rng.chance(80) {
+            spec.autoscale = Some(Autoscale { min: 1, max: 4, target_cpu: 50 });
+        }
         spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
         spec.on_node_loss = match self.rng.range(0, 6) {
             0 => OnNodeLoss::Wait,
@@ -110,6 +114,22 @@ impl Sim {
 }
 
 impl Sim {
+    /// Mostly none. Circles come about, and are refused.
+    fn some_dependencies(&mut self, name: &str) -> Vec<Dependency> {
+        if !self.rng.chance(15) {
+            return Vec::new();
+        }
+        let last = self.clients.made.saturating_sub(1);
+        let on = ["worker-0".to_owned(), "worker-1".to_owned(), "job-again".to_owned(), format!("job-{last}")];
+        let on = on[self.rng.range(0, 4) as usize].clone();
+        let condition = if on.starts_with("job") && self.rng.chance(70) {
+            DependencyCondition::Completed
+        } else {
+            DependencyCondition::Running
+        };
+        if on == name { Vec::new() } else { vec![Dependency { deployment: on, condition }] }
+    }
+
     /// One that decides readiness, or one that does not, or both.
     fn some_checks(&mut self) -> Vec<HealthCheck> {
         let action = |rng: &mut super::rng::Rng| match rng.range(0, 6) {

@@ -75,7 +75,7 @@ pub(crate) struct Control {
     pub(crate) term: u64,
     leader_since: Timestamp,
     /// The leader's clock is off by so much.
-    skew: i64,
+    pub(crate) skew: i64,
     contacts: BTreeMap<NodeId, Contact>,
     driver: Option<Driver>,
     pub(crate) sessions: BTreeMap<u64, Session>,
@@ -181,8 +181,10 @@ impl Sim {
         let applied = state.apply(index, &entry);
         self.summary.entries += 1;
         self.note(|| format!("entry {index} {:?} -> {:?}", proposal.command, applied.reply));
-        let keys = applied.rows.into_iter().map(|row| row.key).collect();
-        self.check_commit(&before, &state, &keys)?;
+        let mut keys: Vec<_> = applied.rows.into_iter().map(|row| row.key).collect();
+        self.break_state(&mut state, &proposal.command, &mut keys);
+        let planned = matches!(proposal.command, Command::Plan { .. });
+        self.check_commit(&before, &state, &keys, planned)?;
         let lost = |node: &&Arc<ring_state::Node>| node.status == NodeStatus::Lost;
         self.summary.lost += state.nodes().filter(lost).count().saturating_sub(before.nodes().filter(lost).count()) as u64;
         self.control.states.push(state);
@@ -325,9 +327,14 @@ impl Sim {
         let Some(session) = self.control.sessions.get(&id).copied() else { return };
         let node = session.node;
         match (command, reply) {
-            (Command::RegisterNode { .. }, Reply::Epoch(epoch)) if session.epoch.is_none() => {
-                // From the copy this control node has, however old it is.
+            (command @ Command::RegisterNode { .. }, Reply::Epoch(epoch)) if session.epoch.is_none() => {
+                // From the copy this control node has, which may be old; but it has this session's registration in it.
                 let applied = self.control.members[session.member].applied;
+                if self.control.states[applied].node(self.agents[node].node).is_none_or(|known| known.epoch < epoch) {
+                    let proposal = Proposal { origin: Origin::Session(id), request: RequestId::NONE, command };
+                    self.after(20, Event::Answer(proposal, Reply::Epoch(epoch)));
+                    return;
+                }
                 if let Some(session) = self.control.sessions.get_mut(&id) {
                     (session.epoch, session.pushed) = (Some(epoch), applied);
                 }
@@ -374,6 +381,7 @@ impl Sim {
         self.after(0, Event::CatchUp { member: leader, revision: tip });
         self.after(1, Event::Lead { term });
         self.after(JUDGE_EVERY, Event::Leases { term });
+        self.after(JUDGE_EVERY, Event::Scale { term });
     }
 
     /// The leader plans what is dirty. It never looks at everything but when it begins: each change has to say by itself
@@ -390,7 +398,7 @@ impl Sim {
             driver.dirty.extend(affected(before, &control.changes[revision], after, &mut driver.waiting));
         }
         driver.seen = tip;
-        let view = control.states[tip].clone();
+        let view = super::mutate::seen(self.options.mutation, &control.states[tip]);
         let now = Timestamp(self.now + control.skew).max(view.clock());
         let due: Vec<_> = driver.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         driver.timers.retain(|id, _| !due.contains(id));
@@ -401,7 +409,8 @@ impl Sim {
         let dirty = std::mem::take(&mut driver.dirty);
         driver.timers.retain(|id, _| !dirty.contains(id));
         let when = Moment { now, leading_since: control.leader_since };
-        let plan = plan(&view, &dirty, when, &mut Ids(rng));
+        let mut plan = plan(&view, &dirty, when, &mut Ids(rng));
+        super::mutate::planned(self.options.mutation, &mut plan.actions);
         driver.dirty.extend(&plan.remaining);
         driver.timers.extend(plan.wakes);
         driver.in_flight = !plan.actions.is_empty();
@@ -441,6 +450,7 @@ fn assignment(view: &State, instance: &Instance) -> Option<Assignment> {
         spec: deployment.spec.clone(),
         goal: instance.goal,
         state: instance.state,
+        linger: instance.linger(&deployment.spec),
     })
 }
 

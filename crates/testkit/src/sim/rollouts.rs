@@ -10,7 +10,7 @@ use super::run::Sim;
 type Checked = Result<(), String>;
 
 impl Sim {
-    pub(crate) fn check_rollouts(&mut self, before: &State, after: &State, keys: &[RowKey]) -> Checked {
+    pub(crate) fn check_rollouts(&mut self, before: &State, after: &State, keys: &[RowKey], planned: bool) -> Checked {
         let mut touched: BTreeSet<(Name, Name)> = BTreeSet::new();
         let mut grown: BTreeSet<(Name, Name)> = BTreeSet::new();
         for key in keys {
@@ -19,6 +19,9 @@ impl Sim {
                     let (old, new) = (before.deployment(*id), after.deployment(*id));
                     touched.extend(new.map(|d| named(d)));
                     self.check_phase(old.map(|d| &**d), new.map(|d| &**d))?;
+                    if let (true, Some(old), Some(new)) = (planned, old, new) {
+                        completed(after, old, new)?;
+                    }
                 }
                 RowKey::Instance(id) => {
                     let (old, new) = (before.instance(*id), after.instance(*id));
@@ -48,6 +51,20 @@ impl Sim {
         }
         Ok(())
     }
+}
+
+/// One that took its parent's place, and not because somebody deleted that, serves in full.
+fn completed(after: &State, old: &Deployment, new: &Deployment) -> Checked {
+    let phase = |d: &Deployment| d.rollout.map(|rollout| rollout.phase);
+    if phase(old) != Some(RolloutPhase::Progressing) || phase(new) != Some(RolloutPhase::Completed) {
+        return Ok(());
+    }
+    let (serve, wanted) = (after.instances_of(new.id).filter(|i| serves(i, new)).count(), super::scaling::wanted(new));
+    if serve >= wanted as usize { Ok(()) } else { Err(format!("an update is completed with {serve} of {wanted} ready")) }
+}
+
+fn serves(instance: &Instance, deployment: &Deployment) -> bool {
+    instance.goal == Goal::Run && instance.is_ready(&deployment.spec)
 }
 
 fn named(deployment: &Deployment) -> (Name, Name) {
@@ -80,7 +97,7 @@ fn not_too_many(state: &State, name: &(Name, Name)) -> Checked {
     if !all(state, name).any(unfinished) {
         return Ok(());
     }
-    let wanted = all(state, name).filter(|d| !d.deleting && !failed(d)).map(|d| d.spec.replicas).max().unwrap_or(0);
+    let wanted = all(state, name).filter(|d| !d.deleting && !failed(d)).map(super::scaling::wanted).max().unwrap_or(0);
     let live = |i: &Instance| i.state.is_live() && (i.state > InstanceState::Assigned || i.goal == Goal::Run);
     let count: usize = all(state, name).map(|d| state.instances_of(d.id).filter(|i| live(i)).count()).sum();
     if count <= wanted as usize + 1 { Ok(()) } else { Err(format!("{count} of {name:?} may run, {wanted} are wanted")) }
@@ -102,9 +119,9 @@ fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): 
     };
     let Some(parent) = parent.filter(|p| p.placement_failure.is_none()) else { return Ok(()) };
     let child = all(after, &name).find(|d| d.parent == Some(parent.id) && d.is_rolling_out());
-    let least = child.map_or(parent.spec.replicas, |child| child.spec.replicas.min(parent.spec.replicas));
-    let serves = |d: &Deployment| after.instances_of(d.id).filter(|i| i.goal == Goal::Run && i.is_ready(&d.spec)).count();
-    let serving: usize = all(after, &name).map(serves).sum();
+    let wanted = super::scaling::wanted;
+    let least = child.map_or(wanted(parent), |child| wanted(child).min(wanted(parent)));
+    let serving: usize = all(after, &name).map(|d| after.instances_of(d.id).filter(|i| serves(i, d)).count()).sum();
     if serving >= least as usize {
         return Ok(());
     }

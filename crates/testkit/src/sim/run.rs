@@ -44,6 +44,18 @@ pub enum Mutation {
     BelieveAnyGeneration,
     /// The agent's ledger is lost with every crash, and it does not say so.
     NoLedger,
+    /// What serves is told to give way although nothing serves in its place, and the state lets it.
+    GiveWayUnready,
+    /// A rolling update makes two instances where it may make one, and the state lets it.
+    TooManyAtOnce,
+    /// A rolling update counts as completed with its first ready instance.
+    CompleteEarly,
+    /// The leader does not look after the end of a rolling update.
+    NeverOver,
+    /// The leader makes instances without what they depend on.
+    DependenciesForgotten,
+    /// The load of a deployment leads beyond its bounds, and the state lets it.
+    ScaleBeyondBounds,
 }
 
 /// What a history had in it.
@@ -67,6 +79,10 @@ pub struct Summary {
     pub updated: u64,
     /// Rolling updates that came to nothing.
     pub update_failed: u64,
+    /// Changes of scale that the load led to.
+    pub scaled: u64,
+    /// Deployments that were made to wait, and began when what they depend on was there.
+    pub released: u64,
 }
 
 /// A promise was broken.
@@ -111,6 +127,7 @@ pub(crate) enum Event {
     CatchUp { member: usize, revision: usize },
     Lead { term: u64 },
     Leases { term: u64 },
+    Scale { term: u64 },
 }
 
 /// The simulated cluster.
@@ -219,6 +236,7 @@ impl Sim {
             Event::CatchUp { member, revision } => self.catch_up(member, revision),
             Event::Lead { term } => self.lead(term),
             Event::Leases { term } => self.judge(term),
+            Event::Scale { term } => self.scale(term),
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use ring_api::MAX_BODY;
 use ring_api::manifest::{Manifest, ManifestError, Node, Variables, interpolate, interpolate_text, take_in_files};
 
 use crate::error::CliError;
@@ -19,9 +20,10 @@ pub(crate) struct Loaded {
 pub(crate) fn load(file: &Path, env_file: Option<&Path>, strict: bool) -> Result<Loaded, CliError> {
     let stdin = file.as_os_str() == "-";
     let (shown, text) = if stdin {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::Input("standard input", error))?;
-        ("standard input".to_owned(), text)
+        let shown = "standard input".to_owned();
+        let bytes = bounded(std::io::stdin().lock()).map_err(|error| CliError::Input("standard input", error))?;
+        let text = readable(bytes).map_err(|message| CliError::Syntax { file: shown.clone(), message })?;
+        (shown, text)
     } else {
         (file.display().to_string(), read(file)?)
     };
@@ -30,7 +32,26 @@ pub(crate) fn load(file: &Path, env_file: Option<&Path>, strict: bool) -> Result
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
+    let bytes = std::fs::File::open(path).and_then(bounded).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+    readable(bytes).map_err(|message| CliError::Syntax { file: path.display().to_string(), message })
+}
+
+/// As much as is ever used of something, and a byte more when there is more: it may have no end.
+fn bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn readable(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() > MAX_BODY {
+        return Err(format!("it has more than {MAX_BODY} bytes, which is all that is read"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        format!("it is no UTF-8 text: byte {} (line {line}) belongs to no character", good.len() + 1)
+    })
 }
 
 fn variables(env_file: Option<&Path>) -> Result<Variables, CliError> {
@@ -49,11 +70,13 @@ fn from_text(file: &str, text: &str, folder: &Path, variables: &Variables, stric
     let mut tree = Node::from_yaml(text).map_err(failed)?;
     let mut found = interpolate(&mut tree, variables, strict);
     let files = take_in_files(&mut tree, |path, replace| {
-        let text = std::fs::read_to_string(folder.join(path)).map_err(|error| format!("cannot read '{path}': {error}"))?;
+        let file = std::fs::File::open(folder.join(path)).and_then(bounded);
+        let text = readable(file.map_err(|error| format!("cannot read '{path}': {error}"))?);
+        let text = text.map_err(|error| format!("cannot take in '{path}': {error}"))?;
         if !replace {
             return Ok(text);
         }
-        let (text, unset) = interpolate_text(&text, variables);
+        let (text, unset) = interpolate_text(&text, variables).map_err(|error| format!("cannot take in '{path}': {error}"))?;
         if strict && !unset.is_empty() {
             return Err(format!("'{path}' has variables without a value: {}", unset.join(", ")));
         }

@@ -86,7 +86,7 @@ fn instance(state: &State, deployment: &Deployment, instance: &Instance) -> mode
         node: node_name(state, instance.node),
         node_id: Some(instance.node),
         status: instance.state,
-        ready: instance.is_ready(&deployment.spec),
+        ready: instance.serves(&deployment.spec),
         slot: instance.slot,
         attempt: instance.attempt,
         address: instance.address.as_deref().map(str::to_owned),

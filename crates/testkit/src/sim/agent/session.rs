@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ring_agent::{Assignment, Claim, Desired};
-use ring_types::{Epoch, InstanceId, InstanceState, Revision, Timestamp};
+use ring_types::{Epoch, Goal, InstanceId, InstanceState, Revision, Timestamp};
 
 use super::super::network::{ToAgent, ToControl};
 use super::super::run::{Mutation, Sim};
@@ -141,7 +141,7 @@ impl Sim {
     }
 
     fn offered(&mut self, node: usize, assignment: Assignment, believes: bool) -> Result<(), String> {
-        let (instance, revision) = (assignment.instance, assignment.revision);
+        let (instance, revision, now) = (assignment.instance, assignment.revision, self.now);
         let agent = &mut self.agents[node];
         if !agent.known.contains_key(&instance) && assignment.state == InstanceState::Removed {
             return Ok(());
@@ -154,12 +154,18 @@ impl Sim {
         let accepted =
             if believes { Ok(Desired::Assigned(assignment)) } else { known.desired.accept(known.recorded, assignment) };
         if let Ok(desired) = accepted {
-            if let Desired::Assigned(now) = &desired
-                && now.generation < before
+            if let Desired::Assigned(heard) = &desired
+                && heard.generation < before
             {
-                return Err(format!("node {node} believes an older generation of {instance}: {} after {before}", now.generation));
+                return Err(format!(
+                    "node {node} believes an older generation of {instance}: {} after {before}",
+                    heard.generation
+                ));
             }
             known.revision.get_or_insert(revision);
+            if matches!(&desired, Desired::Assigned(heard) if heard.goal > Goal::Run) {
+                known.volatile.told.get_or_insert(Timestamp(now));
+            }
             known.desired = desired;
         }
         Ok(())
