@@ -3,6 +3,7 @@
 //!
 //! What is acknowledged is on the disks of a quorum. A storage error ends the store ([`Store::failed`]): it does not linger.
 
+mod applied;
 mod attempt;
 mod codec;
 mod config;
@@ -11,12 +12,14 @@ mod error;
 mod failpoint;
 mod failure;
 mod flush;
+mod forward;
 mod identity;
 mod lock;
 mod log;
 mod machine;
 mod members;
 mod network;
+mod outgoing;
 mod peers;
 mod propose;
 mod read;

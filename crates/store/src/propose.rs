@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use openraft::errors::{ClientWriteError, RaftError};
 use ring_proto::Wire;
 use ring_proto::raft::v1 as wire;
@@ -15,7 +16,6 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::attempt::{Failed, Leader, refused};
-use crate::peers::Client;
 use crate::replica::Replica;
 use crate::types::{Encoded, Peer};
 use crate::{Committed, ProposeError, StoreError};
@@ -81,13 +81,12 @@ impl Replica {
     /// Now, but never before what was stamped or applied already.
     fn stamp(&self) -> Timestamp {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        let now = clock.max(self.view.state().clock().0);
+        let now = clock.max(self.view.clock().0);
         Timestamp(self.stamped.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
     async fn forward(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Tried {
-        let call = |mut client: Client, request| async move { client.propose(request).await };
-        let reply = self.call_leader(leader, message, deadline, call).await?;
+        let reply = self.forwarder.send(leader, message, deadline).await?;
         match reply.result {
             Some(wire::propose_reply::Result::Done(done)) => {
                 let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
@@ -102,12 +101,25 @@ impl Replica {
         }
     }
 
+    /// Commands that another member forwards in one message. One that makes no sense is refused by itself.
+    pub(crate) async fn propose_many_for(&self, message: wire::ProposeManyRequest) -> wire::ProposeManyReply {
+        let one = async |request| {
+            let reply = self.propose_for(request).await;
+            reply.unwrap_or_else(|status| {
+                let refused = refused(Reason::Uncertain, 0, status.message());
+                wire::ProposeReply { result: Some(wire::propose_reply::Result::Refused(refused)) }
+            })
+        };
+        wire::ProposeManyReply { replies: join_all(message.requests.into_iter().map(one)).await }
+    }
+
     /// A command that another member forwards: one try; trying again is the other's.
     pub(crate) async fn propose_for(&self, message: wire::ProposeRequest) -> Result<wire::ProposeReply, Status> {
         let invalid = |e: &dyn ToString| Status::invalid_argument(e.to_string());
         let request = Uuid::from_slice(&message.request).map(RequestId).map_err(|e| invalid(&e))?;
         let command = Command::decode(&message.command).map_err(|e| invalid(&e))?;
         let deadline = Instant::now() + self.config.patience;
+        self.peers.hurry.please();
         let result = match self.try_propose(request, &command, message.hops, deadline).await {
             Ok(done) => {
                 wire::propose_reply::Result::Done(wire::Done { revision: done.revision.0, reply: done.reply.encode().into() })
