@@ -69,3 +69,30 @@ impl AppliedIndex {
         let _ = reached.await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_is_woken_when_its_entry_is_there() {
+        let applied = AppliedIndex::new(4);
+        assert!(applied.reach(4).now_or_never().is_some(), "it is there already");
+        let mut waits = [5, 6, 6, 9].map(|index| Box::pin(applied.reach(index)));
+        for wait in &mut waits {
+            assert!(wait.now_or_never().is_none());
+        }
+        applied.advance(6);
+        let done = waits.each_mut().map(|wait| wait.now_or_never().is_some());
+        assert_eq!(done, [true, true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_nothing_behind() {
+        let applied = AppliedIndex::new(0);
+        assert!(applied.reach(7).now_or_never().is_none(), "dropped while it waits");
+        assert!(applied.0.lock().waiting.is_empty());
+    }
+}

@@ -126,3 +126,33 @@ async fn call(
     let message = wire::ProposeManyRequest { requests: messages };
     Ok(peers.call_leader(leader, message, deadline, call).await?.replies)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn forward(size: usize) -> (Forward, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let message = wire::ProposeRequest { request: Bytes::new(), command: vec![0; size].into(), hops: 1 };
+        (Forward { message, deadline: Instant::now(), answer }, answered)
+    }
+
+    #[test]
+    fn a_message_has_a_size() {
+        let (forwards, _answered): (VecDeque<_>, Vec<_>) = [BYTES + 1, 10, BYTES, 10, 10].map(forward).into_iter().unzip();
+        let mut waiting = forwards;
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(next_batch(&mut waiting).len()).filter(|n| *n > 0)).collect();
+        assert_eq!(sizes, [1, 1, 1, 2], "one at least, though it is larger");
+    }
+
+    #[test]
+    fn who_has_given_up_is_not_sent() {
+        let (forwards, mut answered): (VecDeque<_>, VecDeque<_>) = [1, 2, 3].map(forward).into_iter().unzip();
+        let mut waiting = forwards;
+        drop(answered.remove(1));
+        let sizes: Vec<usize> = next_batch(&mut waiting).iter().map(|f| f.message.command.len()).collect();
+        assert_eq!(sizes, [1, 3]);
+    }
+}

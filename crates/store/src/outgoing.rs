@@ -123,3 +123,106 @@ impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use openraft::EntryPayload;
+    use openraft::entry::RaftEntry;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::UnboundedReceiverStream;
+
+    use super::*;
+    use crate::types::{Entry, Vote, log_id};
+
+    /// A request with the entry at `index`, or without any.
+    fn request(index: Option<u64>, committed: u64) -> Rpc {
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: None,
+            entries: index.map(|index| Entry::new(log_id(1, index), EntryPayload::Blank)).into_iter().collect(),
+            leader_commit: Some(log_id(1, committed)),
+        }
+    }
+
+    struct Rig {
+        input: mpsc::UnboundedSender<Rpc>,
+        window: Arc<Window>,
+        hurry: Arc<Hurry>,
+        output: stream::BoxStream<'static, Rpc>,
+    }
+
+    impl Rig {
+        /// With a first request that was sent and answered.
+        fn after_first() -> Self {
+            let (input, requests) = mpsc::unbounded_channel();
+            let (window, hurry) = (Window::new(), Hurry::new());
+            let output = outgoing(UnboundedReceiverStream::new(requests), Arc::clone(&window), Arc::clone(&hurry)).boxed();
+            let mut rig = Self { input, window, hurry, output };
+            rig.put(Some(1), 0);
+            assert!(rig.ready().is_some());
+            rig.window.answered();
+            rig
+        }
+
+        fn put(&self, index: Option<u64>, committed: u64) {
+            self.input.send(request(index, committed)).unwrap();
+        }
+
+        /// The request that goes out now; None when none does.
+        fn ready(&mut self) -> Option<Rpc> {
+            self.output.next().now_or_never().flatten()
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_window_is_open() {
+        let mut rig = Rig::after_first();
+        (2..9).for_each(|index| rig.put(Some(index), 0));
+        for _ in 0..WINDOW {
+            assert!(rig.ready().is_some());
+        }
+        assert!(rig.ready().is_none());
+        rig.window.answered();
+        assert!(rig.ready().is_some());
+        assert_eq!(rig.window.sent(), 2 + WINDOW as u64);
+    }
+
+    #[tokio::test]
+    async fn a_commit_goes_with_the_next_entries() {
+        let mut rig = Rig::after_first();
+        rig.put(None, 1);
+        assert!(rig.ready().is_none());
+        rig.put(Some(2), 1);
+        assert_eq!(rig.ready().map(|sent| sent.entries.len()), Some(1));
+        assert_eq!(rig.window.sent(), 2, "one message for both");
+    }
+
+    #[tokio::test]
+    async fn a_commit_goes_alone_when_nothing_follows() {
+        let mut rig = Rig::after_first();
+        rig.put(None, 1);
+        assert_eq!(rig.output.next().await.map(|sent| sent.entries.len()), Some(0));
+        rig.put(None, 2);
+        drop(rig.input);
+        assert!(rig.output.next().await.is_some(), "the last one before the end");
+        assert!(rig.output.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_commit_goes_at_once_when_somebody_waits_for_it() {
+        let mut rig = Rig::after_first();
+        rig.hurry.please();
+        rig.put(None, 1);
+        assert!(rig.ready().is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_to_wait_releases_a_commit() {
+        let mut rig = Rig::after_first();
+        rig.put(None, 1);
+        assert!(rig.ready().is_none());
+        rig.hurry.please();
+        assert!(rig.ready().is_some());
+    }
+}
