@@ -62,11 +62,15 @@ impl Replica {
 
     /// Writes an entry as the leader.
     async fn write(&self, request: RequestId, command: Command, deadline: Instant) -> Tried {
+        let access = changes_access(&command);
         let entry = Entry { at: self.stamp(), request, command }.encode();
         if entry.len() > ENTRY_LIMIT {
             return Err(Failed::Final(ProposeError::TooLarge { size: entry.len(), limit: ENTRY_LIMIT }));
         }
         let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
+        if access {
+            self.peers.hurry.please();
+        }
         match written.map_err(|_| Failed::Uncertain)? {
             Ok(response) => response.data.0.ok_or(Failed::Uncertain),
             Err(RaftError::Fatal(fatal)) => Err(Failed::Final(stopped(self.fatal(&fatal)))),
@@ -133,6 +137,11 @@ impl Replica {
         };
         Ok(wire::ProposeReply { result: Some(result) })
     }
+}
+
+/// Who may do what is decided by each member's own copy, so the others hear of a change before it is acknowledged.
+const fn changes_access(command: &Command) -> bool {
+    matches!(command, Command::RevokeTokens { .. } | Command::UpdateUser(_) | Command::DeleteUser { .. })
 }
 
 fn stopped(error: StoreError) -> ProposeError {
