@@ -45,11 +45,16 @@ impl Forwarder {
     pub(crate) async fn send(&self, (id, peer): (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Answer {
         let queue = self.queue(id, peer);
         let (answer, answered) = oneshot::channel();
-        let sent = async {
-            queue.send(Forward { message, deadline, answer }).await.map_err(|_| Failed::Again)?;
-            answered.await.unwrap_or(Err(Failed::Uncertain))
-        };
-        timeout_at(deadline, sent).await.unwrap_or(Err(Failed::Uncertain))
+        // What never came into the queue was never sent.
+        let queued = timeout_at(deadline, queue.send(Forward { message, deadline, answer })).await;
+        queued.map_err(|_| Failed::Again)?.map_err(|_| Failed::Again)?;
+        let answered = timeout_at(deadline, answered).await;
+        answered.map_err(|_| Failed::Uncertain)?.unwrap_or(Err(Failed::Uncertain))
+    }
+
+    /// The same in a message of its own, before what is queued: no other command waits for this one's answer.
+    pub(crate) async fn send_alone(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Answer {
+        one(&self.peers, leader, message, deadline).await
     }
 
     fn queue(&self, id: u64, peer: &Peer) -> mpsc::Sender<Forward> {
@@ -119,12 +124,16 @@ async fn call(
     if messages.len() == 1
         && let Some(message) = messages.pop()
     {
-        let call = |mut client: Client, request| async move { client.propose(request).await };
-        return peers.call_leader(leader, message, deadline, call).await.map(|reply| vec![reply]);
+        return one(peers, leader, message, deadline).await.map(|reply| vec![reply]);
     }
     let call = |mut client: Client, request| async move { client.propose_many(request).await };
     let message = wire::ProposeManyRequest { requests: messages };
     Ok(peers.call_leader(leader, message, deadline, call).await?.replies)
+}
+
+async fn one(peers: &Peers, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Answer {
+    let call = |mut client: Client, request| async move { client.propose(request).await };
+    peers.call_leader(leader, message, deadline, call).await
 }
 
 #[cfg(test)]

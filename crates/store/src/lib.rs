@@ -3,6 +3,7 @@
 //!
 //! What is acknowledged is on the disks of a quorum. A storage error ends the store ([`Store::failed`]): it does not linger.
 
+mod access;
 mod applied;
 mod attempt;
 mod codec;

@@ -17,6 +17,9 @@ use crate::types::Types;
 const WINDOW: usize = 2;
 /// How long a follower may learn later that something is committed when no entry comes to say it with.
 const COMMIT_DELAY: Duration = Duration::from_millis(2);
+/// Entries that come closer than this after each other are likely to be followed by more: a commit waits for those. One that is
+/// followed by nothing goes at once, so that a write by itself costs no delay anywhere.
+const CLOSE: Duration = Duration::from_millis(4);
 /// Somebody who waited at a follower just now may well do so again.
 const HURRY: Duration = Duration::from_millis(100);
 
@@ -79,10 +82,7 @@ pub(crate) fn outgoing<S>(input: S, window: Arc<Window>, hurry: Arc<Hurry>) -> i
 where
     S: Stream<Item = Rpc> + Unpin + Send,
 {
-    stream::unfold(Outgoing { input: Some(input), window, hurry }, async |mut state| {
-        let rpc = state.next().await?;
-        Some((rpc, state))
-    })
+    Outgoing { input: Some(input), window, hurry, pace: Pace::default() }.requests()
 }
 
 struct Outgoing<S> {
@@ -90,15 +90,40 @@ struct Outgoing<S> {
     input: Option<S>,
     window: Arc<Window>,
     hurry: Arc<Hurry>,
+    pace: Pace,
+}
+
+/// How the requests with entries follow each other.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    close: bool,
+}
+
+impl Pace {
+    fn entries_at(&mut self, now: Instant) {
+        self.close = self.last.is_some_and(|last| now - last < CLOSE);
+        self.last = Some(now);
+    }
 }
 
 impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
+    fn requests(self) -> impl Stream<Item = Rpc> {
+        stream::unfold(self, async |mut state| {
+            let rpc = state.next().await?;
+            Some((rpc, state))
+        })
+    }
+
     async fn next(&mut self) -> Option<Rpc> {
         self.window.slots.acquire().await.ok()?.forget();
         let mut rpc = self.input().await?;
         // The first one also finds out whether the follower's log fits.
-        if rpc.entries.is_empty() && self.window.sent() > 0 && !self.hurry.wanted() {
+        if rpc.entries.is_empty() && self.window.sent() > 0 && self.pace.close && !self.hurry.wanted() {
             rpc = self.wait_for_entries(rpc).await;
+        }
+        if !rpc.entries.is_empty() {
+            self.pace.entries_at(Instant::now());
         }
         self.window.sent.fetch_add(1, Ordering::Relaxed);
         Some(rpc)
@@ -153,11 +178,24 @@ mod tests {
     }
 
     impl Rig {
+        /// With a request that was sent close after another one, and answered.
+        fn busy() -> Self {
+            // However late the test comes to it, the request that is sent is not a later one.
+            let last = Instant::now() + Duration::from_hours(1);
+            Self::after(Pace { last: Some(last), close: false })
+        }
+
         /// With a first request that was sent and answered.
         fn after_first() -> Self {
+            Self::after(Pace::default())
+        }
+
+        fn after(pace: Pace) -> Self {
             let (input, requests) = mpsc::unbounded_channel();
             let (window, hurry) = (Window::new(), Hurry::new());
-            let output = outgoing(UnboundedReceiverStream::new(requests), Arc::clone(&window), Arc::clone(&hurry)).boxed();
+            let input_stream = Some(UnboundedReceiverStream::new(requests));
+            let outgoing = Outgoing { input: input_stream, window: Arc::clone(&window), hurry: Arc::clone(&hurry), pace };
+            let output = outgoing.requests().boxed();
             let mut rig = Self { input, window, hurry, output };
             rig.put(Some(1), 0);
             assert!(rig.ready().is_some());
@@ -190,28 +228,45 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_goes_with_the_next_entries() {
-        let mut rig = Rig::after_first();
-        rig.put(None, 1);
+        let mut rig = Rig::busy();
+        rig.put(None, 2);
         assert!(rig.ready().is_none());
-        rig.put(Some(2), 1);
+        rig.put(Some(3), 2);
         assert_eq!(rig.ready().map(|sent| sent.entries.len()), Some(1));
         assert_eq!(rig.window.sent(), 2, "one message for both");
     }
 
     #[tokio::test]
     async fn a_commit_goes_alone_when_nothing_follows() {
-        let mut rig = Rig::after_first();
-        rig.put(None, 1);
-        assert_eq!(rig.output.next().await.map(|sent| sent.entries.len()), Some(0));
+        let mut rig = Rig::busy();
         rig.put(None, 2);
+        assert_eq!(rig.output.next().await.map(|sent| sent.entries.len()), Some(0));
+        rig.put(None, 3);
         drop(rig.input);
         assert!(rig.output.next().await.is_some(), "the last one before the end");
         assert!(rig.output.next().await.is_none());
     }
 
     #[tokio::test]
-    async fn a_commit_goes_at_once_when_somebody_waits_for_it() {
+    async fn the_commit_of_a_write_by_itself_goes_at_once() {
         let mut rig = Rig::after_first();
+        rig.put(None, 1);
+        assert!(rig.ready().is_some());
+    }
+
+    #[test]
+    fn entries_are_close_when_they_come_within_a_time() {
+        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let close = [0, 3, 7, 30].map(|millis| {
+            pace.entries_at(begin + Duration::from_millis(millis));
+            pace.close
+        });
+        assert_eq!(close, [false, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_goes_at_once_when_somebody_waits_for_it() {
+        let mut rig = Rig::busy();
         rig.hurry.please();
         rig.put(None, 1);
         assert!(rig.ready().is_some());
@@ -219,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_to_wait_releases_a_commit() {
-        let mut rig = Rig::after_first();
+        let mut rig = Rig::busy();
         rig.put(None, 1);
         assert!(rig.ready().is_none());
         rig.hurry.please();

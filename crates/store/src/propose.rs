@@ -15,9 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::access::changes_access;
 use crate::attempt::{Failed, Leader, refused};
 use crate::replica::Replica;
-use crate::types::{Encoded, Peer};
+use crate::types::Encoded;
 use crate::{Committed, ProposeError, StoreError};
 
 /// Largest entry.
@@ -49,12 +50,20 @@ impl Replica {
         match self.leader() {
             Leader::Me => self.write(request, command.clone(), deadline).await,
             Leader::Other(id, peer) if hops < HOPS => {
+                let encoded = command.encode();
+                if encoded.len() > ENTRY_LIMIT {
+                    return Err(Failed::Final(ProposeError::TooLarge { size: encoded.len(), limit: ENTRY_LIMIT }));
+                }
                 let message = wire::ProposeRequest {
                     request: Bytes::copy_from_slice(request.0.as_bytes()),
-                    command: command.encode().into(),
+                    command: encoded.into(),
                     hops: hops + 1,
                 };
-                self.forward((id, &peer), message, deadline).await
+                let leader = (id, &peer);
+                // Such a change takes longer: nothing else should wait for it.
+                let alone = changes_access(command);
+                let sent = if alone { self.forwarder.send_alone(leader, message, deadline).await } else { self.forwarder.send(leader, message, deadline).await };
+                forwarded(sent?)
             }
             Leader::Other(..) | Leader::Unknown => Err(Failed::Again),
         }
@@ -68,11 +77,13 @@ impl Replica {
             return Err(Failed::Final(ProposeError::TooLarge { size: entry.len(), limit: ENTRY_LIMIT }));
         }
         let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
-        if access {
-            self.peers.hurry.please();
-        }
         match written.map_err(|_| Failed::Uncertain)? {
-            Ok(response) => response.data.0.ok_or(Failed::Uncertain),
+            Ok(response) => {
+                if access {
+                    self.spread(response.log_id.index, deadline).await;
+                }
+                response.data.0.ok_or(Failed::Uncertain)
+            }
             Err(RaftError::Fatal(fatal)) => Err(Failed::Final(stopped(self.fatal(&fatal)))),
             Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(Failed::Uncertain),
             Err(RaftError::APIError(error)) => {
@@ -87,22 +98,6 @@ impl Replica {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let now = clock.max(self.view.clock().0);
         Timestamp(self.stamped.fetch_max(now, Ordering::Relaxed).max(now))
-    }
-
-    async fn forward(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Tried {
-        let reply = self.forwarder.send(leader, message, deadline).await?;
-        match reply.result {
-            Some(wire::propose_reply::Result::Done(done)) => {
-                let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
-                Ok(Committed { revision: Revision(done.revision), reply })
-            }
-            Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
-                Reason::TooLarge => Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT }),
-                Reason::NotLeader => Failed::Again,
-                _ => Failed::Uncertain,
-            }),
-            None => Err(Failed::Uncertain),
-        }
     }
 
     /// Commands that another member forwards in one message. One that makes no sense is refused by itself.
@@ -139,9 +134,20 @@ impl Replica {
     }
 }
 
-/// Who may do what is decided by each member's own copy, so the others hear of a change before it is acknowledged.
-const fn changes_access(command: &Command) -> bool {
-    matches!(command, Command::RevokeTokens { .. } | Command::UpdateUser(_) | Command::DeleteUser { .. })
+/// What the leader's answer means here.
+fn forwarded(reply: wire::ProposeReply) -> Tried {
+    match reply.result {
+        Some(wire::propose_reply::Result::Done(done)) => {
+            let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
+            Ok(Committed { revision: Revision(done.revision), reply })
+        }
+        Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
+            Reason::TooLarge => Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT }),
+            Reason::NotLeader => Failed::Again,
+            _ => Failed::Uncertain,
+        }),
+        None => Err(Failed::Uncertain),
+    }
 }
 
 fn stopped(error: StoreError) -> ProposeError {
