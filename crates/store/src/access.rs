@@ -39,7 +39,11 @@ impl Replica {
         let others = self.in_contact();
         let spread = others.iter().map(async |(id, peer)| {
             if timeout_at(deadline, self.has_applied(*id, peer, index)).await != Ok(true) {
-                tracing::info!(member = *id, index, "a change of access is acknowledged and this control node has not applied it");
+                tracing::info!(
+                    member = *id,
+                    index,
+                    "a change of access is acknowledged and this control node has not applied it"
+                );
             }
         });
         join_all(spread).await;

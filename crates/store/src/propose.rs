@@ -62,7 +62,11 @@ impl Replica {
                 let leader = (id, &peer);
                 // Such a change takes longer: nothing else should wait for it.
                 let alone = changes_access(command);
-                let sent = if alone { self.forwarder.send_alone(leader, message, deadline).await } else { self.forwarder.send(leader, message, deadline).await };
+                let sent = if alone {
+                    self.forwarder.send_alone(leader, message, deadline).await
+                } else {
+                    self.forwarder.send(leader, message, deadline).await
+                };
                 forwarded(sent?)
             }
             Leader::Other(..) | Leader::Unknown => Err(Failed::Again),
