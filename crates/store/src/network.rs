@@ -135,7 +135,13 @@ impl Link {
     async fn next_reply(&self, open: &mut OpenStream) -> Option<Result<StreamAppendResult<Types>, RpcError>> {
         loop {
             match timeout(self.patience, open.replies.next()).await {
-                Ok(None) => return None,
+                Ok(None) => {
+                    // It has stopped without a word: the next stream goes to whoever answers there then.
+                    if open.window.sent() > open.received {
+                        self.peers.forget(self.target, self.lane);
+                    }
+                    return None;
+                }
                 Ok(Some(Ok(reply))) => {
                     open.received += 1;
                     open.window.answered();

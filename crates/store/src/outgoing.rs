@@ -82,12 +82,15 @@ pub(crate) fn outgoing<S>(input: S, window: Arc<Window>, hurry: Arc<Hurry>) -> i
 where
     S: Stream<Item = Rpc> + Unpin + Send,
 {
-    Outgoing { input: Some(input), window, hurry, pace: Pace::default() }.requests()
+    Outgoing { input: Some(input), asked: false, window, hurry, pace: Pace::default() }.requests()
 }
 
 struct Outgoing<S> {
     /// None after its end.
     input: Option<S>,
+    /// The next request was asked for and has not come. openraft holds a lock of all its streams to that member until it has, so
+    /// that it must not be left alone.
+    asked: bool,
     window: Arc<Window>,
     hurry: Arc<Hurry>,
     pace: Pace,
@@ -116,8 +119,7 @@ impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
     }
 
     async fn next(&mut self) -> Option<Rpc> {
-        self.window.slots.acquire().await.ok()?.forget();
-        let mut rpc = self.input().await?;
+        let mut rpc = self.next_in_window().await?;
         // The first one also finds out whether the follower's log fits.
         if rpc.entries.is_empty() && self.window.sent() > 0 && self.pace.close && !self.hurry.wanted() {
             rpc = self.wait_for_entries(rpc).await;
@@ -129,8 +131,27 @@ impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
         Some(rpc)
     }
 
+    /// The next request, when there is room for it: what comes until then goes into it.
+    async fn next_in_window(&mut self) -> Option<Rpc> {
+        let window = Arc::clone(&self.window);
+        let (slot, asked) = if self.asked {
+            let (slot, rpc) = futures::join!(window.slots.acquire(), self.input());
+            (slot, Some(rpc))
+        } else {
+            (window.slots.acquire().await, None)
+        };
+        slot.ok()?.forget();
+        match asked {
+            Some(rpc) => rpc,
+            None => self.input().await,
+        }
+    }
+
     async fn input(&mut self) -> Option<Rpc> {
-        let next = self.input.as_mut()?.next().await;
+        let input = self.input.as_mut()?;
+        self.asked = true;
+        let next = input.next().await;
+        self.asked = false;
         if next.is_none() {
             self.input = None;
         }
@@ -172,6 +193,7 @@ mod tests {
 
     struct Rig {
         input: mpsc::UnboundedSender<Rpc>,
+        taken: Arc<AtomicU64>,
         window: Arc<Window>,
         hurry: Arc<Hurry>,
         output: stream::BoxStream<'static, Rpc>,
@@ -193,10 +215,13 @@ mod tests {
         fn after(pace: Pace) -> Self {
             let (input, requests) = mpsc::unbounded_channel();
             let (window, hurry) = (Window::new(), Hurry::new());
-            let input_stream = Some(UnboundedReceiverStream::new(requests));
-            let outgoing = Outgoing { input: input_stream, window: Arc::clone(&window), hurry: Arc::clone(&hurry), pace };
+            let taken = Arc::<AtomicU64>::default();
+            let takes = Arc::clone(&taken);
+            let requests = UnboundedReceiverStream::new(requests).inspect(move |_| drop(takes.fetch_add(1, Ordering::Relaxed)));
+            let (requests, asked) = (Some(requests), false);
+            let outgoing = Outgoing { input: requests, asked, window: Arc::clone(&window), hurry: Arc::clone(&hurry), pace };
             let output = outgoing.requests().boxed();
-            let mut rig = Self { input, window, hurry, output };
+            let mut rig = Self { input, taken, window, hurry, output };
             rig.put(Some(1), 0);
             assert!(rig.ready().is_some());
             rig.window.answered();
@@ -270,6 +295,22 @@ mod tests {
         rig.hurry.please();
         rig.put(None, 1);
         assert!(rig.ready().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_asked_for_is_not_left_alone() {
+        let mut rig = Rig::busy();
+        rig.put(Some(2), 1);
+        assert!(rig.ready().is_some());
+        rig.put(None, 1);
+        assert!(rig.ready().is_none(), "it waits for the next request");
+        rig.hurry.please();
+        assert!(rig.ready().is_some());
+        rig.put(Some(3), 1);
+        assert!(rig.ready().is_none(), "the window is full");
+        assert_eq!(rig.taken.load(Ordering::Relaxed), 4, "and yet it was taken");
+        rig.window.answered();
+        assert_eq!(rig.ready().map(|sent| sent.entries.len()), Some(1));
     }
 
     #[tokio::test]
