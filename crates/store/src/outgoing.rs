@@ -133,6 +133,8 @@ impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
 
     /// The next request, when there is room for it: what comes until then goes into it.
     async fn next_in_window(&mut self) -> Option<Rpc> {
+        // The end needs no room.
+        self.input.as_ref()?;
         let window = Arc::clone(&self.window);
         let (slot, asked) = if self.asked {
             let (slot, rpc) = futures::join!(window.slots.acquire(), self.input());
@@ -217,7 +219,9 @@ mod tests {
             let (window, hurry) = (Window::new(), Hurry::new());
             let taken = Arc::<AtomicU64>::default();
             let takes = Arc::clone(&taken);
-            let requests = UnboundedReceiverStream::new(requests).inspect(move |_| drop(takes.fetch_add(1, Ordering::Relaxed)));
+            let requests = UnboundedReceiverStream::new(requests).inspect(move |_| {
+                takes.fetch_add(1, Ordering::Relaxed);
+            });
             let (requests, asked) = (Some(requests), false);
             let outgoing = Outgoing { input: requests, asked, window: Arc::clone(&window), hurry: Arc::clone(&hurry), pace };
             let output = outgoing.requests().boxed();
