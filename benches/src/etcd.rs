@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::Method;
-use ring_testkit::cluster::free_ports;
 use ring_testkit::http::Request;
+use ring_testkit::ports;
 use ring_testkit::{Process, command, wait};
 use serde_json::{Value, json};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -46,7 +46,7 @@ impl Etcd {
     /// what they say to each other, as ring always does.
     pub fn start(peer_tls: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ring-etcd-").tempdir()?;
-        let ports = free_ports(6)?;
+        let ports = ports::free(6)?;
         let peer = |index: usize| format!("{}://127.0.0.1:{}", if peer_tls { "https" } else { "http" }, ports[index]);
         let initial = (0..3).map(|index| format!("e{index}={}", peer(index))).collect::<Vec<_>>().join(",");
         let mut members = Vec::new();

@@ -1,14 +1,13 @@
 //! One host, with the commands a person types.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
 use ring_testkit::work::{IN_TIME, Runtime, job, manifest};
-use ring_testkit::{Cluster, RingCli, wait};
+use ring_testkit::{Cluster, RingCli, ports, wait};
 
 fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+    ports::free_one().unwrap().to_string()
 }
 
 fn manifest_file(dir: &Path) -> String {

@@ -4,7 +4,7 @@
 use ring_types::{DeploymentStatus, Kind, Timestamp};
 use url::form_urlencoded;
 
-use crate::model::EventLevel;
+use crate::model::{AuditOutcome, EventLevel};
 
 /// A query string that cannot be understood: which key, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,57 @@ pub struct EventQuery {
     pub limit: Option<u32>,
     /// Keep sending as events come.
     pub follow: bool,
+}
+
+/// Options of `GET /namespaces/{name}/audit` and `GET /cluster/audit`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only so many of the last lines, at most [`AuditQuery::MOST`].
+    pub limit: Option<u32>,
+    /// Only lines from this time on.
+    pub since: Option<Timestamp>,
+    /// Only what this account did.
+    pub user: Option<String>,
+    /// Only this action, or all of a kind of object (`secret`).
+    pub action: Option<String>,
+    /// Only what was allowed, or what was refused.
+    pub outcome: Option<AuditOutcome>,
+}
+
+impl AuditQuery {
+    /// Most lines of one reply.
+    pub const MOST: u32 = 1_000;
+
+    /// Reads a query string; keys of no meaning here are left alone.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let mut found = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "limit" => found.limit = Some(word(&key, &value)?),
+                "since" => found.since = Some(word(&key, &value)?),
+                "user" => found.user = Some(value.into_owned()),
+                "action" => found.action = Some(value.into_owned()),
+                "outcome" => found.outcome = Some(word(&key, &value)?),
+                _ => {}
+            }
+        }
+        if found.limit.is_some_and(|limit| limit == 0 || limit > Self::MOST) {
+            let reason = format!("it is 1 to {}", Self::MOST);
+            return Err(QueryError { key: "limit".to_owned(), reason });
+        }
+        Ok(found)
+    }
+
+    /// The query string of it.
+    pub fn encode(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        out.extend_pairs(self.limit.iter().map(|v| ("limit", v.to_string())));
+        out.extend_pairs(self.since.iter().map(|v| ("since", v.to_string())));
+        out.extend_pairs(self.user.iter().map(|v| ("user", v)));
+        out.extend_pairs(self.action.iter().map(|v| ("action", v)));
+        out.extend_pairs(self.outcome.iter().map(|v| ("outcome", v.to_string())));
+        out.finish()
+    }
 }
 
 impl DeploymentQuery {
@@ -251,6 +302,11 @@ mod tests {
         assert_eq!(LogQuery::parse(&logs.encode()).unwrap(), logs);
         let events = EventQuery { level: Some(EventLevel::Warning), limit: Some(3), follow: false };
         assert_eq!(EventQuery::parse(&events.encode()).unwrap(), events);
+        let (user, action) = (Some("a b".into()), Some("secret.*".into()));
+        let outcome = Some(AuditOutcome::Refused);
+        let audit = AuditQuery { limit: Some(7), since: Some(Timestamp(1_000)), user, action, outcome };
+        assert_eq!(AuditQuery::parse(&audit.encode()).unwrap(), audit);
+        assert!(AuditQuery::parse("limit=0").is_err() && AuditQuery::parse("limit=1001").is_err());
         let checks = HealthCheckQuery { latest: true, limit: Some(3) };
         assert_eq!(HealthCheckQuery::parse(&checks.encode()).unwrap(), checks);
         assert!(HealthCheckQuery::parse("limit=many").is_err());

@@ -46,6 +46,11 @@ fn applied(outcome: &str) -> Answer {
     )
 }
 
+/// The address of a control node that is down.
+fn nobody_there() -> String {
+    format!("127.0.0.1:{}", ring_testkit::ports::free_one().expect("a port"))
+}
+
 fn problem(status: u16, code: &str, detail: &str) -> Answer {
     Answer::Problem(status, format!(r#"{{"title":"x","status":{status},"code":"{code}","detail":"{detail}"}}"#))
 }
@@ -193,7 +198,7 @@ fn a_lost_reply_is_asked_for_again_with_the_same_key() {
 
 #[test]
 fn the_next_control_node_is_asked_when_one_is_down_or_has_no_leader() {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = nobody_there();
     let leaderless = Stub::start(|_| problem(503, "cluster.no_leader", "an election is going on"));
     let good = Stub::start(|_| Answer::Json(200, "[]".into()));
     let hosts = format!("{down},{},{}", leaderless.address, good.address);
@@ -260,7 +265,7 @@ fn each_kind_of_error_has_its_exit_code() {
         assert_eq!(ran.code, exit, "{status}: {}", ran.err);
         assert!(ran.err.starts_with("error: this is why\n"), "{}", ran.err);
     }
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let down = nobody_there();
     let ran = Home::new().run(&down, &["node", "list"]);
     assert_eq!(ran.code, 3);
     assert!(ran.err.starts_with(&format!("error: cannot reach the API at http://{down} (")), "{}", ran.err);

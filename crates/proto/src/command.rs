@@ -1,8 +1,8 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, NodeChange,
-    NodeUpdate, PlacementNote, Succession, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
+    NodeChange, NodeUpdate, PlacementNote, Succession, UserUpdate,
 };
 
 message! {
@@ -20,13 +20,14 @@ message! {
     NodeChange => NodeChange { node, epoch, status }
     NodeUpdate => NodeUpdate { node, labels, schedulable }
     PlacementNote => PlacementNote { deployment, failure }
+    AuditedCommand => AuditedCommand { note, command }
 }
 
 oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment,
+            RestartDeployment, RollbackDeployment, Audited,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },
@@ -51,6 +52,7 @@ oneof! {
             RemoveNode { node },
             Claim { node, epoch, instances },
             Report { node, reports },
+            RecordAudit { records },
             Plan { actions },
         }
         tuples {}

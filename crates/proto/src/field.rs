@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ring_state::{AuditedCommand, Command};
 use ring_types::{
     ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, MemberId, Memory,
     Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
@@ -96,6 +97,31 @@ impl<T: Wire> Item for Arc<T> {
 
     fn get(form: T::Message, _: At) -> Result<Self, WireError> {
         T::from_wire(form).map(Arc::new)
+    }
+}
+
+/// What stands inside itself is boxed in the generated code too.
+impl Field for Box<Command> {
+    type Form = Option<Box<<Command as Wire>::Message>>;
+
+    fn put(&self) -> Self::Form {
+        Some(Box::new(self.to_wire()))
+    }
+
+    fn get(form: Self::Form, at: At) -> Result<Self, WireError> {
+        Command::from_wire(*form.ok_or_else(|| at.missing())?).map(Self::new)
+    }
+}
+
+impl Item for Box<AuditedCommand> {
+    type Form = Box<<AuditedCommand as Wire>::Message>;
+
+    fn put(&self) -> Self::Form {
+        Box::new(self.to_wire())
+    }
+
+    fn get(form: Self::Form, _: At) -> Result<Self, WireError> {
+        AuditedCommand::from_wire(*form).map(Self::new)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The objects the cluster remembers.
 
 use ring_state::{
-    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase,
-    Scale, Secret, Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
+    Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
+    PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -37,6 +37,11 @@ message! {
     Member => Member { id, name, address, api_address, state, joined_at, version }
     Event => Event { id, deployment, at, level, kind, message, instance, node }
     PastRequest => PastRequest { id, revision, reply }
+    AuditNote => AuditNote { user, user_id, token, token_name, address, served_by, action }
+    AuditObject => AuditObject { kind, name, id, outcome }
+    AuditRefusal => AuditRefusal { code, message }
+    AuditRecord => AuditRecord { note, namespace, objects, more, refused, count }
+    AuditEntry => AuditEntry { revision, part, at, record }
 }
 
 oneof! {

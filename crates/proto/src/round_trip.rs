@@ -48,6 +48,7 @@ impl Sample for Row {
             |s| Self::Request(Sample::sample(s)),
             |s| Self::Clock(Sample::sample(s)),
             |s| Self::Volume(Sample::sample(s)),
+            |s| Self::Audit(Sample::sample(s)),
         ];
         source.one_of(&makers)(source)
     }

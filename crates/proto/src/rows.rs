@@ -25,6 +25,7 @@ pub fn encode_key(key: &RowKey) -> Vec<u8> {
         RowKey::Member(id) => id.0.to_be_bytes().to_vec(),
         RowKey::Event(deployment, number) => [&deployment.0.into_bytes()[..], &number.to_be_bytes()].concat(),
         RowKey::Request(revision) => revision.0.to_be_bytes().to_vec(),
+        RowKey::Audit(revision, part) => [&revision.0.to_be_bytes()[..], &part.to_be_bytes()].concat(),
     }
 }
 
@@ -49,6 +50,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
         Row::Member(o) => o.encode(),
         Row::Event(o) => o.encode(),
         Row::Request(o) => o.encode(),
+        Row::Audit(o) => o.encode(),
         Row::Clock(o) => o.encode(),
     }
 }
@@ -73,6 +75,7 @@ pub fn decode_row(table: Table, bytes: &[u8]) -> Result<Row, WireError> {
         Table::Member => Row::Member(decode(bytes)?),
         Table::Event => Row::Event(decode(bytes)?),
         Table::Request => Row::Request(decode(bytes)?),
+        Table::Audit => Row::Audit(decode(bytes)?),
         Table::Clock => Row::Clock(Wire::decode(bytes)?),
     })
 }

@@ -117,14 +117,8 @@ impl<T: Sample> Sample for Arc<T> {
     }
 }
 
-impl Sample for Box<ring_types::Health> {
+impl<T: Sample> Sample for Box<T> {
     fn sample(source: &mut Source<'_>) -> Self {
-        Self::new(Sample::sample(source))
-    }
-}
-
-impl Sample for Box<ring_types::ExitStatus> {
-    fn sample(source: &mut Source<'_>) -> Self {
-        Self::new(Sample::sample(source))
+        Self::new(T::sample(source))
     }
 }

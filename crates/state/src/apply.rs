@@ -4,6 +4,7 @@
 #![allow(clippy::unnecessary_wraps)]
 
 mod access;
+mod audit;
 mod cluster;
 mod deployments;
 mod instances;
@@ -35,23 +36,27 @@ impl State {
             self.revision = index;
             return Applied { revision: past.revision, reply: past.reply.clone(), rows: Vec::new() };
         }
-        let before = (!decides_first(&entry.command)).then(|| self.clone());
+        let command = entry.command.bare();
+        let before = (!decides_first(command)).then(|| self.clone());
         let mut tx = Tx::begin(self, index, entry.at);
-        let reply = match tx.run(&entry.command) {
+        let reply = match tx.run(command) {
             Ok(reply) => {
                 tx.trim_events();
                 reply
             }
             Err(refusal) => {
                 debug_assert!(before.is_some() || tx.changed.iter().all(|key| *key == RowKey::Clock), "refused too late");
-                if let Some(before) = before {
-                    *tx.state = before;
+                if let Some(before) = &before {
+                    *tx.state = before.clone();
                 }
                 tx.changed.clear();
                 tx.tick();
                 Reply::Refused(refusal)
             }
         };
+        if let Command::Audited(audited) = &entry.command {
+            tx.audit_command(&audited.note, command, before.as_ref(), &reply);
+        }
         tx.remember(entry.request, &reply);
         let rows = tx.rows();
         self.revision = index;
@@ -59,8 +64,9 @@ impl State {
     }
 }
 
-/// Whether a command is refused before it changes anything, if at all. For the others a copy is kept to go back to, and while
-/// there is one each change copies what it touches: the frequent commands do without.
+/// Whether a command is refused before it changes anything, if at all, and says by itself what it is about. For the others a copy
+/// is kept to go back to and to name what was there, and while there is one each change copies what it touches: the frequent
+/// commands do without.
 fn decides_first(command: &Command) -> bool {
     matches!(command, Command::PutConfig { .. } | Command::PutSecret { .. } | Command::Claim { .. } | Command::Report { .. })
 }
@@ -127,6 +133,11 @@ impl<'a> Tx<'a> {
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
             Command::Report { node, reports } => self.report(*node, reports),
+            Command::Audited(audited) => self.run(&audited.command),
+            Command::RecordAudit { records } => {
+                self.audit(records.clone());
+                Ok(Reply::Done)
+            }
             Command::Plan { actions } => self.plan(actions),
         }
     }

@@ -9,7 +9,9 @@ use ring_types::{
     TokenId, UserId, VolumeId,
 };
 
-use crate::{ApiToken, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase};
+use crate::{
+    ApiToken, AuditRecord, AuditedCommand, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase,
+};
 
 /// A log entry: a command, stamped by the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,11 +211,29 @@ pub enum Command {
         /// What it saw, in the order it saw it.
         reports: Vec<InstanceReport>,
     },
+    /// A command of somebody: its record is part of its entry.
+    Audited(Box<AuditedCommand>),
+    /// Records what changed nothing else.
+    RecordAudit {
+        /// Lines.
+        records: Vec<AuditRecord>,
+    },
     /// What a controller decided.
     Plan {
         /// In the order they are to be done; each is checked by itself.
         actions: Vec<Action>,
     },
+}
+
+impl Command {
+    /// The command itself, without whose it is.
+    pub fn bare(&self) -> &Self {
+        let mut command = self;
+        while let Self::Audited(audited) = command {
+            command = &audited.command;
+        }
+        command
+    }
 }
 
 /// The first entry.

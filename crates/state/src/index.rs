@@ -36,6 +36,7 @@ impl State {
                 self.config_names.insert((o.namespace.clone(), o.name.clone()), o.id);
                 self.configs.insert(o.id, o).is_some()
             }
+            Row::Audit(o) => self.audit.insert((o.revision, o.part), o).is_some(),
             Row::Volume(o) => {
                 self.volume_names.insert((o.namespace.clone(), o.name.clone()), o.id);
                 self.volumes.insert(o.id, o).is_some()
@@ -103,6 +104,9 @@ impl State {
                 if let Some(o) = self.configs.remove(id) {
                     self.config_names.remove(&(o.namespace.clone(), o.name.clone()));
                 }
+            }
+            RowKey::Audit(revision, part) => {
+                self.audit.remove(&(*revision, *part));
             }
             RowKey::Volume(id) => {
                 if let Some(o) = self.volumes.remove(id) {
@@ -204,6 +208,7 @@ impl State {
             RowKey::JoinToken(k) => self.join_tokens.get(k).cloned().map(Row::JoinToken),
             RowKey::Member(k) => self.members.get(k).cloned().map(Row::Member),
             RowKey::Event(deployment, id) => self.events.get(&(*deployment, *id)).cloned().map(Row::Event),
+            RowKey::Audit(revision, part) => self.audit.get(&(*revision, *part)).cloned().map(Row::Audit),
             RowKey::Volume(k) => self.volumes.get(k).cloned().map(Row::Volume),
             RowKey::Request(k) => self.requests.get(k).cloned().map(Row::Request),
         }

@@ -5,6 +5,7 @@
 //! `planner`; here a decision is only checked against the facts and recorded.
 
 mod apply;
+mod audit;
 mod carried;
 mod command;
 mod dependencies;
@@ -18,6 +19,7 @@ mod scale;
 mod state;
 mod verdict;
 
+pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
@@ -49,6 +51,12 @@ pub mod limits {
     /// Longest time of a rolling update from one ready instance to the next, unless the request says otherwise; beside the start
     /// period of its checks.
     pub const ROLLOUT_DEADLINE: ring_types::Span = ring_types::Span::seconds(600);
+    /// Lines of the audit record kept; the oldest goes first.
+    pub const AUDIT_LINES: usize = 10_000;
+    /// Age at which a line of the audit record goes: 90 days.
+    pub const AUDIT_AGE: ring_types::Span = ring_types::Span::seconds(90 * 24 * 3600);
+    /// Objects listed in one line of the audit record; the others are counted.
+    pub const OBJECTS_PER_AUDIT_LINE: usize = 100;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

@@ -7,8 +7,8 @@ use ring_types::{
 };
 
 use crate::{
-    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
-    Secret, Volume,
+    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node,
+    PastRequest, Secret, Volume,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -31,11 +31,12 @@ pub enum Table {
     Request = 13,
     Clock = 14,
     Volume = 15,
+    Audit = 16,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -51,6 +52,7 @@ impl Table {
         Self::Request,
         Self::Clock,
         Self::Volume,
+        Self::Audit,
     ];
 
     /// The table of a number.
@@ -80,6 +82,8 @@ pub enum RowKey {
     Request(Revision),
     Clock,
     Volume(VolumeId),
+    /// By the entry that brought it, and its place among that entry's lines.
+    Audit(Revision, u32),
 }
 
 impl RowKey {
@@ -101,6 +105,7 @@ impl RowKey {
             Self::Request(_) => Table::Request,
             Self::Clock => Table::Clock,
             Self::Volume(_) => Table::Volume,
+            Self::Audit(..) => Table::Audit,
         }
     }
 }
@@ -124,6 +129,7 @@ pub enum Row {
     Request(Arc<PastRequest>),
     Clock(Clock),
     Volume(Arc<Volume>),
+    Audit(Arc<AuditEntry>),
 }
 
 impl Row {
@@ -145,6 +151,7 @@ impl Row {
             Self::Request(o) => RowKey::Request(o.revision),
             Self::Clock(_) => RowKey::Clock,
             Self::Volume(o) => RowKey::Volume(o.id),
+            Self::Audit(o) => RowKey::Audit(o.revision, o.part),
         }
     }
 }

@@ -10,8 +10,8 @@ use ring_types::{
 };
 
 use crate::{
-    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node, PastRequest,
-    Row, Secret, Volume,
+    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node,
+    PastRequest, Row, Secret, Volume,
 };
 
 /// What a node's instances have set aside for them.
@@ -49,6 +49,7 @@ pub struct Tables {
     pub(crate) members: OrdMap<MemberId, Arc<Member>>,
     pub(crate) events: OrdMap<(DeploymentId, u64), Arc<Event>>,
     pub(crate) requests: OrdMap<Revision, Arc<PastRequest>>,
+    pub(crate) audit: OrdMap<(Revision, u32), Arc<AuditEntry>>,
     pub(crate) volumes: OrdMap<VolumeId, Arc<Volume>>,
     // Indexes: derived from the rows above, never stored.
     pub(crate) request_ids: OrdMap<RequestId, Revision>,
@@ -123,6 +124,7 @@ impl State {
             .chain(self.requests.values().cloned().map(Row::Request))
             .chain(std::iter::once(Row::Clock(self.clock)))
             .chain(self.volumes.values().cloned().map(Row::Volume))
+            .chain(self.audit.values().cloned().map(Row::Audit))
     }
 
     /// Index of the last entry that is part of this.
@@ -374,6 +376,16 @@ impl State {
     /// Events of a deployment, oldest first.
     pub fn events(&self, deployment: DeploymentId) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
         self.events.range((deployment, 0)..=(deployment, u64::MAX)).map(|(_, event)| event)
+    }
+
+    /// The audit record, oldest first.
+    pub fn audit(&self) -> impl DoubleEndedIterator<Item = &Arc<AuditEntry>> {
+        self.audit.values()
+    }
+
+    /// Lines of the audit record that came after an entry, oldest first.
+    pub fn audit_after(&self, revision: Revision) -> impl Iterator<Item = &Arc<AuditEntry>> {
+        self.audit.range((Revision(revision.0.saturating_add(1)), 0)..).map(|(_, entry)| entry)
     }
 
     /// What a request was answered.

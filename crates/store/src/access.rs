@@ -20,9 +20,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 const TRIES: usize = 2;
 
 /// Whether a command takes something away from an account, a token or a host, or may do so.
-pub(crate) const fn changes_access(command: &Command) -> bool {
+pub(crate) fn changes_access(command: &Command) -> bool {
     matches!(
-        command,
+        command.bare(),
         Command::RevokeTokens { .. }
             | Command::UpdateUser(_)
             | Command::DeleteUser { .. }

@@ -7,7 +7,7 @@ mod common;
 use std::time::Instant;
 
 use common::{Cluster, DEADLINE, Member, request};
-use ring_state::{ApiToken, Command, State};
+use ring_state::{ApiToken, AuditNote, AuditedCommand, Command, State};
 use ring_types::{RequestId, Revision, Timestamp, TokenId, UserId};
 use uuid::Uuid;
 
@@ -31,8 +31,18 @@ fn token(n: u128) -> Command {
     })
 }
 
+/// As the API sends it: with who did it.
 fn revoke(n: u128) -> Command {
-    Command::RevokeTokens { ids: vec![id(n)] }
+    let note = AuditNote {
+        user: "admin".into(),
+        user_id: None,
+        token: None,
+        token_name: String::new(),
+        address: "127.0.0.1".into(),
+        served_by: "c1".into(),
+        action: "token.revoke".into(),
+    };
+    Command::Audited(Box::new(AuditedCommand { note, command: Box::new(Command::RevokeTokens { ids: vec![id(n)] }) }))
 }
 
 fn knows(state: &State, n: u128) -> bool {

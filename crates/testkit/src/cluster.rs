@@ -1,6 +1,6 @@
 //! A whole cluster of `ring` processes: on loopback, or on the hosts of a lab.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::http::Request;
 use crate::lab::{Host, Lab};
 use crate::node::{RingNode, Site};
 use crate::place::Place;
-use crate::{report, sweep, wait};
+use crate::{ports, report, sweep, wait};
 
 /// Password of the first user.
 const PASSWORD: &str = "test-password-of-the-lab";
@@ -75,7 +75,7 @@ impl Cluster {
     /// As [`Cluster::loopback`], with nodes that are out of the ordinary.
     pub fn loopback_with(controls: usize, agents: usize, options: &Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
-        let mut ports = free_ports(2 * controls)?.into_iter();
+        let mut ports = ports::free(2 * controls)?.into_iter();
         let site = |name: String, ports| {
             let mut site = loopback_site(dir.path(), &name, ports);
             options.put_into(&mut site);
@@ -96,7 +96,7 @@ impl Cluster {
     /// Starts one host on loopback as `ring server start` does: a control node with its agent in the same process.
     pub fn alone() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ring-cluster-").tempdir()?;
-        let mut ports = free_ports(2)?.into_iter();
+        let mut ports = ports::free(2)?.into_iter();
         let site = loopback_site(dir.path(), "alone", ports.next().zip(ports.next()));
         let user = dir.path().join("user");
         let node = RingNode::new(site, Role::Alone, PASSWORD)?;
@@ -326,12 +326,6 @@ fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
     }
 }
 
-/// Ports nobody listens on now. They are held together while being chosen, so that all differ.
-pub fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
-    Ok(listeners.iter().map(TcpListener::local_addr).map(|at| at.map(|at| at.port())).collect::<Result<_, _>>()?)
-}
-
 impl Drop for Cluster {
     /// Ends the nodes and, on loopback, the work they started: that outlives an agent by design.
     fn drop(&mut self) {
@@ -344,17 +338,5 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             report::line(&format!("the logs of the failed cluster are in {}", dir.keep().display()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_ports_differ() {
-        let ports = free_ports(20).unwrap();
-        let distinct: std::collections::BTreeSet<_> = ports.iter().collect();
-        assert_eq!(distinct.len(), 20);
     }
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod lab;
 pub mod node;
 pub mod place;
+pub mod ports;
 pub mod process;
 pub mod report;
 pub mod sim;

@@ -10,12 +10,12 @@ use super::send::Request;
 use super::sse::Follow;
 use super::{Client, ClientError};
 use crate::model::{
-    ApplyReply, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken, CreateUser,
-    CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken, LogLine,
-    LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader, UpdateUser,
-    User, Volume,
+    ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
+    CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
+    LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader,
+    UpdateUser, User, Volume,
 };
-use crate::query::{DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
+use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
 type Reply<T> = Result<T, ClientError>;
 
@@ -116,6 +116,16 @@ impl Client {
     pub fn follow_events(&self, id: DeploymentId, query: &EventQuery) -> Follow<DeploymentEvent> {
         let query = EventQuery { follow: true, ..query.clone() };
         Follow::new(self.clone(), with_query(&format!("/deployments/{id}/events"), &query.encode()))
+    }
+
+    /// Who did what in a namespace, oldest first.
+    pub async fn namespace_audit(&self, name: &str, query: &AuditQuery) -> Reply<Vec<AuditEntry>> {
+        self.get(&with_query(&format!("/namespaces/{}/audit", segment(name)), &query.encode())).await
+    }
+
+    /// Who did what, in every namespace the caller may see and in the cluster, oldest first.
+    pub async fn cluster_audit(&self, query: &AuditQuery) -> Reply<Vec<AuditEntry>> {
+        self.get(&with_query("/cluster/audit", &query.encode())).await
     }
 
     /// What the health checks of a deployment found, the newest first.

@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod cluster;
 mod deployment;
 mod exit;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token, UpdateUser, User};
 pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
+pub use audit::{AuditEntry, AuditObject, AuditOutcome};
 pub use cluster::{
     ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
 };

@@ -5,6 +5,7 @@ use ring_api::client::Client;
 use ring_api::model::{ClusterStatus, CreateJoinToken, JoinRole, Member};
 use ring_types::{MemberId, Span};
 
+use super::audit::AuditArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::{Format, OutputArgs};
@@ -33,6 +34,8 @@ pub(crate) enum ClusterCommand {
     Remove(MemberArg),
     /// Take the control node that answers out of the cluster
     Leave,
+    /// Show who did what, in the cluster and in all its namespaces
+    Audit(AuditArgs),
     /// Let another control node lead
     TransferLeader(Transfer),
 }
@@ -100,6 +103,9 @@ pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Re
             let status = client.cluster().await?;
             let name = status.members.iter().find(|m| m.id == status.member).map(|m| m.name.clone()).unwrap_or_default();
             remove(&client, status.member, &name).await
+        }
+        ClusterCommand::Audit(which) => {
+            Ok(Reply::view(ListView(client.cluster_audit(&which.query()).await?), which.output.format))
         }
         ClusterCommand::TransferLeader(args) => {
             let to = match args.to {

@@ -1,6 +1,7 @@
 //! One file a command. A command returns data and messages; it prints nothing itself, save what comes as a stream.
 
 pub(crate) mod apply;
+mod audit;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;

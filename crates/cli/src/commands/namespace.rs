@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::audit::AuditArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
@@ -18,12 +19,22 @@ pub(crate) enum NamespaceCommand {
     Delete(Name),
     /// Delete the deployments of a namespace that are over: every status but pending, creating and running
     Prune(Prune),
+    /// Show who did what in a namespace: changes, refusals, and who read logs or ran commands
+    Audit(Audit),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Name {
     /// Its name
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// The namespace
+    namespace: String,
+    #[command(flatten)]
+    which: AuditArgs,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +57,10 @@ pub(crate) async fn run(context: &Context, command: NamespaceCommand) -> Result<
         NamespaceCommand::Delete(args) => {
             client.delete_namespace(&args.name).await?;
             Ok(Reply::line(format!("namespace {} deleted", args.name)))
+        }
+        NamespaceCommand::Audit(Audit { namespace, which }) => {
+            let lines = client.namespace_audit(&namespace, &which.query()).await?;
+            Ok(Reply::view(ListView(lines), which.output.format))
         }
         NamespaceCommand::Prune(args) => {
             let pruned = client.prune(&args.namespace, args.all).await?;

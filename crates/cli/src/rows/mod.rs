@@ -1,6 +1,7 @@
 //! How each object of the API looks as a row, and by which names it is found.
 
 mod access;
+mod audit;
 mod cluster;
 mod deployment;
 mod metrics;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry, InstanceReport,
-    NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
+    InstanceReport, NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause,
     UnknownExit, VolumeDriver,
 };
 
-use crate::object::{exit, failure, health, info, join_token, password, token};
+use crate::object::{self, exit, failure, health, info, join_token, password, token};
 use crate::{
     AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
     spec,
@@ -22,7 +22,7 @@ pub(crate) fn entry() -> Entry {
 }
 
 pub(crate) fn examples() -> Vec<Command> {
-    [deployments(), objects(), access(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
+    [deployments(), objects(), access(), audit(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
 }
 
 fn deployments() -> Vec<Command> {
@@ -110,6 +110,14 @@ fn objects() -> Vec<Command> {
             node: Some(NODE),
         }),
         Command::DeleteVolume { id: VOLUME, force: true },
+    ]
+}
+
+fn audit() -> Vec<Command> {
+    let command = Box::new(Command::DeleteDeployments { ids: vec![DEPLOYMENT] });
+    vec![
+        Command::Audited(Box::new(AuditedCommand { note: object::audit_note(), command })),
+        Command::RecordAudit { records: vec![object::audit_record()] },
     ]
 }
 

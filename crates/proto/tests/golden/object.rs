@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout,
-    RolloutPhase, Row, Scale, Secret, Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
+    Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
+    PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale, Secret, Unplaced,
+    UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
@@ -85,8 +86,29 @@ pub(crate) fn examples() -> Vec<Row> {
             node: Some(NODE),
         })),
         Row::Volume(Arc::new(volumes()[0].clone())),
+        Row::Audit(Arc::new(AuditEntry { revision: VERSION, part: 2, at: AT, record: audit_record() })),
         Row::Request(Arc::new(PastRequest { id: REQUEST, revision: VERSION, reply: Reply::Deleted(vec![DEPLOYMENT]) })),
     ]
+}
+
+pub(crate) fn audit_note() -> AuditNote {
+    AuditNote {
+        user: "alice".to_owned(),
+        user_id: Some(USER),
+        token: Some(TOKEN),
+        token_name: "ci".to_owned(),
+        address: "10.0.0.9".to_owned(),
+        served_by: "c1".to_owned(),
+        action: "deployment.delete".to_owned(),
+    }
+}
+
+pub(crate) fn audit_record() -> AuditRecord {
+    let text = str::to_owned;
+    let object =
+        AuditObject { kind: text("deployment"), name: text("web"), id: DEPLOYMENT.to_string(), outcome: text("deleting") };
+    let refused = Some(AuditRefusal { code: text("auth.forbidden"), message: text("no") });
+    AuditRecord { note: audit_note(), namespace: Some(name("shop")), objects: vec![object], more: 3, refused, count: 4 }
 }
 
 /// A deployment with what its manifest brought beside the specification.

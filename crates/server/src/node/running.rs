@@ -26,7 +26,7 @@ use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
-use crate::rest::{App, AppParts, router};
+use crate::rest::{self, App, AppParts, Recorder, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
@@ -169,6 +169,7 @@ impl Wiring {
     }
 
     fn serve_api(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
+        let audit = Arc::new(Recorder::new());
         let app = App::new(AppParts {
             cluster: self.record.cluster,
             member: parts.member.id,
@@ -182,11 +183,26 @@ impl Wiring {
             hub: parts.hub.clone(),
             logs: Logs::new(parts.hub.clone(), parts.peers.clone()),
             agents: Agents::new(parts.hub.clone(), parts.peers.clone()),
+            audit: audit.clone(),
             stop: parts.stop.clone(),
         });
         let listener = listener.tap_io(|stream| {
             // Without it a reply may wait for the acknowledgement of the one before.
             let _ = stream.set_nodelay(true);
+        });
+        let (store, name, stop) = (parts.store.clone(), parts.member.name.clone(), parts.stop.clone());
+        let (told, until) = (rest::tell_audit(store.clone(), name.clone()), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = told => {}
+                () = until.cancelled() => {}
+            }
+            until.cancelled().await;
+            "the telling of the audit record"
+        });
+        tasks.spawn(async move {
+            audit.run(&store, &name, stop).await;
+            "the audit record"
         });
         let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
         let stop = parts.stop.clone();

@@ -6,6 +6,7 @@ use ring_store::Store;
 use ring_types::{ClusterId, MemberId, NodeId, Span};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Recorder;
 use super::auth::{LoginLimit, Passwords};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
@@ -35,6 +36,8 @@ pub struct AppParts {
     pub hub: Hub,
     /// Output of instances.
     pub logs: Logs,
+    /// Takes the lines of the audit record that make no entry of their own.
+    pub audit: Arc<Recorder>,
     /// What agents alone know of their instances.
     pub agents: Agents,
     /// The control node stops: streams end.

@@ -5,10 +5,11 @@ use axum::response::{IntoResponse, Response};
 use ring_api::errors::ErrorCode;
 use ring_api::problem::{MEDIA_TYPE, Problem};
 use ring_api::query::QueryError;
-use ring_state::{Refusal, RefusalCode};
+use ring_state::{AuditRefusal, Refusal, RefusalCode};
 use ring_store::{MemberError, MissingMember, ProposeError, ReadError};
-use ring_types::{Rule, Violation};
+use ring_types::{Name, Rule, Violation};
 
+use super::audit::Refused;
 use crate::pki::SealError;
 use crate::services::EnrolError;
 
@@ -17,13 +18,17 @@ use crate::services::EnrolError;
 pub(super) struct ApiError {
     problem: Box<Problem>,
     retry_after: Option<u64>,
+    /// The namespace the caller reached for and may not see.
+    reached: Option<Name>,
+    /// The account a caller said to be, in vain.
+    named: Option<String>,
 }
 
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
 
 impl ApiError {
     pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { problem: Box::new(Problem::new(code, detail)), retry_after: None }
+        Self { problem: Box::new(Problem::new(code, detail)), retry_after: None, reached: None, named: None }
     }
 
     pub(super) fn unauthenticated(detail: impl Into<String>) -> Self {
@@ -43,7 +48,7 @@ impl ApiError {
     }
 
     pub(super) fn invalid(violations: Vec<Violation>) -> Self {
-        Self { problem: Box::new(Problem::invalid(violations)), retry_after: None }
+        Self { problem: Box::new(Problem::invalid(violations)), retry_after: None, reached: None, named: None }
     }
 
     /// One broken rule; `field` is what codes call the place.
@@ -54,6 +59,18 @@ impl ApiError {
     pub(super) fn internal(detail: impl std::fmt::Display) -> Self {
         tracing::error!("a request failed: {detail}");
         Self::new(ErrorCode::ServerInternal, "the server failed to answer; its log says why")
+    }
+
+    /// For the audit record: which namespace was reached for in vain.
+    pub(super) fn reached(mut self, namespace: &Name) -> Self {
+        self.reached = Some(namespace.clone());
+        self
+    }
+
+    /// For the audit record: the account somebody said to be, in vain.
+    pub(super) fn named(mut self, user: String) -> Self {
+        self.named = Some(user);
+        self
     }
 
     pub(super) fn hint(mut self, hint: &str) -> Self {
@@ -84,6 +101,10 @@ impl IntoResponse for ApiError {
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.reached.is_some() || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let refusal = AuditRefusal { code: self.problem.code, message: self.problem.detail };
+            response.extensions_mut().insert(Refused { refusal, namespace: self.reached, named: self.named });
         }
         response
     }

@@ -1,6 +1,7 @@
 //! The REST API. Handlers parse, the table of [`auth`] decides who may, and one request is one command is one log entry.
 
 mod app;
+mod audit;
 mod auth;
 mod body;
 mod error;
@@ -13,6 +14,8 @@ mod view;
 mod write;
 
 pub use app::{App, AppParts};
+pub use audit::Recorder;
+pub(crate) use audit::tell as tell_audit;
 pub(crate) use auth::hash_password;
 pub use router::router;
 pub(crate) use routes::join_tokens::{join_command, record as join_token_record};

@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::{
-    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
-    secrets, succession, tokens, users, volumes,
+    apply, audit, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces,
+    nodes, secrets, succession, tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
@@ -18,12 +18,12 @@ use super::routes::{
         secrets::list, secrets::put, secrets::one, secrets::remove,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,
-        namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune,
+        namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune, audit::namespace,
         login::login, login::logout,
         users::list, users::create, users::me, users::one, users::update, users::remove,
         tokens::list, tokens::create, tokens::revoke,
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
-        cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
+        audit::cluster, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
         meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
     ),
@@ -31,7 +31,7 @@ use super::routes::{
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
         model::HealthCheckResult, model::DeploymentMetrics,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
-        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done,
+        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
     )),
     modifiers(&Bearer),
     security(("bearer" = []))

@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces, nodes,
-    secrets, succession, tokens, users, volumes,
+    apply, audit, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces,
+    nodes, secrets, succession, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -68,6 +68,7 @@ fn object_routes() -> Router<App> {
         .route("/volumes/{id}", get(volumes::one).delete(volumes::remove))
         .route("/namespaces", get(namespaces::list).post(namespaces::create))
         .route("/namespaces/{name}", get(namespaces::one).delete(namespaces::remove))
+        .route("/namespaces/{name}/audit", get(audit::namespace))
         .route("/namespaces/{name}/prune", post(namespaces::prune))
 }
 
@@ -88,6 +89,7 @@ fn cluster_routes() -> Router<App> {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::one).patch(nodes::change).delete(nodes::remove))
         .route("/cluster", get(cluster::status))
+        .route("/cluster/audit", get(audit::cluster))
         .route("/cluster/members", get(cluster::members))
         .route("/cluster/members/{id}", delete(cluster::remove))
         .route("/cluster/members/{id}/promote", post(cluster::promote))

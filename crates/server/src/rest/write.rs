@@ -1,14 +1,17 @@
 //! Changes: one request, one command, one log entry.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ring_api::IDEMPOTENCY_KEY;
 use ring_api::errors::ErrorCode;
-use ring_state::{Command, Reply};
+use ring_state::{AuditNote, AuditedCommand, Command, Reply};
 use ring_store::Committed;
 use ring_types::{Name, RequestId, Rule};
 
 use super::App;
+use super::audit;
 use super::auth::Caller;
 use super::error::{ApiError, Result};
 use crate::ids;
@@ -17,12 +20,13 @@ use crate::ids;
 const MAX_KEY: usize = 255;
 
 /// Which request this is. With an `Idempotency-Key` the same key of the same caller on the same route is the same request.
-#[derive(Clone, Copy)]
-pub(super) struct Request(pub(super) RequestId);
+/// The second is whose it is, for the audit record.
+#[derive(Clone)]
+pub(super) struct Request(pub(super) RequestId, pub(super) Arc<AuditNote>);
 
 impl Request {
     /// A second command of the same request.
-    pub(super) fn part(self, what: &str) -> RequestId {
+    pub(super) fn part(&self, what: &str) -> RequestId {
         RequestId(ids::derived(self.0, what))
     }
 }
@@ -30,22 +34,24 @@ impl Request {
 impl FromRequestParts<App> for Request {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
-        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(ids::fresh())) };
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let note = audit::note_of(parts, &app.name);
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(ids::fresh(), note)) };
         if key.is_empty() || key.len() > MAX_KEY {
             let detail = format!("Idempotency-Key must have 1 to {MAX_KEY} bytes");
             return Err(ApiError::new(ErrorCode::RequestIdempotencyKey, detail));
         }
         let user = parts.extensions.get::<Caller>().map(|caller| caller.user.id.0.into_bytes()).unwrap_or_default();
         let route = format!("{} {}", parts.method, parts.uri);
-        Ok(Self(ids::request(&[b"api", &user, route.as_bytes(), key.as_bytes()])))
+        Ok(Self(ids::request(&[b"api", &user, route.as_bytes(), key.as_bytes()]), note))
     }
 }
 
 impl App {
-    /// Has a command committed; a refusal is an error.
-    pub(super) async fn commit(&self, request: RequestId, command: Command) -> Result<Committed> {
-        let done = self.store.propose(request, command).await?;
+    /// Has a command committed, with its line of the audit record; a refusal is an error.
+    pub(super) async fn commit(&self, Request(request, note): &Request, command: Command) -> Result<Committed> {
+        let audited = AuditedCommand { note: AuditNote::clone(note), command: Box::new(command) };
+        let done = self.store.propose(*request, Command::Audited(Box::new(audited))).await?;
         match done.reply {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(done),
@@ -53,7 +59,7 @@ impl App {
     }
 
     /// The same, and the state as it is afterwards.
-    pub(super) async fn commit_and_see(&self, request: RequestId, command: Command) -> Result<(Committed, ring_state::State)> {
+    pub(super) async fn commit_and_see(&self, request: &Request, command: Command) -> Result<(Committed, ring_state::State)> {
         let done = self.commit(request, command).await?;
         let state = crate::session::state_at(&self.store, done.revision).await;
         let state = state.ok_or_else(|| ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"))?;

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ring_state::{Command, EnrolMember, EnrolNode, JoinRole, Member, MemberState, RefusalCode, Reply, State};
+use ring_state::{
+    AuditNote, AuditedCommand, Command, EnrolMember, EnrolNode, JoinRole, Member, MemberState, RefusalCode, Reply, State,
+};
 use ring_store::{ProposeError, ReadError, Store};
 use ring_types::{JoinTokenId, MemberId, Name, NodeId, RequestId};
 use subtle::ConstantTimeEq;
@@ -72,6 +74,23 @@ pub(super) struct Applicant {
     pub(super) request: RequestId,
     pub(super) name: Name,
     pub(super) node: NodeId,
+    pub(super) from: IpAddr,
+}
+
+impl Applicant {
+    /// The command with its line of the audit record: who joins is known by the token alone.
+    fn audited(&self, action: &str, command: Command) -> Command {
+        let note = AuditNote {
+            user: String::new(),
+            user_id: None,
+            token: None,
+            token_name: format!("join token {}", self.token),
+            address: self.from.to_canonical().to_string(),
+            served_by: String::new(),
+            action: action.to_owned(),
+        };
+        Command::Audited(Box::new(AuditedCommand { note, command: Box::new(command) }))
+    }
 }
 
 impl Admission {
@@ -109,7 +128,7 @@ impl Admission {
             member: None,
             labels: labels.clone(),
         };
-        match self.propose(applicant.request, Command::EnrolNode(enrol)).await? {
+        match self.propose(applicant.request, applicant.audited("node.join", Command::EnrolNode(enrol))).await? {
             Reply::Node(_, name) => Ok(name),
             other => Err(unexpected(&other)),
         }
@@ -127,7 +146,7 @@ impl Admission {
             address: address.to_owned(),
             api_address: api.to_owned(),
         };
-        match self.propose(applicant.request, Command::EnrolMember(enrol)).await? {
+        match self.propose(applicant.request, applicant.audited("member.join", Command::EnrolMember(enrol))).await? {
             Reply::Member(id, name) => Ok((id, name)),
             other => Err(unexpected(&other)),
         }

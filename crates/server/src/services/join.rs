@@ -25,7 +25,7 @@ impl JoinApi {
     }
 
     async fn admit(&self, join: &JoinRequest, from: std::net::IpAddr) -> Result<JoinReply, EnrolError> {
-        let applicant = applicant(join)?;
+        let applicant = applicant(join, from)?;
         self.admission.check_secret(applicant.token, &join.token_secret).await?;
         let mut reply = match join.role() {
             JoinRole::Agent => self.admit_agent(join, &applicant).await?,
@@ -82,7 +82,7 @@ impl JoinApi {
 }
 
 /// Reads who wants to join. The ids are bound to the token, so that a request id of another join gives nothing away.
-fn applicant(join: &JoinRequest) -> Result<Applicant, EnrolError> {
+fn applicant(join: &JoinRequest, from: std::net::IpAddr) -> Result<Applicant, EnrolError> {
     let invalid = |what: &str| EnrolError::Invalid(format!("the join request has no usable {what}"));
     let token = join.token_id.parse().map_err(|_| invalid("token id"))?;
     let node = join.node_id.parse().map_err(|_| invalid("node id"))?;
@@ -93,7 +93,7 @@ fn applicant(join: &JoinRequest) -> Result<Applicant, EnrolError> {
     let role = i32::to_string(&join.role);
     let request =
         ids::request(&[b"join", join.token_id.as_bytes(), join.request_id.as_bytes(), join.node_id.as_bytes(), role.as_bytes()]);
-    Ok(Applicant { token, request, name, node })
+    Ok(Applicant { token, request, name, node, from })
 }
 
 #[tonic::async_trait]

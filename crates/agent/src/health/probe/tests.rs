@@ -8,7 +8,7 @@ use ring_types::{CheckAction, Kind, Name};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -95,14 +95,17 @@ async fn what_is_no_answer_is_a_failure_with_its_reason() {
     let (address, _asked) = server("this is no HTTP\r\n\r\n").await;
     let garbage = says(&subject, CheckKind::Http { url: format!("http://{address}/") }).await;
     assert!(!garbage.0 && garbage.1.starts_with("HTTP: "), "{garbage:?}");
-    let (listener, address) = listener().await;
+    // Bound, so nobody else has the port, and listening only later.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let port = address.port();
+    let refused = says(&subject, CheckKind::Tcp { port }).await;
+    assert_eq!(refused, (false, format!("port {port}: connection refused")));
+    let _listener = socket.listen(8).unwrap();
     assert_eq!(says(&subject, CheckKind::Tcp { port }).await, (true, "connected".to_owned()));
     let silent = HealthCheck { timeout: Span(50), ..check(CheckKind::Http { url: format!("http://{address}/") }) };
     assert_eq!(probe(&subject, &silent).await.text(), "no answer within 50ms");
-    drop(listener);
-    let refused = says(&subject, CheckKind::Tcp { port }).await;
-    assert_eq!(refused, (false, format!("port {port}: connection refused")));
     assert_eq!(says(&subject, CheckKind::Http { url: "http://".into() }).await.1, "'http://' is not a URL that can be asked");
 }
 

@@ -56,7 +56,7 @@ impl Caller {
         if self.sees(namespace) {
             return Ok(());
         }
-        Err(ApiError::forbidden(format!("the token is not good for namespace '{namespace}'")))
+        Err(ApiError::forbidden(format!("the token is not good for namespace '{namespace}'")).reached(namespace))
     }
 }
 

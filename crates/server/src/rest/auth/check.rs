@@ -9,6 +9,7 @@ use super::table::{Need, need};
 use super::{Caller, hash_of};
 use crate::clock;
 use crate::rest::App;
+use crate::rest::audit::{self, Refused};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::View;
 use ring_api::errors::ErrorCode;
@@ -16,18 +17,26 @@ use ring_api::errors::ErrorCode;
 /// Lets a request through when its route is in the table and its caller may.
 pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let needed = request.extensions().get::<MatchedPath>().and_then(|path| need(request.method(), path.as_str()));
-    let view = match needed {
+    let admitted = match needed {
         None => return ApiError::new(ErrorCode::RouteClosed, "this path has no such method").into_response(),
-        Some(Need::Nothing) => return next.run(request).await,
-        Some(needed) => match admit(&app, needed, &mut request).await {
-            Ok(view) => view,
-            Err(error) => return error.into_response(),
-        },
+        Some(Need::Nothing) => Ok(None),
+        Some(needed) => admit(&app, needed, &mut request).await.map(Some),
     };
+    let note = audit::note(request.extensions(), request.method(), &app.name);
+    let object = audit::object_of(&note, request.extensions(), request.uri().path());
     let reading = request.method() == Method::GET;
-    let mut response = next.run(request).await;
-    if reading {
-        view.label(response.headers_mut());
+    let response = match admitted {
+        Err(error) => error.into_response(),
+        Ok(view) => {
+            let mut response = next.run(request).await;
+            if let Some(view) = view.filter(|_| reading) {
+                view.label(response.headers_mut());
+            }
+            response
+        }
+    };
+    if let Some(refused) = response.extensions().get::<Refused>().cloned() {
+        app.audit.add(audit::refusal(note, object, refused));
     }
     response
 }
@@ -42,10 +51,11 @@ async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
         caller = Caller::of(&view.state, &hash, clock::now());
     }
     let caller = caller.ok_or_else(|| ApiError::unauthenticated("the token is not known, or has expired"))?;
+    // Also of somebody who may not: the record says who it was.
+    request.extensions_mut().insert(caller.clone());
     if let Need::May(verb, resource) = needed {
         caller.require(verb, resource)?;
     }
-    request.extensions_mut().insert(caller);
     request.extensions_mut().insert(view.clone());
     Ok(view)
 }

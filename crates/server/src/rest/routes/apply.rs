@@ -35,8 +35,8 @@ pub(in crate::rest) async fn apply(
     let force = query::flag(&query, "force")?;
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
-    let command = command((&app.secret, app.rollout_deadline), request, &manifest, force)?;
-    let done = app.commit(request.0, command).await?;
+    let command = command((&app.secret, app.rollout_deadline), &request, &manifest, force)?;
+    let done = app.commit(&request, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
     };
@@ -74,7 +74,7 @@ fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
 }
 
 /// The whole manifest as one log entry. Ids come from the request, so that the same request again makes the same objects.
-fn command((key, deadline): (&SecretKey, Span), request: Request, manifest: &Manifest, force: bool) -> Result<Command> {
+fn command((key, deadline): (&SecretKey, Span), request: &Request, manifest: &Manifest, force: bool) -> Result<Command> {
     let config = |entry: &ring_api::manifest::ConfigEntry| ApplyConfig {
         id: ConfigId(request.part(&format!("config/{}/{}", entry.namespace, entry.name)).0),
         namespace: entry.namespace.clone(),
@@ -91,7 +91,7 @@ fn command((key, deadline): (&SecretKey, Span), request: Request, manifest: &Man
     })
 }
 
-fn deployments(key: &SecretKey, request: Request, manifest: &Manifest) -> Result<Vec<ApplyDeployment>> {
+fn deployments(key: &SecretKey, request: &Request, manifest: &Manifest) -> Result<Vec<ApplyDeployment>> {
     let one = |(i, entry): (usize, &DeploymentEntry)| {
         let password = entry.registry_password.as_deref().map(|password| registry::seal(key, &entry.spec, password));
         Ok(ApplyDeployment {
@@ -104,7 +104,7 @@ fn deployments(key: &SecretKey, request: Request, manifest: &Manifest) -> Result
 }
 
 /// Ids for the volumes a deployment names, should they not be there.
-fn volumes(request: Request, entry: &DeploymentEntry) -> BTreeMap<String, VolumeId> {
+fn volumes(request: &Request, entry: &DeploymentEntry) -> BTreeMap<String, VolumeId> {
     let spec = &entry.spec;
     let local = spec.named_volumes().filter(|(mount, _)| mount.driver == VolumeDriver::Local);
     let id = |name: &Name| VolumeId(request.part(&format!("volume/{}/{name}", spec.namespace)).0);

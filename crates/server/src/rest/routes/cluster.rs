@@ -61,7 +61,7 @@ pub(in crate::rest) async fn members(Shared(app): Shared<App>, view: View) -> Js
 pub(in crate::rest) async fn promote(Shared(app): Shared<App>, request: Request, Id(id): Id<u64>) -> Result<Json<Done>> {
     let id = known(&app, MemberId(id)).await?;
     app.store.promote(id).await?;
-    let done = app.commit(request.0, Command::ActivateMember { id }).await?;
+    let done = app.commit(&request, Command::ActivateMember { id }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }
 
@@ -74,7 +74,7 @@ pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, 
         Ok(()) | Err(ring_store::MemberError::NotMember(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let done = app.commit(request.0, Command::RemoveMember { id }).await?;
+    let done = app.commit(&request, Command::RemoveMember { id }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }
 

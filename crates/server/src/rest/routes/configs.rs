@@ -67,7 +67,7 @@ pub(in crate::rest) async fn replace(
 }
 
 async fn changed(app: &App, request: Request, id: ConfigId, command: Command) -> Result<Json<Changed<model::Config>>> {
-    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let (done, state) = app.commit_and_see(&request, command).await?;
     let config = state.config(id).ok_or_else(|| ApiError::not_found(ErrorCode::ConfigNotFound, id))?;
     Ok(Json(Changed { object: view::config(config), revision: done.revision.0 }))
 }
@@ -84,6 +84,6 @@ pub(in crate::rest) async fn remove(
 ) -> Result<Json<Done>> {
     named::may_delete(view.state.config(id), &caller, id)?;
     let command = Command::DeleteConfig { id, force: query::flag(&query, "force")? };
-    let done = app.commit(request.0, command).await?;
+    let done = app.commit(&request, command).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

@@ -19,8 +19,9 @@ use crate::rest::write::Request;
 
 /// A deployment the caller may see.
 pub(super) fn find(state: &State, caller: &Caller, id: DeploymentId) -> Result<Arc<Deployment>> {
-    let found = state.deployment(id).filter(|d| caller.sees(&d.spec.namespace));
-    found.cloned().ok_or_else(|| ApiError::not_found(ErrorCode::DeploymentNotFound, id))
+    let missing = || ApiError::not_found(ErrorCode::DeploymentNotFound, id);
+    let found = state.deployment(id).ok_or_else(missing)?;
+    if caller.sees(&found.spec.namespace) { Ok(found.clone()) } else { Err(missing().reached(&found.spec.namespace)) }
 }
 
 #[utoipa::path(get, path = "/deployments", tag = "deployments",
@@ -90,6 +91,6 @@ pub(in crate::rest) async fn remove(
     } else if !caller.token.namespaces.is_empty() {
         find(&app.store.read().await?, &caller, id)?;
     }
-    let done = app.commit(request.0, Command::DeleteDeployments { ids: vec![id] }).await?;
+    let done = app.commit(&request, Command::DeleteDeployments { ids: vec![id] }).await?;
     Ok(Json(model::Done { revision: done.revision.0 }))
 }

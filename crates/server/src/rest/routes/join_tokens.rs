@@ -5,7 +5,7 @@ use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateJoinToken, Done};
 use ring_state::{Command, JoinToken};
 use ring_types::Rule;
-use ring_types::{JoinTokenId, RequestId, Revision, Span, Timestamp};
+use ring_types::{JoinTokenId, Revision, Span, Timestamp};
 
 use crate::clock;
 use crate::pki::JoinTokenText;
@@ -41,7 +41,7 @@ pub(in crate::rest) async fn create(
     }
     let text = app.admission.token(&view.state, view::join_role_of(body.role), request.0)?;
     let command = Command::CreateJoinToken(record(&text, body.uses, body.expires_in));
-    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let (done, state) = app.commit_and_see(&request, command).await?;
     let made = state.join_token(text.id).ok_or_else(|| ApiError::not_found(ErrorCode::JoinTokenNotFound, text.id))?;
     let object = model::JoinToken {
         join_command: Some(join_command(&text, &crate::services::control_addresses(&state))),
@@ -74,7 +74,6 @@ pub(crate) fn join_command(text: &JoinTokenText, addresses: &[String]) -> String
 #[utoipa::path(delete, path = "/cluster/tokens/{id}", tag = "cluster", params(("id" = String, Path)),
     responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn revoke(Shared(app): Shared<App>, request: Request, Id(id): Id<JoinTokenId>) -> Result<Json<Done>> {
-    let request: RequestId = request.0;
-    let done = app.commit(request, Command::RevokeJoinToken { id }).await?;
+    let done = app.commit(&request, Command::RevokeJoinToken { id }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

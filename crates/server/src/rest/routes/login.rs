@@ -1,11 +1,12 @@
 //! Logging in and out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State as Shared};
 use ring_api::errors::ErrorCode;
 use ring_api::model::{Done, LoginReply, LoginRequest};
-use ring_state::{Account, ApiToken, Command, State};
+use ring_state::{Account, ApiToken, AuditNote, Command, State};
 use ring_types::{Name, Revision, Timestamp, TokenId};
 
 use crate::rest::App;
@@ -22,6 +23,7 @@ use crate::{clock, ids};
 pub(in crate::rest) async fn login(
     Shared(app): Shared<App>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
     Body(body): Body<LoginRequest>,
 ) -> Result<Json<LoginReply>> {
     let limit = app.logins();
@@ -32,19 +34,21 @@ pub(in crate::rest) async fn login(
     let user = find(&state, &body.username);
     let hash = user.as_ref().map(|u| u.password_hash.clone());
     let right = app.passwords().verify(hash, body.password).await?;
+    // Of a name nobody has nothing is kept: people type passwords there.
+    let known = user.as_ref().map(|user| user.username.to_string()).unwrap_or_default();
     let Some(user) = user.filter(|_| right) else {
-        tracing::warn!(%from, "a login failed");
-        return Err(ApiError::new(ErrorCode::WrongLogin, "wrong username or password"));
+        return Err(ApiError::new(ErrorCode::WrongLogin, "wrong username or password").named(known));
     };
     limit.succeeded(&body.username, from.ip());
-    begin(&app, &user).await.map(Json)
+    let note = AuditNote { user: user.username.to_string(), user_id: Some(user.id), ..AuditNote::clone(&request.1) };
+    begin(&app, &user, note).await.map(Json)
 }
 
 fn find(state: &State, username: &str) -> Option<std::sync::Arc<Account>> {
     Name::new(username).ok().and_then(|name| state.user_named(&name).cloned())
 }
 
-async fn begin(app: &App, user: &Account) -> Result<LoginReply> {
+async fn begin(app: &App, user: &Account, note: AuditNote) -> Result<LoginReply> {
     let clear = session();
     let expires_at = Some(clock::now() + SESSION_LIFE);
     let request = ids::fresh();
@@ -59,12 +63,13 @@ async fn begin(app: &App, user: &Account) -> Result<LoginReply> {
         expires_at,
         version: Revision(0),
     };
-    app.commit(request, Command::CreateToken(token)).await?;
+    let note = AuditNote { token: Some(token.id), ..note };
+    app.commit(&Request(request, Arc::new(note)), Command::CreateToken(token)).await?;
     Ok(LoginReply { token: clear, expires_at, user: view::account(user) })
 }
 
 #[utoipa::path(post, path = "/logout", tag = "access", responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn logout(Shared(app): Shared<App>, caller: Caller, request: Request) -> Result<Json<Done>> {
-    let done = app.commit(request.0, Command::RevokeTokens { ids: vec![caller.token.id] }).await?;
+    let done = app.commit(&request, Command::RevokeTokens { ids: vec![caller.token.id] }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

@@ -10,16 +10,18 @@ use ring_api::errors::ErrorCode;
 use ring_api::model;
 use ring_api::query::LogQuery;
 use ring_proto::agent::v1::LogLine;
-use ring_state::{Instance, State};
+use ring_state::{AuditObject, Deployment, Instance, State};
 use ring_types::{DeploymentId, InstanceState, Timestamp};
 
 use super::deployments::find;
 use super::follow;
 use crate::rest::App;
+use crate::rest::audit;
 use crate::rest::auth::Caller;
 use crate::rest::body::{Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
+use crate::rest::write::Request;
 use crate::session::{LogError, LogRequest};
 
 /// Lines of one reply, the newest; more come with `follow` or `since`.
@@ -36,21 +38,28 @@ pub(in crate::rest) async fn logs(
     caller: Caller,
     view: View,
     headers: HeaderMap,
+    request: Request,
     Id(id): Id<DeploymentId>,
     Query(query): Query,
 ) -> Result<Response> {
     let query = LogQuery::parse(&query)?;
-    find(&view.state, &caller, id)?;
+    let deployment = find(&view.state, &caller, id)?;
     if let Some(container) = &query.container
         && !view.state.instances_of(id).any(|i| matches(i, container))
     {
         return Err(ApiError::not_found(ErrorCode::InstanceNotFound, container));
     }
+    app.audit.add(audit::allowed(&request.1, &deployment.spec.namespace, object(&deployment)));
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
         return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), app.stop.clone()));
     }
     so_far(&app, &view.state, id, &query).await
+}
+
+fn object(deployment: &Deployment) -> AuditObject {
+    let (kind, name, id) = ("deployment".to_owned(), deployment.spec.name.to_string(), deployment.id.to_string());
+    AuditObject { kind, name, id, outcome: String::new() }
 }
 
 /// Is it the instance a caller names, by its id or the beginning of it?

@@ -1,6 +1,7 @@
 //! One file a kind of object.
 
 pub(super) mod apply;
+pub(super) mod audit;
 pub(super) mod cluster;
 pub(super) mod configs;
 mod dependencies;

@@ -59,8 +59,9 @@ pub(super) fn list<'a, T: Named>(all: impl Iterator<Item = &'a Arc<T>>, caller: 
 
 /// What was found, when the caller may see it.
 pub(super) fn seen<'a, T: Named>(found: Option<&'a Arc<T>>, caller: &Caller, id: impl Display) -> Result<&'a T> {
-    let found = found.map(AsRef::as_ref).filter(|object: &&T| caller.sees(object.place().0));
-    found.ok_or_else(|| ApiError::not_found(T::NOT_FOUND, id))
+    let missing = || ApiError::not_found(T::NOT_FOUND, &id);
+    let found: &T = found.ok_or_else(missing)?;
+    if caller.sees(found.place().0) { Ok(found) } else { Err(missing().reached(found.place().0)) }
 }
 
 /// Whoever makes something in a namespace that is not there makes the namespace too.

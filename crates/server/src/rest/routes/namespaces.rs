@@ -40,7 +40,7 @@ pub(in crate::rest) async fn create(
 ) -> Result<Json<Changed<model::Namespace>>> {
     let name = write::name("name", &body.name)?;
     caller.require_namespace(&name)?;
-    let (done, state) = app.commit_and_see(request.0, Command::CreateNamespace { name: name.clone() }).await?;
+    let (done, state) = app.commit_and_see(&request, Command::CreateNamespace { name: name.clone() }).await?;
     let made = state.namespace(&name).ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))?;
     Ok(Json(Changed { object: view::namespace(&view::Contents::of(&state), made), revision: done.revision.0 }))
 }
@@ -54,7 +54,7 @@ pub(in crate::rest) async fn remove(
     Id(name): Id<Name>,
 ) -> Result<Json<Done>> {
     caller.require_namespace(&name)?;
-    let done = app.commit(request.0, Command::DeleteNamespace { name }).await?;
+    let done = app.commit(&request, Command::DeleteNamespace { name }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }
 
@@ -68,7 +68,7 @@ pub(in crate::rest) async fn prune(
     Body(body): Body<Prune>,
 ) -> Result<Json<PruneReply>> {
     caller.require_namespace(&namespace)?;
-    let done = app.commit(request.0, Command::Prune { namespace, all: body.all }).await?;
+    let done = app.commit(&request, Command::Prune { namespace, all: body.all }).await?;
     match done.reply {
         Reply::Deleted(deleted) => Ok(Json(PruneReply { deleted, revision: done.revision.0 })),
         other => Err(ApiError::internal(format!("unexpected answer to a prune: {other:?}"))),

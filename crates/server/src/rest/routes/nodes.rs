@@ -52,13 +52,13 @@ pub(in crate::rest) async fn change(
     }
     let labels = (!patch.labels.is_empty()).then_some(labels);
     let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable });
-    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let (done, state) = app.commit_and_see(&request, command).await?;
     let node = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))
 }
 
 #[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(node): Id<NodeId>) -> Result<Json<Done>> {
-    let done = app.commit(request.0, Command::RemoveNode { node }).await?;
+    let done = app.commit(&request, Command::RemoveNode { node }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

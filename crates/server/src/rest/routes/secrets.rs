@@ -53,7 +53,7 @@ pub(in crate::rest) async fn put(
     let id = known.unwrap_or_else(|| SecretId(ids::derived(request.0, "secret")));
     let sealed = secrets::seal(&app.secret, id, &body.value)?;
     let command = Command::PutSecret { id, namespace: namespace.clone(), name: name.clone(), sealed, create: false };
-    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let (done, state) = app.commit_and_see(&request, command).await?;
     let secret =
         state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found(ErrorCode::SecretNotFound, &body.name))?;
     Ok(Json(Changed { object: view::secret(secret), revision: done.revision.0 }))
@@ -71,6 +71,6 @@ pub(in crate::rest) async fn remove(
 ) -> Result<Json<Done>> {
     named::may_delete(view.state.secret(id), &caller, id)?;
     let command = Command::DeleteSecret { id, force: query::flag(&query, "force")? };
-    let done = app.commit(request.0, command).await?;
+    let done = app.commit(&request, command).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

@@ -54,7 +54,7 @@ async fn follow(
     }
     let successor = DeploymentId(request.part("successor").0);
     let rollout_deadline = Some(app.rollout_deadline);
-    let (done, state) = app.commit_and_see(request.0, command(Succession { id, successor, rollout_deadline })).await?;
+    let (done, state) = app.commit_and_see(&request, command(Succession { id, successor, rollout_deadline })).await?;
     let Reply::Deployments(outcomes) = &done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to a restart or rollback: {:?}", done.reply)));
     };

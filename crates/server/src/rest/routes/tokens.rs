@@ -50,7 +50,7 @@ pub(in crate::rest) async fn create(
         expires_at: body.expires_in.map(|life| clock::now() + life),
         version: Revision(0),
     };
-    let (done, state) = app.commit_and_see(request.0, Command::CreateToken(token)).await?;
+    let (done, state) = app.commit_and_see(&request, Command::CreateToken(token)).await?;
     let made = state.token(id).ok_or_else(|| ApiError::not_found(ErrorCode::TokenNotFound, id))?;
     let object = model::Token { token: Some(clear), ..view::token(&state, made) };
     Ok(Json(Changed { object, revision: done.revision.0 }))
@@ -85,6 +85,6 @@ pub(in crate::rest) async fn revoke(
     if !repeated && view.state.token(id).is_none() && app.store.read().await?.token(id).is_none() {
         return Err(ApiError::not_found(ErrorCode::TokenNotFound, id));
     }
-    let done = app.commit(request.0, Command::RevokeTokens { ids: vec![id] }).await?;
+    let done = app.commit(&request, Command::RevokeTokens { ids: vec![id] }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

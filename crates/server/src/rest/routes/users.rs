@@ -64,7 +64,7 @@ pub(in crate::rest) async fn update(
 }
 
 async fn changed(app: &App, request: Request, id: UserId, command: Command) -> Result<Json<Changed<model::User>>> {
-    let (done, state) = app.commit_and_see(request.0, command).await?;
+    let (done, state) = app.commit_and_see(&request, command).await?;
     let user = state.user(id).ok_or_else(|| ApiError::not_found(ErrorCode::UserNotFound, id))?;
     Ok(Json(Changed { object: view::account(user), revision: done.revision.0 }))
 }
@@ -72,6 +72,6 @@ async fn changed(app: &App, request: Request, id: UserId, command: Command) -> R
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = String, Path)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(id): Id<UserId>) -> Result<Json<Done>> {
-    let done = app.commit(request.0, Command::DeleteUser { id }).await?;
+    let done = app.commit(&request, Command::DeleteUser { id }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

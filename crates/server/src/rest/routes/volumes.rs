@@ -51,7 +51,7 @@ pub(in crate::rest) async fn create(
     let id = VolumeId(ids::derived(request.0, "volume"));
     let (driver, source, labels) = (body.driver, body.source, body.labels);
     let wanted = ring_state::CreateVolume { id, namespace, name, driver, source, labels, node };
-    let (done, state) = app.commit_and_see(request.0, Command::CreateVolume(wanted)).await?;
+    let (done, state) = app.commit_and_see(&request, Command::CreateVolume(wanted)).await?;
     let volume = state.volume(id).ok_or_else(|| ApiError::not_found(ErrorCode::VolumeNotFound, id))?;
     Ok(Json(Changed { object: view::volume(&state, volume), revision: done.revision.0 }))
 }
@@ -98,6 +98,6 @@ pub(in crate::rest) async fn remove(
 ) -> Result<Json<Done>> {
     named::may_delete(view.state.volume(id), &caller, id)?;
     let command = Command::DeleteVolume { id, force: query::flag(&query, "force")? };
-    let done = app.commit(request.0, command).await?;
+    let done = app.commit(&request, command).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

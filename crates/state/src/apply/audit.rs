@@ -1,0 +1,179 @@
+//! The lines of the audit record that an entry brings.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use ring_types::{DeploymentId, Name, TokenId, UserId};
+
+use super::Tx;
+use crate::{
+    AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, Outcome, RefusalCode, Reply, Row, RowKey, State,
+    limits,
+};
+
+/// Objects by namespace; None: they are in none.
+type Objects = BTreeMap<Option<Name>, Vec<AuditObject>>;
+
+impl Tx<'_> {
+    /// Records a command of somebody and what became of it. `before` is the state it met; None when nothing has to be looked up there.
+    pub(super) fn audit_command(&mut self, note: &AuditNote, command: &Command, before: Option<&State>, reply: &Reply) {
+        let after: &State = self.state;
+        let before = before.unwrap_or(after);
+        let mut objects = named(before, command);
+        if matches!(reply, Reply::Deployments(_) | Reply::Deleted(_)) {
+            objects.retain(|_, objects| {
+                objects.retain(|object| object.kind != "deployment");
+                !objects.is_empty()
+            });
+        }
+        answered(&mut objects, (before, after), reply);
+        if objects.is_empty() {
+            objects.insert(None, Vec::new());
+        }
+        let refused = if let Reply::Refused(refusal) = reply {
+            Some(AuditRefusal { code: code(refusal.code).to_owned(), message: refusal.message.clone() })
+        } else {
+            None
+        };
+        let of = |(namespace, objects)| record(note.clone(), namespace, objects, refused.clone());
+        self.audit(objects.into_iter().map(of).collect());
+    }
+
+    /// Keeps these lines; the oldest go when there are too many, and those that are too old.
+    pub(super) fn audit(&mut self, records: Vec<AuditRecord>) {
+        for (part, record) in (0_u32..).zip(records) {
+            let entry = AuditEntry { revision: self.revision, part, at: self.at, record };
+            self.put(Row::Audit(Arc::new(entry)));
+        }
+        while let Some(oldest) = self.state.audit.values().next() {
+            let old = oldest.at.0.saturating_add(i64::try_from(limits::AUDIT_AGE.0).unwrap_or(i64::MAX)) < self.at.0;
+            if !old && self.state.audit.len() <= limits::AUDIT_LINES {
+                break;
+            }
+            let key = RowKey::Audit(oldest.revision, oldest.part);
+            self.delete(key);
+        }
+    }
+}
+
+fn record(note: AuditNote, namespace: Option<Name>, mut objects: Vec<AuditObject>, refused: Option<AuditRefusal>) -> AuditRecord {
+    let more = u32::try_from(objects.len().saturating_sub(limits::OBJECTS_PER_AUDIT_LINE)).unwrap_or(u32::MAX);
+    objects.truncate(limits::OBJECTS_PER_AUDIT_LINE);
+    AuditRecord { note, namespace, objects, more, refused, count: 1 }
+}
+
+fn object(kind: &str, name: impl Display, id: impl Display, outcome: &str) -> AuditObject {
+    AuditObject { kind: kind.to_owned(), name: name.to_string(), id: id.to_string(), outcome: outcome.to_owned() }
+}
+
+const fn code(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::NotFound => "not_found",
+        RefusalCode::Conflict => "conflict",
+        RefusalCode::Forbidden => "forbidden",
+        RefusalCode::LimitReached => "limit_reached",
+        RefusalCode::Invalid => "invalid",
+    }
+}
+
+const fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Created => "created",
+        Outcome::Scaled => "scaled",
+        Outcome::Replaced(_) => "replaced",
+        Outcome::Updated(_) => "updated",
+        Outcome::Restored(_) => "restored",
+        Outcome::Unchanged => "unchanged",
+    }
+}
+
+/// What the answer tells of the objects: new ids, and what became of each.
+fn answered(objects: &mut Objects, (before, after): (&State, &State), reply: &Reply) {
+    let mut deployment = |id: DeploymentId, outcome: &str| {
+        if let Some(found) = after.deployment(id).or_else(|| before.deployment(id)) {
+            let listed = objects.entry(Some(found.spec.namespace.clone())).or_default();
+            listed.push(object("deployment", &found.spec.name, id, outcome));
+        }
+    };
+    match reply {
+        Reply::Deployments(outcomes) => outcomes.iter().for_each(|one| deployment(one.id, word(&one.outcome))),
+        Reply::Deleted(ids) => ids.iter().for_each(|id| deployment(*id, "deleting")),
+        Reply::Member(id, name) => objects.entry(None).or_default().push(object("member", name, id, "admitted")),
+        Reply::Node(id, name) => objects.entry(None).or_default().push(object("node", name, id, "admitted")),
+        _ => {}
+    }
+}
+
+/// The objects a command names, as far as they are there.
+fn named(state: &State, command: &Command) -> Objects {
+    let mut objects = Objects::new();
+    let mut add = |namespace: Option<&Name>, object| objects.entry(namespace.cloned()).or_default().push(object);
+    let deployment = |id: &DeploymentId| {
+        let found = state.deployment(*id);
+        (found.map(|d| &d.spec.namespace), object("deployment", found.map_or("", |d| d.spec.name.as_str()), id, ""))
+    };
+    match command {
+        Command::Apply { namespaces, configs, deployments, .. } => {
+            for name in namespaces {
+                add(Some(name), object("namespace", name, "", ""));
+            }
+            for one in configs {
+                add(Some(&one.namespace), object("config", &one.name, "", ""));
+            }
+            for one in deployments {
+                add(Some(&one.spec.namespace), object("deployment", &one.spec.name, "", ""));
+            }
+        }
+        Command::RestartDeployment(one) | Command::RollbackDeployment(one) => {
+            let (namespace, object) = deployment(&one.id);
+            add(namespace, object);
+        }
+        Command::DeleteDeployments { ids } => ids.iter().map(deployment).for_each(|(namespace, object)| add(namespace, object)),
+        Command::Prune { namespace: name, .. } | Command::CreateNamespace { name } | Command::DeleteNamespace { name } => {
+            add(Some(name), object("namespace", name, "", ""));
+        }
+        Command::PutSecret { id, namespace, name, .. } => add(Some(namespace), object("secret", name, id, "")),
+        Command::PutConfig { id, namespace, name, .. } => add(Some(namespace), object("config", name, id, "")),
+        Command::CreateVolume(one) => add(Some(&one.namespace), object("volume", &one.name, one.id, "")),
+        Command::DeleteSecret { id, .. } => {
+            let found = state.secret(*id);
+            add(found.map(|o| &o.namespace), object("secret", found.map_or("", |o| o.name.as_str()), id, ""));
+        }
+        Command::DeleteConfig { id, .. } => {
+            let found = state.config(*id);
+            add(found.map(|o| &o.namespace), object("config", found.map_or("", |o| o.name.as_str()), id, ""));
+        }
+        Command::DeleteVolume { id, .. } => {
+            let found = state.volume(*id);
+            add(found.map(|o| &o.namespace), object("volume", found.map_or("", |o| o.name.as_str()), id, ""));
+        }
+        _ => of_the_cluster(state, command).into_iter().for_each(|object| add(None, object)),
+    }
+    objects
+}
+
+/// The objects a command names that are in no namespace.
+fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
+    let user = |id: &UserId| state.user(*id).map_or("", |o| o.username.as_str());
+    let token = |id: &TokenId| object("token", state.token(*id).map_or("", |o| o.name.as_str()), id, "");
+    match command {
+        Command::CreateUser { id, username, .. } => vec![object("user", username, id, "")],
+        Command::UpdateUser(update) => vec![object("user", user(&update.id), update.id, "")],
+        Command::DeleteUser { id } => vec![object("user", user(id), id, "")],
+        Command::CreateToken(one) => vec![object("token", &one.name, one.id, "")],
+        Command::RevokeTokens { ids } => ids.iter().map(token).collect(),
+        Command::CreateJoinToken(one) => vec![object("join-token", "", one.id, "")],
+        Command::RevokeJoinToken { id } => vec![object("join-token", "", id, "")],
+        Command::UpdateNode(update) => vec![node(state, update.node)],
+        Command::RemoveNode { node: id } => vec![node(state, *id)],
+        Command::ActivateMember { id } | Command::RemoveMember { id } | Command::UpdateMember { id, .. } => {
+            vec![object("member", state.member(*id).map_or("", |o| o.name.as_str()), id, "")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn node(state: &State, id: ring_types::NodeId) -> AuditObject {
+    object("node", state.node(id).map_or("", |o| o.name.as_str()), id, "")
+}
