@@ -14,8 +14,8 @@ use ring_proto::rows;
 use ring_state::{Row, RowKey, State, Table};
 use ring_types::Revision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel,
-    Options, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind,
+    IteratorMode, LogLevel, Options, WriteBatch,
 };
 use tokio::sync::watch;
 
@@ -33,7 +33,8 @@ const APPLIED: &[u8] = b"applied";
 /// A column family that is rarely written would keep old write-ahead logs for ever; past this size it is flushed.
 const WAL_LIMIT: u64 = 64 << 20;
 /// Blocks of files kept in memory, all families together. The state is in memory as rows and the log's end as entries, so files
-/// are read at a start and for a member that was away; the default cache is made for each family and takes 6 MB before its use.
+/// are read at a start and for a member that was away. A family without it makes a cache of its own, with a table of 6 MB: so would
+/// RocksDB's `default`, which nothing is written to.
 const BLOCK_CACHE: usize = 4 << 20;
 
 /// The member's database.
@@ -57,7 +58,8 @@ impl Disk {
     pub(crate) fn open(dir: DataDir, failure: Failure) -> Result<Arc<Self>, StoreError> {
         let path = dir.database();
         let cache = Cache::new_lru_cache(BLOCK_CACHE);
-        let families = [META, LOG, STATE].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+        let families =
+            [DEFAULT_COLUMN_FAMILY_NAME, META, LOG, STATE].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = DB::open_cf_descriptors(&options(), &path, families).map_err(|e| open_error(&path, &e))?;
         Ok(Arc::new(Self { db, dir, failure, closed: watch::channel(()).0 }))
     }
