@@ -17,5 +17,6 @@ pub use app::{App, AppParts};
 pub use audit::Recorder;
 pub(crate) use audit::tell as tell_audit;
 pub(crate) use auth::hash_password;
+pub use openapi::rest_reference;
 pub use router::router;
 pub(crate) use routes::join_tokens::{join_command, record as join_token_record};

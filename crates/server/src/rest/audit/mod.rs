@@ -44,9 +44,9 @@ pub(in crate::rest) fn note_of(parts: &Parts, served_by: &str) -> Arc<AuditNote>
 }
 
 /// The line of a look at an object, or of a deed in it that makes no entry: it was allowed.
-pub(in crate::rest) fn allowed(note: &AuditNote, namespace: &Name, object: AuditObject) -> AuditRecord {
-    let (note, namespace) = (note.clone(), Some(namespace.clone()));
-    AuditRecord { note, namespace, objects: vec![object], more: 0, refused: None, count: 1 }
+pub(in crate::rest) fn allowed(note: &AuditNote, namespace: Option<&Name>, object: Option<AuditObject>) -> AuditRecord {
+    let (note, namespace) = (note.clone(), namespace.cloned());
+    AuditRecord { note, namespace, objects: object.into_iter().collect(), more: 0, refused: None, count: 1 }
 }
 
 /// The line of a request that was refused before there was a command.

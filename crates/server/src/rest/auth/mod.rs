@@ -15,5 +15,5 @@ pub(super) use password::Passwords;
 pub(crate) use password::hash_password;
 #[cfg(test)]
 pub(super) use table::ROUTES;
-pub(super) use table::{Resource, Verb, scopes};
+pub(super) use table::{Need, Resource, Verb, need, scopes};
 pub(super) use token::{SESSION_LIFE, hash_of, pat, session};

@@ -57,6 +57,19 @@ pub(in crate::rest) enum Need {
 }
 
 use Need::{Account, May, Nothing};
+impl Need {
+    /// In words, as the description of the API has it: `nothing`, `account` or a scope.
+    pub(in crate::rest) fn permission(self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Account => "account".to_owned(),
+            Self::May(verb, resource) => {
+                format!("{}:{}", resource.as_str(), if verb == Verb::Read { "read" } else { "write" })
+            }
+        }
+    }
+}
+
 use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users, Volumes};
 use Verb::{Read, Write};
 
@@ -125,7 +138,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
 ];
 
 /// What a route needs; None for one that is not in the table.
-pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
+pub(in crate::rest) fn need(method: &Method, path: &str) -> Option<Need> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     ROUTES.iter().find(|(m, p, _)| m == method && *p == path).map(|(_, _, need)| *need)
 }

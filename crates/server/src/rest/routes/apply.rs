@@ -21,6 +21,7 @@ use crate::rest::error::{ApiError, Result};
 use crate::rest::read::{Query, View};
 use crate::rest::write::Request;
 
+/// Applies a manifest: all of it, or nothing and every mistake in one reply.
 #[utoipa::path(post, path = "/deployments", tag = "deployments", request_body = ApplyRequest,
     params(("force" = Option<bool>, Query), ("idempotency-key" = Option<String>, Header)),
     responses((status = 200, body = ApplyReply), (status = 422, body = ring_api::problem::Problem)))]

@@ -15,6 +15,7 @@ use crate::rest::view;
 /// Lines of a reply without `limit`.
 const DEFAULT: u32 = 100;
 
+/// Who did what in a namespace, oldest first; its record outlives it.
 #[utoipa::path(get, path = "/namespaces/{name}/audit", tag = "namespaces",
     params(("name" = String, Path), ("limit" = Option<u32>, Query), ("since" = Option<String>, Query), ("user" = Option<String>, Query),
         ("action" = Option<String>, Query), ("outcome" = Option<String>, Query)),
@@ -35,6 +36,7 @@ pub(in crate::rest) async fn namespace(
     Ok(Json(found))
 }
 
+/// Who did what, in the cluster and in every namespace the caller may see, oldest first.
 #[utoipa::path(get, path = "/cluster/audit", tag = "cluster",
     params(("limit" = Option<u32>, Query), ("since" = Option<String>, Query), ("user" = Option<String>, Query),
         ("action" = Option<String>, Query), ("outcome" = Option<String>, Query)),

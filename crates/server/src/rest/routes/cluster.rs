@@ -10,6 +10,7 @@ use ring_store::StoreStatus;
 use ring_types::{MemberId, NodeStatus};
 
 use crate::rest::App;
+use crate::rest::audit;
 use crate::rest::body::{Body, Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::View;
@@ -19,6 +20,7 @@ use crate::rest::write::Request;
 /// A leader whose quorum confirmed it so lately can commit.
 const FRESH: Duration = Duration::from_secs(3);
 
+/// Whether the cluster works: who leads, whether there is a quorum, and how far each control node is.
 #[utoipa::path(get, path = "/cluster", tag = "cluster", responses((status = 200, body = ClusterStatus)))]
 pub(in crate::rest) async fn status(Shared(app): Shared<App>, view: View) -> Result<Json<ClusterStatus>> {
     let status = app.store.status();
@@ -51,11 +53,13 @@ fn members_of(state: &State, status: &StoreStatus) -> Vec<model::Member> {
     crate::services::members(state).map(|m| view::member(m, status)).collect()
 }
 
+/// The control nodes.
 #[utoipa::path(get, path = "/cluster/members", tag = "cluster", responses((status = 200, body = Vec<model::Member>)))]
 pub(in crate::rest) async fn members(Shared(app): Shared<App>, view: View) -> Json<Vec<model::Member>> {
     Json(members_of(&view.state, &app.store.status()))
 }
 
+/// Gives a control node that has caught up a vote.
 #[utoipa::path(post, path = "/cluster/members/{id}/promote", tag = "cluster", params(("id" = u64, Path)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn promote(Shared(app): Shared<App>, request: Request, Id(id): Id<u64>) -> Result<Json<Done>> {
@@ -65,7 +69,8 @@ pub(in crate::rest) async fn promote(Shared(app): Shared<App>, request: Request,
     Ok(Json(Done { revision: done.revision.0 }))
 }
 
-/// The quorum shrinks first: a control node that is out of it, though the record still has it, harms nobody.
+/// Takes a control node out of the cluster for good. The quorum shrinks first: a control node that is out of it,
+/// though the record still has it, harms nobody.
 #[utoipa::path(delete, path = "/cluster/members/{id}", tag = "cluster", params(("id" = u64, Path)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(id): Id<u64>) -> Result<Json<Done>> {
@@ -88,9 +93,15 @@ async fn known(app: &App, id: MemberId) -> Result<MemberId> {
     Ok(id)
 }
 
+/// Lets another control node lead.
 #[utoipa::path(post, path = "/cluster/transfer-leader", tag = "cluster", request_body = TransferLeader,
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
-pub(in crate::rest) async fn transfer(Shared(app): Shared<App>, Body(body): Body<TransferLeader>) -> Result<Json<Done>> {
+pub(in crate::rest) async fn transfer(
+    Shared(app): Shared<App>,
+    request: Request,
+    Body(body): Body<TransferLeader>,
+) -> Result<Json<Done>> {
+    app.audit.add(audit::allowed(&request.1, None, None));
     let status = app.store.status();
     let to = body.to.or_else(|| successor(&status));
     let to = to.ok_or_else(|| ApiError::new(ErrorCode::MemberAlone, "there is no other voter to lead"))?;

@@ -17,6 +17,7 @@ use crate::rest::read::{Query, View};
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
+/// The configs the caller may see, by namespace and name.
 #[utoipa::path(get, path = "/configs", tag = "configs", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Config>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Config>>> {
@@ -24,12 +25,14 @@ pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Quer
     Ok(Json(found.into_iter().map(view::config).collect()))
 }
 
+/// One config with its content.
 #[utoipa::path(get, path = "/configs/{id}", tag = "configs", params(("id" = String, Path)),
     responses((status = 200, body = model::Config)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<ConfigId>) -> Result<Json<model::Config>> {
     named::seen(view.state.config(id), &caller, id).map(|found| Json(view::config(found)))
 }
 
+/// Makes a config.
 #[utoipa::path(post, path = "/configs", tag = "configs", request_body = CreateConfig,
     responses((status = 200, body = model::Config), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn create(
@@ -46,6 +49,7 @@ pub(in crate::rest) async fn create(
     changed(&app, request, id, command).await
 }
 
+/// Gives a config new content; instances that are started later see it.
 #[utoipa::path(put, path = "/configs/{id}", tag = "configs", params(("id" = String, Path)), request_body = CreateConfig,
     responses((status = 200, body = model::Config)))]
 pub(in crate::rest) async fn replace(
@@ -72,6 +76,7 @@ async fn changed(app: &App, request: Request, id: ConfigId, command: Command) ->
     Ok(Json(Changed { object: view::config(config), revision: done.revision.0 }))
 }
 
+/// Deletes a config; one that a deployment mounts only with `force=true`.
 #[utoipa::path(delete, path = "/configs/{id}", tag = "configs", params(("id" = String, Path), ("force" = Option<bool>, Query)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(

@@ -24,6 +24,7 @@ pub(super) fn find(state: &State, caller: &Caller, id: DeploymentId) -> Result<A
     if caller.sees(&found.spec.namespace) { Ok(found.clone()) } else { Err(missing().reached(&found.spec.namespace)) }
 }
 
+/// The deployments the caller may see that fit all filters, oldest first.
 #[utoipa::path(get, path = "/deployments", tag = "deployments",
     params(("namespace[]" = Option<Vec<String>>, Query), ("status[]" = Option<Vec<String>>, Query), ("kind" = Option<String>, Query),
         ("label" = Option<Vec<String>>, Query), ("node" = Option<String>, Query), ("name" = Option<String>, Query)),
@@ -59,6 +60,7 @@ fn runs_on(state: &State, deployment: &Deployment, node: &str) -> bool {
         .any(|i| i.node.to_string() == node || state.node(i.node).is_some_and(|n| n.name.as_str() == node))
 }
 
+/// One deployment with its instances.
 #[utoipa::path(get, path = "/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = model::Deployment), (status = 404, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<DeploymentId>) -> Result<Json<model::Deployment>> {
@@ -66,6 +68,7 @@ pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<Deployme
     Ok(Json(view::deployment(&view.state, &found)))
 }
 
+/// The instances of a deployment.
 #[utoipa::path(get, path = "/deployments/{id}/instances", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = Vec<model::Instance>)))]
 pub(in crate::rest) async fn instances(
@@ -77,6 +80,7 @@ pub(in crate::rest) async fn instances(
     Ok(Json(view::instances(&view.state, &found)))
 }
 
+/// Deletes a deployment: its instances are stopped, then the record goes.
 #[utoipa::path(delete, path = "/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = model::Done), (status = 404, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(

@@ -27,6 +27,7 @@ const MOST: u32 = 10_000;
 /// Instances asked at the same time.
 const AT_ONCE: usize = 64;
 
+/// What the health checks of a deployment found, the newest first, asked of the hosts that run it.
 #[utoipa::path(get, path = "/deployments/{id}/health-checks", tag = "deployments",
     params(("id" = String, Path), ("latest" = Option<bool>, Query), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = Vec<model::HealthCheckResult>)))]

@@ -19,6 +19,7 @@ use crate::rest::write::Request;
 /// How long a token is good when nothing is said.
 const LIFE: Span = Span::seconds(24 * 3600);
 
+/// Join tokens, without their secrets.
 #[utoipa::path(get, path = "/cluster/tokens", tag = "cluster", responses((status = 200, body = Vec<model::JoinToken>)))]
 pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::JoinToken>> {
     let now = clock::now();
@@ -28,6 +29,7 @@ pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::JoinToken>> {
     Json(tokens)
 }
 
+/// Makes a token that admits hosts; the reply has it in clear, once, with the command to type there.
 #[utoipa::path(post, path = "/cluster/tokens", tag = "cluster", request_body = CreateJoinToken,
     responses((status = 200, body = model::JoinToken)))]
 pub(in crate::rest) async fn create(
@@ -71,6 +73,7 @@ pub(crate) fn join_command(text: &JoinTokenText, addresses: &[String]) -> String
     format!("ring cluster join {} --role {role} --token {text}", addresses.join(","))
 }
 
+/// Takes a join token back.
 #[utoipa::path(delete, path = "/cluster/tokens/{id}", tag = "cluster", params(("id" = String, Path)),
     responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn revoke(Shared(app): Shared<App>, request: Request, Id(id): Id<JoinTokenId>) -> Result<Json<Done>> {

@@ -17,6 +17,7 @@ use crate::rest::view;
 use crate::rest::write::Request;
 use crate::{clock, ids};
 
+/// Begins a session; the reply has its token in clear, once.
 #[utoipa::path(post, path = "/login", tag = "access", request_body = LoginRequest,
     responses((status = 200, body = LoginReply), (status = 401, body = ring_api::problem::Problem),
         (status = 429, body = ring_api::problem::Problem)))]
@@ -68,6 +69,7 @@ async fn begin(app: &App, user: &Account, note: AuditNote) -> Result<LoginReply>
     Ok(LoginReply { token: clear, expires_at, user: view::account(user) })
 }
 
+/// Ends the session or token of the request.
 #[utoipa::path(post, path = "/logout", tag = "access", responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn logout(Shared(app): Shared<App>, caller: Caller, request: Request) -> Result<Json<Done>> {
     let done = app.commit(&request, Command::RevokeTokens { ids: vec![caller.token.id] }).await?;

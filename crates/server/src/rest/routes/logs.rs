@@ -29,6 +29,7 @@ const MAX_LINES: usize = 20_000;
 /// Says which instances could not be asked.
 const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
 
+/// What the instances of a deployment wrote, by time; with `follow=true` as server-sent events, taken up anew with `Last-Event-ID`. The header `Ring-Logs-Incomplete` names the instances that could not be asked.
 #[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
         ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),
@@ -49,7 +50,7 @@ pub(in crate::rest) async fn logs(
     {
         return Err(ApiError::not_found(ErrorCode::InstanceNotFound, container));
     }
-    app.audit.add(audit::allowed(&request.1, &deployment.spec.namespace, object(&deployment)));
+    app.audit.add(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(object(&deployment))));
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
         return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), app.stop.clone()));

@@ -17,12 +17,14 @@ fn health(app: &App, status: &str) -> Json<Health> {
 }
 
 /// The process is up.
+/// The process answers.
 #[utoipa::path(get, path = "/healthz", tag = "meta", responses((status = 200, body = Health)), security(()))]
 pub(in crate::rest) async fn healthz(Shared(app): Shared<App>) -> Json<Health> {
     health(&app, "ok")
 }
 
 /// It is in touch with a leader, so that reads and writes work.
+/// The control node can serve: it is in contact with a leader.
 #[utoipa::path(get, path = "/readyz", tag = "meta", responses((status = 200, body = Health), (status = 503, body = Health)), security(()))]
 pub(in crate::rest) async fn readyz(Shared(app): Shared<App>) -> Response {
     let leader = app.store.leadership().borrow().leader.is_some();
@@ -38,12 +40,14 @@ pub(in crate::rest) async fn readyz(Shared(app): Shared<App>) -> Response {
 }
 
 /// Figures in the text format of Prometheus.
+/// Measures in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "meta", responses((status = 200, body = String)), security(()))]
 pub(in crate::rest) async fn metrics(Shared(app): Shared<App>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus::text(&app))
 }
 
 /// What an error code means and what to do: where the `type` of an error points.
+/// What an error code means and what to do.
 #[utoipa::path(get, path = "/errors/{code}", tag = "meta", params(("code" = String, Path)),
     responses((status = 200, body = String), (status = 404, body = ring_api::problem::Problem)), security(()))]
 pub(in crate::rest) async fn error_entry(Id(code): Id<String>) -> Result<impl IntoResponse> {
@@ -53,6 +57,7 @@ pub(in crate::rest) async fn error_entry(Id(code): Id<String>) -> Result<impl In
 }
 
 /// This description.
+/// The description of this interface.
 #[utoipa::path(get, path = "/openapi.json", tag = "meta", responses((status = 200, body = Object)), security(()))]
 pub(in crate::rest) async fn openapi() -> impl IntoResponse {
     axum::Json(description::document())

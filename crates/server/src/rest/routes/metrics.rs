@@ -18,6 +18,7 @@ use crate::rest::read::View;
 /// Instances asked at a time.
 const TOGETHER: usize = 64;
 
+/// What the instances of a deployment use now, asked of the hosts that run them.
 #[utoipa::path(get, path = "/deployments/{id}/metrics", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = DeploymentMetrics), (status = 404, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn metrics(

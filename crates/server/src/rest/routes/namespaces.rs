@@ -14,6 +14,7 @@ use crate::rest::read::View;
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
+/// The namespaces the caller may see.
 #[utoipa::path(get, path = "/namespaces", tag = "namespaces", responses((status = 200, body = Vec<model::Namespace>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Namespace>> {
     let seen = view.state.namespaces().filter(|n| caller.sees(&n.name));
@@ -21,6 +22,7 @@ pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model:
     Json(seen.map(|n| view::namespace(&contents, n)).collect())
 }
 
+/// One namespace with what it holds.
 #[utoipa::path(get, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
     responses((status = 200, body = model::Namespace)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>) -> Result<Json<model::Namespace>> {
@@ -30,6 +32,7 @@ pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>)
         .ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))
 }
 
+/// Makes a namespace.
 #[utoipa::path(post, path = "/namespaces", tag = "namespaces", request_body = CreateNamespace,
     responses((status = 200, body = model::Namespace), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn create(
@@ -45,6 +48,7 @@ pub(in crate::rest) async fn create(
     Ok(Json(Changed { object: view::namespace(&view::Contents::of(&state), made), revision: done.revision.0 }))
 }
 
+/// Deletes an empty namespace.
 #[utoipa::path(delete, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(
@@ -58,6 +62,7 @@ pub(in crate::rest) async fn remove(
     Ok(Json(Done { revision: done.revision.0 }))
 }
 
+/// Deletes the deployments of a namespace that are not pending, creating or running; with `all` those too.
 #[utoipa::path(post, path = "/namespaces/{name}/prune", tag = "namespaces", params(("name" = String, Path)), request_body = Prune,
     responses((status = 200, body = PruneReply)))]
 pub(in crate::rest) async fn prune(

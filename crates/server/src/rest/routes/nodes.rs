@@ -13,6 +13,7 @@ use crate::rest::read::View;
 use crate::rest::view;
 use crate::rest::write::Request;
 
+/// The hosts that run work.
 #[utoipa::path(get, path = "/nodes", tag = "nodes", responses((status = 200, body = Vec<model::Node>)))]
 pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::Node>> {
     let mut nodes: Vec<_> = view.state.nodes().map(|n| view::node(&view.state, n)).collect();
@@ -20,6 +21,7 @@ pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::Node>> {
     Json(nodes)
 }
 
+/// The host of the control node that answers.
 #[utoipa::path(get, path = "/node/get", tag = "nodes", responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn own(Shared(app): Shared<App>, view: View) -> Result<Json<model::Node>> {
     let node = app.node.and_then(|id| view.state.node(id));
@@ -27,11 +29,13 @@ pub(in crate::rest) async fn own(Shared(app): Shared<App>, view: View) -> Result
     node.map(|n| Json(view::node(&view.state, n))).ok_or_else(missing)
 }
 
+/// One host.
 #[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn one(view: View, Id(id): Id<NodeId>) -> Result<Json<model::Node>> {
     view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, id))
 }
 
+/// Changes the labels of a host, or whether it takes new instances.
 #[utoipa::path(patch, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodePatch,
     responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn change(
@@ -57,6 +61,7 @@ pub(in crate::rest) async fn change(
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))
 }
 
+/// Takes a host out of the cluster for good: its instances count as lost.
 #[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(node): Id<NodeId>) -> Result<Json<Done>> {
     let done = app.commit(&request, Command::RemoveNode { node }).await?;

@@ -21,6 +21,7 @@ use crate::{ids, secrets};
 /// Largest value, bytes.
 const MAX_VALUE: usize = 512 << 10;
 
+/// The secrets the caller may see, without their values.
 #[utoipa::path(get, path = "/secrets", tag = "secrets", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Secret>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Secret>>> {
@@ -28,12 +29,14 @@ pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Quer
     Ok(Json(found.into_iter().map(view::secret).collect()))
 }
 
+/// One secret, without its value.
 #[utoipa::path(get, path = "/secrets/{id}", tag = "secrets", params(("id" = String, Path)),
     responses((status = 200, body = model::Secret)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<SecretId>) -> Result<Json<model::Secret>> {
     named::seen(view.state.secret(id), &caller, id).map(|found| Json(view::secret(found)))
 }
 
+/// Makes a secret or gives it a new value.
 #[utoipa::path(post, path = "/secrets", tag = "secrets", request_body = CreateSecret,
     responses((status = 200, body = model::Secret)))]
 pub(in crate::rest) async fn put(
@@ -59,6 +62,7 @@ pub(in crate::rest) async fn put(
     Ok(Json(Changed { object: view::secret(secret), revision: done.revision.0 }))
 }
 
+/// Deletes a secret; one that a deployment names only with `force=true`.
 #[utoipa::path(delete, path = "/secrets/{id}", tag = "secrets", params(("id" = String, Path), ("force" = Option<bool>, Query)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(

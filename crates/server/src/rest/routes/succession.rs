@@ -13,6 +13,7 @@ use crate::rest::body::{Id, Json};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::write::Request;
 
+/// New instances of the same specification, one at a time where health checks tell when the next may go.
 #[utoipa::path(post, path = "/deployments/{id}/restart", tag = "deployments",
     params(("id" = String, Path), ("idempotency-key" = Option<String>, Header)),
     responses((status = 200, body = ApplyReply), (status = 404, body = ring_api::problem::Problem),
@@ -26,6 +27,7 @@ pub(in crate::rest) async fn restart(
     follow(&app, &caller, request, id, Command::RestartDeployment).await
 }
 
+/// Back to the specification before; calls off a rolling update under way.
 #[utoipa::path(post, path = "/deployments/{id}/rollback", tag = "deployments",
     params(("id" = String, Path), ("idempotency-key" = Option<String>, Header)),
     responses((status = 200, body = ApplyReply), (status = 404, body = ring_api::problem::Problem),

@@ -17,6 +17,7 @@ use crate::rest::write::{self, Request};
 use crate::{clock, ids};
 
 /// Own tokens; an admin sees those of all. Sessions are not tokens to people.
+/// The caller's tokens; an admin's view has everybody's.
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Vec<model::Token>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Token>> {
     let all = caller.user.role == Role::Admin;
@@ -26,6 +27,7 @@ pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model:
     Json(tokens)
 }
 
+/// Makes an API token; the reply has it in clear, once.
 #[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = CreateToken,
     responses((status = 200, body = model::Token), (status = 422, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn create(
@@ -74,6 +76,7 @@ fn known_scopes(wanted: &[String]) -> Result<()> {
     if violations.is_empty() { Ok(()) } else { Err(ApiError::invalid(violations)) }
 }
 
+/// Takes a token away at once.
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path)), responses((status = 200, body = Done)))]
 pub(in crate::rest) async fn revoke(
     Shared(app): Shared<App>,

@@ -15,6 +15,7 @@ use crate::rest::read::View;
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
+/// The accounts.
 #[utoipa::path(get, path = "/users", tag = "users", responses((status = 200, body = Vec<model::User>)))]
 pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::User>> {
     let mut users: Vec<_> = view.state.users().map(|u| view::account(u)).collect();
@@ -22,16 +23,19 @@ pub(in crate::rest) async fn list(view: View) -> Json<Vec<model::User>> {
     Json(users)
 }
 
+/// The account of the request.
 #[utoipa::path(get, path = "/users/me", tag = "users", responses((status = 200, body = model::User)))]
 pub(in crate::rest) async fn me(caller: Caller) -> Json<model::User> {
     Json(view::account(&caller.user))
 }
 
+/// One account.
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = String, Path)), responses((status = 200, body = model::User)))]
 pub(in crate::rest) async fn one(view: View, Id(id): Id<UserId>) -> Result<Json<model::User>> {
     view.state.user(id).map(|u| Json(view::account(u))).ok_or_else(|| ApiError::not_found(ErrorCode::UserNotFound, id))
 }
 
+/// Makes an account.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
     responses((status = 200, body = model::User), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn create(
@@ -46,6 +50,7 @@ pub(in crate::rest) async fn create(
     changed(&app, request, id, command).await
 }
 
+/// Changes an account; a new role or password ends its tokens.
 #[utoipa::path(put, path = "/users/{id}", tag = "users", params(("id" = String, Path)), request_body = UpdateUser,
     responses((status = 200, body = model::User), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn update(
@@ -69,6 +74,7 @@ async fn changed(app: &App, request: Request, id: UserId, command: Command) -> R
     Ok(Json(Changed { object: view::account(user), revision: done.revision.0 }))
 }
 
+/// Deletes an account and its tokens; the last admin stays.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = String, Path)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(Shared(app): Shared<App>, request: Request, Id(id): Id<UserId>) -> Result<Json<Done>> {

@@ -17,6 +17,7 @@ use crate::rest::read::{Query, View};
 use crate::rest::view;
 use crate::rest::write::{self, Request};
 
+/// The named volumes the caller may see.
 #[utoipa::path(get, path = "/volumes", tag = "volumes", params(("namespace[]" = Option<Vec<String>>, Query)),
     responses((status = 200, body = Vec<model::Volume>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Query) -> Result<Json<Vec<model::Volume>>> {
@@ -24,6 +25,7 @@ pub(in crate::rest) async fn list(caller: Caller, view: View, Query(query): Quer
     Ok(Json(found.into_iter().map(|v| view::volume(&view.state, v)).collect()))
 }
 
+/// One named volume.
 #[utoipa::path(get, path = "/volumes/{id}", tag = "volumes", params(("id" = String, Path)),
     responses((status = 200, body = model::Volume)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<VolumeId>) -> Result<Json<model::Volume>> {
@@ -31,6 +33,7 @@ pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<VolumeId
     Ok(Json(view::volume(&view.state, found)))
 }
 
+/// Makes a named volume; its data comes with the first instance that mounts it.
 #[utoipa::path(post, path = "/volumes", tag = "volumes", request_body = CreateVolume,
     responses((status = 200, body = model::Volume), (status = 409, body = ring_api::problem::Problem),
         (status = 422, body = ring_api::problem::Problem)))]
@@ -86,6 +89,7 @@ fn node(state: &State, wanted: &str) -> Result<NodeId> {
     found.map(|node| node.id).ok_or_else(|| ApiError::violation("node", "volume.node", Rule::Unknown, message()))
 }
 
+/// Forgets a named volume; its data stays where it is.
 #[utoipa::path(delete, path = "/volumes/{id}", tag = "volumes", params(("id" = String, Path), ("force" = Option<bool>, Query)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn remove(

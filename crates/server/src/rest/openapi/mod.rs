@@ -4,6 +4,12 @@ use ring_api::{model, problem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+mod reference;
+mod rules;
+
+pub use reference::rest_reference;
+use rules::Rules;
+
 use super::routes::{
     apply, audit, cluster, configs, deployments, events, health_checks, join_tokens, login, logs, meta, metrics, namespaces,
     nodes, secrets, succession, tokens, users, volumes,
@@ -33,7 +39,7 @@ use super::routes::{
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
     )),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Rules),
     security(("bearer" = []))
 )]
 struct Description;
@@ -69,5 +75,10 @@ mod tests {
         described.sort();
         routes.sort();
         assert_eq!(described, routes);
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{method} {path} has no sentence");
+            }
+        }
     }
 }
