@@ -32,9 +32,9 @@ const STATE: &str = "state";
 const APPLIED: &[u8] = b"applied";
 /// A column family that is rarely written would keep old write-ahead logs for ever; past this size it is flushed.
 const WAL_LIMIT: u64 = 64 << 20;
-/// Blocks of files kept in memory, all families together. The state is in memory as rows and the log's end as entries, so files
-/// are read at a start and for a member that was away. A family without it makes a cache of its own, with a table of 6 MB: so would
-/// RocksDB's `default`, which nothing is written to.
+/// Blocks of files kept in memory, all families together, RocksDB's own `default` too, which nothing is written to. The state is in
+/// memory as rows and the log's end as entries, so files are read at a start and for a member that was away. A family that is given
+/// no cache makes one of its own of 32 MB, with a table of 6 MB of address space.
 const BLOCK_CACHE: usize = 4 << 20;
 
 /// The member's database.
