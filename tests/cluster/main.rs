@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod joining;
 mod lossy;
+mod output;
 mod removal;
 mod restart;
 mod rollouts;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    apply, cluster, completions, config, context, deployment, doctor, init, login, namespace, node, secret, token, user, volume,
+    apply, cluster, completions, config, context, deployment, diff, doctor, init, login, namespace, node, secret, token, user,
+    volume,
 };
 use crate::node::{AgentCommand, NodeCommand, ServerCommand};
 
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Context(context::ContextArgs),
     /// Apply a manifest
     Apply(apply::ApplyArgs),
+    /// Show what applying a manifest would change
+    Diff(diff::DiffArgs),
     /// Deployments: list, inspect, delete, logs, events, wait
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),

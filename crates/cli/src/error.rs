@@ -14,12 +14,14 @@ pub enum CliError {
     #[error(transparent)]
     Api(#[from] ClientError),
     /// No object answers to what was typed.
-    #[error("{kind} '{wanted}' not found")]
+    #[error("{kind} '{wanted}' not found{}", meant(.near.as_deref()))]
     NotFound {
         /// Deployment, node and so on.
         kind: &'static str,
         /// What was typed.
         wanted: String,
+        /// What was probably meant.
+        near: Option<String>,
     },
     /// Several objects do.
     #[error("'{wanted}' fits {} {kind}s", .matches.len())]
@@ -136,6 +138,11 @@ pub enum CliError {
     Runtime(io::Error),
 }
 
+/// The end of a message about a name that is nobody's.
+pub(crate) fn meant(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
+}
+
 fn count(violations: usize) -> String {
     if violations == 1 { "1 mistake".to_owned() } else { format!("{violations} mistakes") }
 }
@@ -163,7 +170,7 @@ macro_rules! exits {
 
 exits! {
     Ok = 0: "done";
-    General = 1: "anything not below: a wrong command line or manifest, a failed job under `--wait`";
+    General = 1: "anything not below: a wrong command line or manifest, a failed job under `--wait`; a `ring diff --exit-code` that found changes";
     Denied = 2: "not logged in, or not allowed";
     Unreachable = 3: "no control node can be reached, or none can serve (no quorum)";
     NotFound = 4: "no such object";
@@ -235,6 +242,7 @@ fn list_of(kind: &str) -> Option<&'static str> {
         "control node" => "cluster members",
         "context" => "context configs",
         "secret" => "secret list",
+        "volume" => "volume list",
         "config" => "config list",
         "namespace" => "namespace list",
         "user" => "user list",
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn partly_has_the_code_of_its_first_failure() {
-        let gone = || CliError::NotFound { kind: "deployment", wanted: "x".into() };
+        let gone = || CliError::NotFound { kind: "deployment", wanted: "x".into(), near: None };
         let shown = CliError::Partly { total: 3, failures: vec![gone(), gone()] }.show();
         assert_eq!((shown.exit, shown.message.as_str(), shown.details.len()), (Exit::NotFound, "2 of 3 failed", 2));
     }

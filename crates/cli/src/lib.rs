@@ -15,6 +15,7 @@ pub mod output;
 mod reference;
 mod resolve;
 mod rows;
+mod suggest;
 mod time;
 
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::args::Globals;
@@ -159,6 +160,16 @@ pub struct ClusterJoin {
 fn cluster_address(text: &str) -> Result<SocketAddr, String> {
     let with_port = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, ring_api::CLUSTER_PORT)));
     with_port.map_err(|_| "an IP address, with or without a port, is wanted".to_owned())
+}
+
+/// One of a few words; clap names the nearest when it is none of them.
+pub(crate) fn word<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let possible = all.iter().map(|value| PossibleValue::new(name(*value))).collect::<Vec<_>>();
+    let of = move |text: String| all.iter().copied().find(|value| name(*value) == text).ok_or("unknown");
+    PossibleValuesParser::new(possible).try_map(of)
 }
 
 /// `key=value`.

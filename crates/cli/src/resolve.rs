@@ -1,6 +1,7 @@
 //! From what a person types to the one object that is meant: an id, a unique prefix of one, a name.
 
 use crate::error::CliError;
+use crate::suggest::near;
 
 /// An object that can be typed.
 pub(crate) trait Named {
@@ -80,7 +81,17 @@ pub(crate) fn pick<'a, T: Named>(items: &'a [T], wanted: &str) -> Result<&'a T, 
             return Err(CliError::Ambiguous { kind: T::KIND, wanted: wanted.to_owned(), matches });
         }
     }
-    Err(CliError::NotFound { kind: T::KIND, wanted: wanted.to_owned() })
+    Err(CliError::NotFound { kind: T::KIND, wanted: wanted.to_owned(), near: nearest(items, wanted) })
+}
+
+/// The name that was probably meant.
+pub(crate) fn nearest<T: Named>(items: &[T], wanted: &str) -> Option<String> {
+    if !wanted.contains('/')
+        && let Some(short) = near(wanted, items.iter().filter_map(T::short_name))
+    {
+        return Some(short);
+    }
+    near(wanted, items.iter().map(T::full_name))
 }
 
 fn only<'a, T: Named>(found: &[&'a T]) -> Option<&'a T> {
@@ -127,7 +138,11 @@ mod tests {
         }
         assert!(matches!(pick(&things, "aaaa"), Err(CliError::Ambiguous { matches, .. }) if matches.len() == 2));
         assert!(matches!(pick(&things, "web"), Err(CliError::Ambiguous { .. })));
-        assert!(matches!(pick(&things, "bb"), Err(CliError::NotFound { .. })));
+        assert!(matches!(pick(&things, "bb"), Err(CliError::NotFound { near: None, .. })));
+        for (typed, meant) in [("wbe", "web"), ("m/wbe", "m/web"), ("x/job", "n/job")] {
+            let error = pick(&things, typed).map(Named::id).unwrap_err();
+            assert_eq!(error.to_string(), format!("thing '{typed}' not found; did you mean '{meant}'?"));
+        }
     }
 
     #[test]

@@ -320,14 +320,6 @@ fn variables_come_from_the_environment_and_the_env_file() {
 }
 
 #[test]
-fn a_dry_run_needs_no_server() {
-    let home = Home::new();
-    let file = home.file("job.yaml", JOB);
-    let ran = home.run("127.0.0.1:1", &["apply", "-f", &file, "--dry-run"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "deployment production/migrate valid (dry run)\n"));
-}
-
-#[test]
 fn login_keeps_the_token_for_its_owner_and_later_commands_use_it() {
     let stub = Stub::start(|request| match request.path.as_str() {
         "/login" => {

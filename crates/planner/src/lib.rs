@@ -15,6 +15,7 @@ mod leases;
 mod output;
 mod pause;
 mod place;
+mod preview;
 mod reconcile;
 mod references;
 mod rollout;
@@ -33,6 +34,7 @@ pub use autoscale::{AutoscaleOptions, Load, autoscale};
 pub use leases::{Contact, Judgement, LeaseOptions, judge_nodes};
 use output::Output;
 use place::Placer;
+pub use preview::{Expected, Preview, preview};
 
 /// Brings the identities of new instances: the planner has no randomness of its own.
 pub trait IdSource {

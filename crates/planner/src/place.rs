@@ -9,10 +9,12 @@ mod own;
 mod refused;
 mod score;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ring_state::{Deployment, Node, State, Usage};
-use ring_types::{Constraint, Cpu, DeploymentSpec, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId};
+use ring_state::{Deployment, Instance, Node, State, Usage};
+use ring_types::{
+    Constraint, Cpu, DeploymentSpec, InstanceId, InstanceState, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId,
+};
 
 pub(crate) use own::Own;
 use refused::Tally;
@@ -43,6 +45,8 @@ pub(crate) struct Placer<'a> {
     volumes: BTreeMap<VolumeId, NodeId>,
     cursor: Option<NodeId>,
     refused: BTreeMap<Likeness, Refused>,
+    /// Instances that are taken to be gone.
+    released: BTreeSet<InstanceId>,
 }
 
 impl<'a> Placer<'a> {
@@ -54,7 +58,22 @@ impl<'a> Placer<'a> {
             volumes: BTreeMap::new(),
             cursor: None,
             refused: BTreeMap::new(),
+            released: BTreeSet::new(),
         }
+    }
+
+    /// Takes an instance to be gone: its share of the node, and its ports.
+    pub(crate) fn release(&mut self, instance: &Instance) {
+        let counts = instance.state <= InstanceState::Lost;
+        let deployment = self.state.deployment(instance.deployment).filter(|_| counts);
+        let Some(deployment) = deployment.filter(|_| self.released.insert(instance.id)) else { return };
+        let (cpu, memory) = deployment.spec.resources.reserved();
+        let mut usage = self.usage(instance.node);
+        usage.cpu.0 = usage.cpu.0.saturating_sub(cpu.0);
+        usage.memory.0 = usage.memory.0.saturating_sub(memory.0);
+        usage.instances = usage.instances.saturating_sub(1);
+        self.used.insert(instance.node, usage);
+        self.refused.clear();
     }
 
     /// Chooses a node for one more instance and sets its share aside.

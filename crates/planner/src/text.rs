@@ -163,14 +163,18 @@ pub(crate) fn hopeless(outcome: &Outcome) -> Option<&'static str> {
 
 /// Why instances have no node.
 pub(crate) fn not_placed(failure: &PlacementFailure) -> String {
-    let reasons: Vec<_> = failure.reasons.iter().map(unplaced).collect();
-    format!("no node takes {} of its instances now: {}", failure.missing, reasons.join(", "))
+    format!("no node takes {} of its instances now: {}", failure.missing, reasons(&failure.reasons))
 }
 
 /// Nothing could ever hold it.
 pub(crate) fn never_fits(failure: &PlacementFailure) -> String {
-    let reasons: Vec<_> = failure.reasons.iter().map(unplaced).collect();
-    format!("larger than any node of the cluster: {}; lower its requests or add a larger node", reasons.join(", "))
+    let reasons = reasons(&failure.reasons);
+    format!("larger than any node of the cluster: {reasons}; lower its requests or add a larger node")
+}
+
+/// What speaks against the nodes.
+pub(crate) fn reasons(all: &[Unplaced]) -> String {
+    all.iter().map(unplaced).collect::<Vec<_>>().join(", ")
 }
 
 fn unplaced(one: &Unplaced) -> String {

@@ -12,8 +12,8 @@ use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
     CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
-    LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, Prune, PruneReply, Secret, Token, TransferLeader,
-    UpdateUser, User, Volume,
+    LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret, Token,
+    TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
@@ -64,6 +64,12 @@ impl Client {
         self.post(if force { "/deployments?force=true" } else { "/deployments" }, manifest).await
     }
 
+    /// What applying a manifest would do; nothing is changed.
+    pub async fn plan(&self, manifest: &serde_json::Value, force: bool) -> Reply<PlanReply> {
+        let force = if force { "&force=true" } else { "" };
+        self.post(&format!("/deployments?dry_run=true{force}"), manifest).await
+    }
+
     /// Deployments.
     pub async fn deployments(&self, query: &DeploymentQuery) -> Reply<Vec<Deployment>> {
         self.get(&with_query("/deployments", &query.encode())).await
@@ -104,6 +110,12 @@ impl Client {
     pub fn follow_logs(&self, id: DeploymentId, query: &LogQuery) -> Follow<LogLine> {
         let query = LogQuery { follow: true, ..query.clone() };
         Follow::new(self.clone(), with_query(&format!("/deployments/{id}/logs"), &query.encode()))
+    }
+
+    /// Goes on with what another deployment of the same name writes, after the last line seen.
+    pub fn follow_logs_on(&self, lines: &mut Follow<LogLine>, id: DeploymentId, query: &LogQuery) {
+        let query = LogQuery { follow: true, ..query.clone() };
+        lines.go_on_at(with_query(&format!("/deployments/{id}/logs"), &query.encode()));
     }
 
     /// What happened to a deployment, oldest first.
@@ -151,6 +163,11 @@ impl Client {
     /// Changes a node.
     pub async fn patch_node(&self, id: NodeId, patch: &NodePatch) -> Reply<Changed<Node>> {
         self.call(Request::new(Method::PATCH, &format!("/nodes/{id}")).json(patch)?).await
+    }
+
+    /// Takes a node out of the cluster for good.
+    pub async fn remove_node(&self, id: NodeId) -> Reply<Done> {
+        self.delete(&format!("/nodes/{id}")).await
     }
 
     /// State of the cluster.

@@ -61,6 +61,12 @@ impl<T: DeserializeOwned> Follow<T> {
         }
     }
 
+    /// Goes on at another path, after the last object seen.
+    pub(super) fn go_on_at(&mut self, path: String) {
+        self.path = path;
+        self.drop_connection();
+    }
+
     fn object(&self, data: &str) -> Result<T, ClientError> {
         serde_json::from_str(data)
             .map_err(|error| ClientError::Unexpected { host: self.client.hosts.to_string(), reason: error.to_string() })

@@ -11,6 +11,7 @@ mod health_check;
 mod instance;
 mod metrics;
 mod objects;
+mod plan;
 mod stream;
 
 pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token, UpdateUser, User};
@@ -26,6 +27,9 @@ pub use instance::{FailingCheck, Instance};
 pub use metrics::{DeploymentMetrics, InstanceMetrics, Usage};
 pub use objects::{
     Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
+};
+pub use plan::{
+    ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,
 };
 pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::named::{Delete, List};
+use super::named::{Delete, List, each, unknown_namespaces};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
@@ -33,7 +33,9 @@ pub(crate) async fn run(context: &Context, command: ConfigCommand) -> Result<Rep
     match command {
         ConfigCommand::List(args) => {
             let configs = client.configs(args.namespace.as_deref()).await?;
-            Ok(Reply::view(ListView(configs), args.output.format))
+            let wanted = args.namespace.as_deref().filter(|_| configs.is_empty());
+            let warnings = unknown_namespaces(&client, wanted).await;
+            Ok(Reply::view(ListView(configs), args.output.format).warn(warnings))
         }
         ConfigCommand::Inspect(args) => {
             let configs = client.configs(None).await?;
@@ -42,9 +44,12 @@ pub(crate) async fn run(context: &Context, command: ConfigCommand) -> Result<Rep
         }
         ConfigCommand::Delete(args) => {
             let configs = client.configs(None).await?;
-            let config = pick(&configs, &args.id)?;
-            client.delete_config(config.id, args.force).await?;
-            Ok(Reply::line(format!("config {}/{} deleted", config.namespace, config.name)))
+            each(&args.ids, async |id| {
+                let config = pick(&configs, id)?;
+                client.delete_config(config.id, args.force).await?;
+                Ok(format!("config {}/{} deleted", config.namespace, config.name))
+            })
+            .await
         }
     }
 }

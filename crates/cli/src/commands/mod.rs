@@ -7,12 +7,14 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deployment;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod login;
 mod named;
 pub(crate) mod namespace;
 pub(crate) mod node;
+mod plan;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod secret;
@@ -38,6 +40,7 @@ pub(crate) async fn run(globals: Globals, command: Command) -> Result<Reply, Cli
         Command::Logout(_) => login::logout(&context).await,
         Command::Context(args) => context::run(&context, args),
         Command::Apply(args) => apply::run(&context, args).await,
+        Command::Diff(args) => diff::run(&context, args).await,
         Command::Deployment(command) => deployment::run(&context, command).await,
         Command::Secret(command) => secret::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,

@@ -1,8 +1,12 @@
-//! Arguments of the commands about objects that have a name in a namespace.
+//! What the commands about objects that have a name in a namespace have in common.
 
 use clap::Args;
+use ring_api::client::Client;
 
+use crate::error::{CliError, meant};
 use crate::format::OutputArgs;
+use crate::output::{Reply, data};
+use crate::suggest::near;
 
 /// `list`
 #[derive(Debug, Args)]
@@ -17,9 +21,46 @@ pub(crate) struct List {
 /// `delete`
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// Its id, a unique prefix of it, or NAMESPACE/NAME
-    pub(super) id: String,
+    /// Ids, unique prefixes of ids, or NAMESPACE/NAME
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
     /// Even when a deployment refers to it
     #[arg(short, long)]
     pub(super) force: bool,
+}
+
+/// A sentence for each of these namespaces that does not exist. Nothing where the caller may not look.
+pub(super) async fn unknown_namespaces<'a>(client: &Client, wanted: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let Ok(known) = client.namespaces().await else { return Vec::new() };
+    let known: Vec<_> = known.iter().map(|namespace| namespace.name.as_str()).collect();
+    let unknown = wanted.into_iter().filter(|wanted| !known.contains(wanted));
+    unknown.map(|wanted| missing("namespace", wanted, known.iter().copied())).collect()
+}
+
+/// That an object does not exist, and which was probably meant.
+pub(super) fn missing<'a>(kind: &str, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    format!("{kind} '{wanted}' does not exist{}", meant(near(wanted, known).as_deref()))
+}
+
+/// Does the same to each and says so; one that fails does not keep the others.
+pub(super) async fn each(ids: &[String], mut act: impl AsyncFnMut(&str) -> Result<String, CliError>) -> Result<Reply, CliError> {
+    let mut failures = Vec::new();
+    for id in ids {
+        match act(id).await {
+            Ok(done) => data(&done)?,
+            Err(error) => failures.push(error),
+        }
+    }
+    match failures.pop() {
+        None => Ok(Reply::default()),
+        Some(only) if ids.len() == 1 => Err(only),
+        Some(last) => {
+            failures.push(last);
+            Err(CliError::Partly { total: ids.len(), failures })
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! `ring namespace`
 
 use clap::{Args, Subcommand};
+use ring_api::client::{Client, ClientError};
 
 use super::audit::AuditArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
 use crate::output::{ListView, Reply};
+use crate::suggest::near;
 
 /// `ring namespace`
 #[derive(Debug, Subcommand)]
@@ -55,7 +57,8 @@ pub(crate) async fn run(context: &Context, command: NamespaceCommand) -> Result<
         }
         NamespaceCommand::List(output) => Ok(Reply::view(ListView(client.namespaces().await?), output.format)),
         NamespaceCommand::Delete(args) => {
-            client.delete_namespace(&args.name).await?;
+            let deleted = client.delete_namespace(&args.name).await;
+            known(&client, &args.name, deleted).await?;
             Ok(Reply::line(format!("namespace {} deleted", args.name)))
         }
         NamespaceCommand::Audit(Audit { namespace, which }) => {
@@ -63,11 +66,23 @@ pub(crate) async fn run(context: &Context, command: NamespaceCommand) -> Result<
             Ok(Reply::view(ListView(lines), which.output.format))
         }
         NamespaceCommand::Prune(args) => {
-            let pruned = client.prune(&args.namespace, args.all).await?;
+            let pruned = client.prune(&args.namespace, args.all).await;
+            let pruned = known(&client, &args.namespace, pruned).await?;
             let lines: Vec<_> = pruned.deleted.iter().map(|id| format!("deployment {id} deleted")).collect();
             let count = lines.len();
             let plural = if count == 1 { "" } else { "s" };
             Ok(Reply::lines(lines).note(format!("{count} deployment{plural} pruned from {}", args.namespace)))
         }
+    }
+}
+
+/// When there is no such namespace: which was probably meant, of those the caller may see.
+async fn known<T>(client: &Client, wanted: &str, done: Result<T, ClientError>) -> Result<T, CliError> {
+    match done {
+        Err(error) if error.status() == Some(404) => {
+            let names = client.namespaces().await.unwrap_or_default().into_iter().map(|namespace| namespace.name);
+            Err(CliError::NotFound { kind: "namespace", wanted: wanted.to_owned(), near: near(wanted, names) })
+        }
+        other => Ok(other?),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum NodeCommandArgs {
     Cordon(Id),
     /// Give a host new work again
     Uncordon(Id),
+    /// Take a host out of the cluster for good; what ran there counts as lost
+    Remove(Id),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,11 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
         NodeCommandArgs::Cordon(args) => {
             let patch = NodePatch { schedulable: Some(false), ..NodePatch::default() };
             change_node(&client, &args.node, &patch, "cordoned").await
+        }
+        NodeCommandArgs::Remove(args) => {
+            let node = find(&client, &args.node).await?;
+            client.remove_node(node.id).await?;
+            Ok(Reply::line(format!("node {} removed", node.name)))
         }
         NodeCommandArgs::Uncordon(args) => {
             let patch = NodePatch { schedulable: Some(true), ..NodePatch::default() };

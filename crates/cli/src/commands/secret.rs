@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ring_api::model::CreateSecret;
 
-use super::named::{Delete, List};
+use super::named::{Delete, List, each, unknown_namespaces};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{ListView, Reply};
@@ -54,13 +54,18 @@ pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Rep
         }
         SecretCommand::List(args) => {
             let secrets = client.secrets(args.namespace.as_deref()).await?;
-            Ok(Reply::view(ListView(secrets), args.output.format))
+            let wanted = args.namespace.as_deref().filter(|_| secrets.is_empty());
+            let warnings = unknown_namespaces(&client, wanted).await;
+            Ok(Reply::view(ListView(secrets), args.output.format).warn(warnings))
         }
         SecretCommand::Delete(args) => {
             let secrets = client.secrets(None).await?;
-            let secret = pick(&secrets, &args.id)?;
-            client.delete_secret(secret.id, args.force).await?;
-            Ok(Reply::line(format!("secret {}/{} deleted", secret.namespace, secret.name)))
+            each(&args.ids, async |id| {
+                let secret = pick(&secrets, id)?;
+                client.delete_secret(secret.id, args.force).await?;
+                Ok(format!("secret {}/{} deleted", secret.namespace, secret.name))
+            })
+            .await
         }
     }
 }

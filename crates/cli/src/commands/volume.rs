@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use ring_api::model::{CreateVolume, Volume};
 use ring_types::VolumeDriver;
 
+use super::named::{each, unknown_namespaces};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
 use crate::node::key_value;
-use crate::output::{ListView, ObjectView, Reply};
+use crate::output::{ListView, ObjectView, Reply, note};
 use crate::resolve::{Named, pick};
 
 /// `ring volume`
@@ -64,8 +65,9 @@ pub(crate) struct Create {
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// Its id, a unique prefix of it, or NAMESPACE/NAME
-    id: String,
+    /// Ids, unique prefixes of ids, or NAMESPACE/NAME
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
     /// Even when a deployment mounts it
     #[arg(short, long)]
     force: bool,
@@ -76,7 +78,9 @@ pub(crate) async fn run(context: &Context, command: VolumeCommand) -> Result<Rep
     match command {
         VolumeCommand::List(args) => {
             let volumes = client.volumes(args.namespace.as_deref()).await?;
-            Ok(Reply::view(ListView(volumes), args.output.format))
+            let wanted = args.namespace.as_deref().filter(|_| volumes.is_empty());
+            let warnings = unknown_namespaces(&client, wanted).await;
+            Ok(Reply::view(ListView(volumes), args.output.format).warn(warnings))
         }
         VolumeCommand::Inspect(args) => {
             let volumes = client.volumes(None).await?;
@@ -92,13 +96,15 @@ pub(crate) async fn run(context: &Context, command: VolumeCommand) -> Result<Rep
         }
         VolumeCommand::Delete(args) => {
             let volumes = client.volumes(None).await?;
-            let volume = pick(&volumes, &args.id)?;
-            client.delete_volume(volume.id, args.force).await?;
-            let reply = Reply::line(format!("volume {} deleted", volume.full_name()));
-            Ok(match left(volume) {
-                Some(left) => reply.note(left),
-                None => reply,
+            each(&args.ids, async |id| {
+                let volume = pick(&volumes, id)?;
+                client.delete_volume(volume.id, args.force).await?;
+                if let Some(left) = left(volume) {
+                    note(&left);
+                }
+                Ok(format!("volume {} deleted", volume.full_name()))
             })
+            .await
         }
     }
 }

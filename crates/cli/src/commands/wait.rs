@@ -9,7 +9,7 @@ use ring_types::{DeploymentId, DeploymentStatus, Kind};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::CliError;
-use crate::output::{Progress, note};
+use crate::output::{Board, note};
 use crate::time::took;
 
 /// What is waited for.
@@ -60,15 +60,15 @@ impl Wait<'_> {
     /// # Errors
     /// [`CliError::Failed`], [`CliError::TimedOut`], [`CliError::Interrupted`] (Ctrl-C), or what the API says.
     pub(crate) async fn run(&self, watched: Vec<Watched>) -> Result<Vec<Deployment>, CliError> {
-        let progress = Progress::start();
+        let mut board = Board::start();
         let limit = self.timeout.unwrap_or(Duration::MAX);
         let mut open = watched;
         let mut reached = Vec::new();
         let result = tokio::select! {
-            result = timeout(limit, self.poll(&mut open, &mut reached, &progress)) => result,
+            result = timeout(limit, self.poll(&mut open, &mut reached, &mut board)) => result,
             _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
         };
-        drop(progress);
+        drop(board);
         match result {
             Ok(done) => done.map(|()| reached),
             Err(_) => Err(CliError::TimedOut(self.still_open(&open))),
@@ -86,7 +86,7 @@ impl Wait<'_> {
         format!("after {after} not {wanted}: {}", names.join(", "))
     }
 
-    async fn poll(&self, open: &mut Vec<Watched>, reached: &mut Vec<Deployment>, progress: &Progress) -> Result<(), CliError> {
+    async fn poll(&self, open: &mut Vec<Watched>, reached: &mut Vec<Deployment>, board: &mut Board) -> Result<(), CliError> {
         let mut pause = PAUSE;
         let mut last_answer = Instant::now();
         let mut said = String::new();
@@ -94,10 +94,10 @@ impl Wait<'_> {
             match self.look(open).await {
                 Ok(found) => {
                     last_answer = Instant::now();
-                    self.sort(&found, open, reached).await?;
-                    tell(&found, open, progress, &mut said);
+                    self.sort(&found, open, reached, board).await?;
+                    tell(&found, open, board, &mut said);
                 }
-                Err(error) if error.retryable() && last_answer.elapsed() < OUTAGE => progress.say(error.to_string()),
+                Err(error) if error.retryable() && last_answer.elapsed() < OUTAGE => board.say(error.to_string()),
                 Err(error) => return Err(error.into()),
             }
             if open.is_empty() {
@@ -131,7 +131,14 @@ impl Wait<'_> {
     }
 
     /// Moves what got there out of `open`.
-    async fn sort(&self, found: &[Deployment], open: &mut Vec<Watched>, reached: &mut Vec<Deployment>) -> Result<(), CliError> {
+    async fn sort(
+        &self,
+        found: &[Deployment],
+        open: &mut Vec<Watched>,
+        reached: &mut Vec<Deployment>,
+        board: &mut Board,
+    ) -> Result<(), CliError> {
+        let width = open.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
         for (id, name) in std::mem::take(open) {
             let Some(deployment) = found.iter().find(|deployment| deployment.id == id) else {
                 if self.until == Until::Status(DeploymentStatus::Deleted) || self.until == Until::Started {
@@ -141,39 +148,101 @@ impl Wait<'_> {
                 return Err(CliError::Failed { message, details: Vec::new(), hint: None });
             };
             match judge(self.until, deployment) {
-                Verdict::Reached => reached.push(deployment.clone()),
+                Verdict::Reached => {
+                    board.end(&name, &last_line(deployment, width), is_well(deployment.status));
+                    reached.push(deployment.clone());
+                }
                 Verdict::NotYet => open.push((id, name)),
-                Verdict::Missed => return Err(self.missed(deployment, &name).await),
+                Verdict::Missed => {
+                    board.end(&name, &last_line(deployment, width), false);
+                    return Err(explain(self.client, deployment).await.into());
+                }
             }
         }
         Ok(())
     }
+}
 
-    async fn missed(&self, deployment: &Deployment, name: &str) -> CliError {
-        let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
-        // Logs help, but their absence (nothing started, its node is gone) does not change what happened.
-        let lines = self.client.logs(deployment.id, &query).await.unwrap_or_default();
-        let message = format!("deployment '{name}' {}", summary(deployment));
-        let details = lines.into_iter().map(|line| line.line).collect();
-        CliError::Failed { message, details, hint: Some(hint(deployment)) }
+/// Why something is not well, and what to do.
+pub(crate) struct Explanation {
+    message: String,
+    /// The last it wrote.
+    lines: Vec<String>,
+    hint: String,
+}
+
+impl Explanation {
+    /// As one warning.
+    pub(crate) fn warning(&self) -> String {
+        let lines: Vec<_> = self.lines.iter().map(|line| format!("\n  {line}")).collect();
+        format!("{}{}\nhint: {}", self.message, lines.concat(), self.hint)
     }
 }
 
-/// Says on a terminal what is going on, and everywhere why something waits, once.
-fn tell(found: &[Deployment], open: &[Watched], progress: &Progress, said: &mut String) {
+impl From<Explanation> for CliError {
+    fn from(explanation: Explanation) -> Self {
+        let Explanation { message, lines, hint } = explanation;
+        Self::Failed { message, details: lines, hint: Some(hint) }
+    }
+}
+
+/// What happened to a deployment, with the last it wrote.
+pub(crate) async fn explain(client: &Client, deployment: &Deployment) -> Explanation {
+    let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
+    // Logs help, but their absence (nothing started, its node is gone) does not change what happened.
+    let lines = client.logs(deployment.id, &query).await.unwrap_or_default();
+    let surplus = lines.len().saturating_sub(LAST_LINES as usize);
+    Explanation {
+        message: format!("deployment '{}/{}' {}", deployment.namespace, deployment.name, summary(deployment)),
+        lines: lines.into_iter().skip(surplus).map(|line| line.line).collect(),
+        hint: hint(deployment),
+    }
+}
+
+/// It got where it was to get.
+pub(crate) const fn is_well(status: DeploymentStatus) -> bool {
+    matches!(status, DeploymentStatus::Running | DeploymentStatus::Completed)
+}
+
+/// Where a deployment is, in columns: name, status, replicas, nodes; and why it is not further.
+fn line(deployment: &Deployment, width: usize) -> String {
+    let name = format!("{}/{}", deployment.namespace, deployment.name);
+    let ready = deployment.ready_replicas.unwrap_or(deployment.replicas);
+    let replicas = match deployment.kind {
+        Kind::Worker => format!("{ready}/{}", deployment.desired_replicas),
+        Kind::Job => String::new(),
+    };
+    let why = deployment.message.iter().cloned();
+    let rest = Some(deployment.nodes().join(",")).filter(|nodes| !nodes.is_empty()).into_iter().chain(why);
+    let text = format!("{name:<width$}  {:<9}  {replicas:>5}  {}", deployment.status, rest.collect::<Vec<_>>().join("  "));
+    text.trim_end().to_owned()
+}
+
+/// The line that stays.
+fn last_line(deployment: &Deployment, width: usize) -> String {
+    if deployment.kind == Kind::Worker && is_well(deployment.status) {
+        return line(deployment, width);
+    }
+    // What went wrong is told at length below.
+    let told = if is_well(deployment.status) { summary(deployment) } else { deployment.status.to_string() };
+    format!("{:<width$}  {told}", format!("{}/{}", deployment.namespace, deployment.name))
+}
+
+/// Says on a terminal what is going on; anywhere else why something waits, once.
+fn tell(found: &[Deployment], open: &[Watched], board: &mut Board, said: &mut String) {
+    let width = open.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
     let waiting = found.iter().filter(|deployment| open.iter().any(|(id, _)| *id == deployment.id));
-    let mut states = Vec::new();
     let mut reasons = Vec::new();
     for deployment in waiting {
-        states.push(format!("{}: {}", deployment.name, deployment.status));
+        board.show(&format!("{}/{}", deployment.namespace, deployment.name), line(deployment, width));
         if let Some(message) = deployment.message.as_deref().filter(|_| deployment.status == DeploymentStatus::Pending) {
             reasons.push(format!("{}/{} waits: {message}", deployment.namespace, deployment.name));
         }
     }
-    progress.say(states.join(", "));
+    board.shown();
     let reasons = reasons.join("\n");
-    if !reasons.is_empty() && reasons != *said {
-        progress.aside(|| note(&reasons));
+    if !reasons.is_empty() && reasons != *said && !board.is_seen() {
+        board.aside(|| note(&reasons));
         *said = reasons;
     }
 }
@@ -231,10 +300,16 @@ pub(crate) fn summary(deployment: &Deployment) -> String {
     let why = if deployment.status == DeploymentStatus::Completed || deployment.status == DeploymentStatus::Running {
         None
     } else {
-        deployment.message.as_deref().or(reason)
+        deployment.message.as_deref().filter(|message| !repeats(message, deployment)).or(reason)
     };
     let told: Vec<_> = [Some(facts.as_str()).filter(|facts| !facts.is_empty()), why].into_iter().flatten().collect();
     if told.is_empty() { deployment.status.to_string() } else { format!("{}: {}", deployment.status, told.join("; ")) }
+}
+
+/// It says no more than the exit status does.
+fn repeats(message: &str, deployment: &Deployment) -> bool {
+    let code = deployment.exit_status.as_ref().filter(|exit| exit.signal.is_none()).and_then(|exit| exit.code);
+    code.is_some_and(|code| message == format!("exited with code {code}"))
 }
 
 fn hint(deployment: &Deployment) -> String {
@@ -333,6 +408,19 @@ mod tests {
         assert_eq!(judge(Until::Status(DeploymentStatus::Completed), &job), Verdict::Reached);
         job.status = DeploymentStatus::ImagePullBackOff;
         assert_eq!(judge(Until::Status(DeploymentStatus::Running), &job), Verdict::NotYet);
+    }
+
+    #[test]
+    fn a_line_of_the_live_view_has_columns() {
+        assert_eq!(line(&worker(), 18), "production/api      running      2/3  host-1,host-2");
+        let mut waits = worker();
+        waits.status = DeploymentStatus::Pending;
+        waits.instances = Vec::new();
+        waits.message = Some("no node takes 3 of its instances now".to_owned());
+        assert_eq!(line(&waits, 14), "production/api  pending      2/3  no node takes 3 of its instances now");
+        assert_eq!(last_line(&job(), 20), "production/migrate    failed");
+        let done = Deployment { status: DeploymentStatus::Completed, ..job() };
+        assert!(last_line(&done, 0).starts_with("production/migrate  completed: exit code"), "{}", last_line(&done, 0));
     }
 
     #[test]

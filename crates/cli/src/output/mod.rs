@@ -1,15 +1,15 @@
 //! The only place that prints. Data goes to standard output, talk to standard error.
 
+mod board;
 mod fit;
 mod print;
-mod progress;
 mod reply;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub(crate) use board::Board;
 pub use print::{data, failure_message, note};
 pub(crate) use print::{data_screen, failure, usage, warning};
-pub(crate) use progress::Progress;
 pub(crate) use reply::{Reply, reply};
 pub(crate) use view::{Cell, ListView, ObjectView, Row, Screen, View};

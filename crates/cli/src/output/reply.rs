@@ -52,6 +52,12 @@ impl Reply {
         self
     }
 
+    /// With an exit code that says something, though nothing failed.
+    pub(crate) fn exit(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
     /// The text of the data, as it goes to standard output.
     pub(crate) fn text(&self, screen: Screen) -> Result<String, CliError> {
         match &self.body {

@@ -41,6 +41,13 @@ fn a_narrow_terminal_gets_short_lines() {
 }
 
 #[test]
+fn a_wide_list_fits_a_terminal_of_a_hundred_columns() {
+    let wide = ListView(vec![worker(), job()]).render(Format::Wide, Screen { colour: false, width: Some(100) }).unwrap();
+    assert!(wide.lines().all(|line| line.chars().count() <= 100), "{wide}");
+    assert!(wide.contains("Node(s)") && wide.contains("Status"), "{wide}");
+}
+
+#[test]
 fn health_checks_and_what_fails() {
     let results = format!(
         "[{{id: a, deployment_id: {ID}, instance: {ID}, node: host-2, check: null, check_type: null, status: unreachable,

@@ -35,6 +35,7 @@ impl Row for Node {
         ("Platform", true),
         ("Agent", true),
     ];
+    const SPARE: &'static [&'static str] = &["Agent", "Platform", "Address"];
 
     fn cells(&self) -> Vec<Cell> {
         let usable = self.runtimes.iter().filter(|r| r.problem.is_none()).map(|r| r.kind.as_str());

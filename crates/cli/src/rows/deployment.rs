@@ -21,7 +21,7 @@ impl Row for Deployment {
         ("Status", false),
         ("Message", true),
     ];
-    const SPARE: &'static [&'static str] = &["Updated", "Created", "Runtime"];
+    const SPARE: &'static [&'static str] = &["Updated", "Created", "Runtime", "Kind", "Restarts", "Message", "Image"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -35,7 +35,7 @@ impl Row for Deployment {
             self.kind.as_str().into(),
             format!("{}/{}", self.replicas, self.desired_replicas).into(),
             self.restart_count.to_string().into(),
-            self.nodes().join(",").into(),
+            Cell::keep_start(self.nodes().join(",")),
             Cell::status(self.status.as_str()),
             Cell::keep_start(remarks(self)),
         ]

@@ -41,7 +41,7 @@ impl Placer<'_> {
     fn port_taken(&self, node: NodeId, spec: &DeploymentSpec) -> Option<UnplacedReason> {
         let taken = |port: &&Port| {
             let planned = self.ports.get(&node).into_iter().flatten().copied();
-            let holders = self.state.publishing(node, port.published);
+            let holders = self.state.publishing(node, port.published).filter(|i| !self.released.contains(&i.id));
             let running = holders.filter_map(|i| self.state.deployment(i.deployment)).map(|d| &*d.spec);
             planned.chain(running).any(|other| other.ports.iter().any(|theirs| clash(port, theirs)))
         };

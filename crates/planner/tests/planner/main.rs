@@ -13,6 +13,7 @@ mod jobs;
 mod nodes;
 mod placement;
 mod plans;
+mod previews;
 mod properties;
 mod rollout_properties;
 mod rollouts;

@@ -7,6 +7,7 @@ mod carried;
 mod cluster;
 mod health;
 mod host;
+mod plans;
 mod rest;
 mod rollouts;
 mod seed;

@@ -9,14 +9,14 @@ use crate::error::CliError;
 
 /// A manifest that is valid as far as this side can tell.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) manifest: Manifest,
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
     /// What is sent.
-    pub(super) json: serde_json::Value,
-    pub(super) warnings: Vec<String>,
+    pub(crate) json: serde_json::Value,
+    pub(crate) warnings: Vec<String>,
 }
 
-pub(super) fn load(file: &Path, env_file: Option<&Path>, strict: bool) -> Result<Loaded, CliError> {
+pub(crate) fn load(file: &Path, env_file: Option<&Path>, strict: bool) -> Result<Loaded, CliError> {
     let stdin = file.as_os_str() == "-";
     let (shown, text) = if stdin {
         let mut text = String::new();

@@ -1,6 +1,6 @@
 //! `ring apply`
 
-mod load;
+pub(crate) mod load;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,11 +10,13 @@ use clap::Args;
 use ring_api::client::Client;
 use ring_api::manifest::Manifest;
 use ring_api::model::{Applied, ApplyReply};
-use ring_types::{DeploymentStatus, Span};
+use ring_types::Span;
 
-use super::wait::{Until, Wait, summary};
+use super::plan::{PlanView, counts, warnings};
+use super::wait::{Until, Wait, explain, is_well, summary};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::format::Format;
 use crate::output::{Reply, data, note, warning};
 use crate::resolve::Named;
 use crate::time::span;
@@ -28,9 +30,15 @@ pub(crate) struct ApplyArgs {
     /// Values of variables; those of the environment win
     #[arg(short, long, value_name = "ENVFILE")]
     env_file: Option<PathBuf>,
-    /// Check the manifest and send nothing
+    /// Change nothing and show what would change, and where new instances would be placed
     #[arg(short, long)]
     dry_run: bool,
+    /// With --dry-run: check the manifest alone and ask no server
+    #[arg(long, requires = "dry_run")]
+    offline: bool,
+    /// With --dry-run: how to show it
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", requires = "dry_run", conflicts_with = "offline")]
+    output: Option<Format>,
     /// Show the manifest as it is sent, with variables replaced
     #[arg(long)]
     verbose: bool,
@@ -62,10 +70,13 @@ pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<Reply, Cli
     if args.verbose {
         note(&load::shown(&loaded.json)?);
     }
-    if args.dry_run {
-        return Ok(dry_run(&loaded.manifest));
+    if args.offline {
+        return Ok(checked(&loaded.manifest));
     }
     let client = context.client()?;
+    if args.dry_run {
+        return dry_run(&client, &loaded.json, &args).await;
+    }
     let reply = client.apply(&loaded.json, args.force).await?;
     say(&loaded.manifest, &reply)?;
     let watched = reply.deployments.iter().map(|applied| (applied.id, full_name(applied))).collect();
@@ -80,9 +91,17 @@ fn full_name(applied: &Applied) -> String {
     format!("{}/{}", applied.namespace, applied.name)
 }
 
-fn dry_run(manifest: &Manifest) -> Reply {
+/// What would be done, as the server works it out.
+async fn dry_run(client: &Client, json: &serde_json::Value, args: &ApplyArgs) -> Result<Reply, CliError> {
+    let plan = client.plan(json, args.force).await?;
+    let (told, counts) = (warnings(&plan), counts(&plan));
+    let reply = Reply::view(PlanView(plan), args.output.unwrap_or_default()).warn(told);
+    Ok(reply.note(format!("{counts} (dry run: nothing was changed)")))
+}
+
+fn checked(manifest: &Manifest) -> Reply {
     let line = |entry: &ring_api::manifest::DeploymentEntry| {
-        format!("deployment {}/{} valid (dry run)", entry.spec.namespace, entry.spec.name)
+        format!("deployment {}/{} valid (not sent)", entry.spec.namespace, entry.spec.name)
     };
     let warnings = manifest.deployments.iter().flat_map(|entry| local_warnings(&entry.label, &entry.warnings));
     Reply::lines(manifest.deployments.iter().map(line).collect()).warn(warnings.collect::<Vec<_>>())
@@ -118,10 +137,11 @@ async fn wait_started(client: &Client, watched: Watched, limit: Option<Span>) ->
         }
         Err(error) => return Err(error),
     };
-    let well = |status| matches!(status, DeploymentStatus::Running | DeploymentStatus::Completed);
-    let unwell = started.iter().filter(|deployment| !well(deployment.status));
-    let lines: Vec<_> = unwell.map(|deployment| format!("{} {}", deployment.full_name(), summary(deployment))).collect();
-    Ok(Reply::default().warn(lines))
+    let mut told = Vec::new();
+    for deployment in started.iter().filter(|deployment| !is_well(deployment.status)) {
+        told.push(explain(client, deployment).await.warning());
+    }
+    Ok(Reply::default().warn(told))
 }
 
 async fn wait_done(client: &Client, watched: Watched, limit: Option<Span>) -> Result<Reply, CliError> {

@@ -5,8 +5,9 @@ use ring_api::client::Client;
 use ring_api::query::DeploymentQuery;
 
 use super::find;
+use crate::commands::named::each;
 use crate::error::CliError;
-use crate::output::{Reply, data};
+use crate::output::Reply;
 use crate::resolve::Named;
 
 #[derive(Debug, Args)]
@@ -18,22 +19,7 @@ pub(crate) struct Delete {
 
 /// Deletes each; one that fails does not keep the others.
 pub(crate) async fn run(client: &Client, args: Delete) -> Result<Reply, CliError> {
-    let total = args.ids.len();
-    let mut failures = Vec::new();
-    for wanted in &args.ids {
-        match delete(client, wanted).await {
-            Ok(name) => data(&format!("deployment {name} deleted"))?,
-            Err(error) => failures.push(error),
-        }
-    }
-    match failures.pop() {
-        None => Ok(Reply::default()),
-        Some(only) if total == 1 => Err(only),
-        Some(last) => {
-            failures.push(last);
-            Err(CliError::Partly { total, failures })
-        }
-    }
+    each(&args.ids, async |wanted| Ok(format!("deployment {} deleted", delete(client, wanted).await?))).await
 }
 
 async fn delete(client: &Client, wanted: &str) -> Result<String, CliError> {

@@ -8,6 +8,7 @@ use ring_api::query::EventQuery;
 use super::find;
 use crate::error::CliError;
 use crate::format::{Format, OutputArgs};
+use crate::node::word;
 use crate::output::{ListView, Reply, data};
 use crate::time::shown;
 
@@ -18,8 +19,8 @@ pub(crate) struct Events {
     /// Keep printing as events come
     #[arg(short, long)]
     follow: bool,
-    /// This level and above: info, warning or error
-    #[arg(short, long)]
+    /// This level and above
+    #[arg(short, long, value_parser = word(EventLevel::ALL, EventLevel::as_str), hide_possible_values = true)]
     level: Option<EventLevel>,
     /// Only so many of the last
     #[arg(long, value_name = "N")]

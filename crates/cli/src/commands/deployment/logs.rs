@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use ring_api::client::Client;
-use ring_api::model::LogLine;
+use ring_api::model::Deployment;
 use ring_api::query::LogQuery;
-use ring_types::{DeploymentId, Timestamp};
+use ring_types::{DeploymentId, Kind, Timestamp};
 
 use super::find;
+use super::margin::Margin;
 use crate::error::CliError;
-use crate::output::{Reply, data};
+use crate::output::{Reply, data, data_screen};
+use crate::resolve::Named;
 use crate::time::since;
 
 #[derive(Debug, Args)]
@@ -26,39 +28,50 @@ pub(crate) struct Logs {
     /// Only lines since then: a duration such as 10m, or an RFC 3339 time
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Timestamp>,
-    /// Only this instance: its id or a prefix of it
+    /// Only this instance: its id, a prefix of it, or its end as it stands before each line
     #[arg(short, long = "container", value_name = "INSTANCE")]
     container: Option<String>,
 }
 
 pub(crate) async fn run(client: &Client, args: Logs) -> Result<Reply, CliError> {
     let deployment = find(client, &args.id).await?;
+    let colour = data_screen().colour;
     let query = LogQuery { tail: args.tail, since: args.since, container: args.container, follow: args.follow };
     if args.follow {
-        return follow(client, deployment.id, &query, deployment.desired_replicas > 1).await;
+        let several = deployment.desired_replicas > 1 && query.container.is_none();
+        let margin = Margin::new(&deployment.name, several, colour);
+        return follow(client, &deployment, &query, margin).await;
     }
     let lines = client.logs(deployment.id, &query).await?;
     let several = lines.iter().map(|line| line.instance).collect::<BTreeSet<_>>().len() > 1;
+    let mut margin = Margin::new(&deployment.name, several, colour);
     for line in &lines {
-        data(&shown(line, several))?;
+        data(&margin.line(line))?;
     }
     Ok(Reply::default())
 }
 
-async fn follow(client: &Client, id: DeploymentId, query: &LogQuery, several: bool) -> Result<Reply, CliError> {
+/// To the end. Where a control node was lost and the deployment is gone since, what took its place is followed on.
+async fn follow(client: &Client, deployment: &Deployment, query: &LogQuery, mut margin: Margin) -> Result<Reply, CliError> {
+    let (mut id, mut begun) = (deployment.id, false);
     let mut lines = client.follow_logs(id, query);
-    while let Some(line) = lines.next().await? {
-        data(&shown(&line, several))?;
+    loop {
+        match lines.next().await {
+            Ok(Some(line)) => data(&margin.line(&line))?,
+            Ok(None) => return Ok(Reply::default()),
+            Err(error) if begun && error.status() == Some(404) => {
+                let Some(next) = successor(client, deployment, id).await else { return Ok(Reply::default()) };
+                id = next;
+                client.follow_logs_on(&mut lines, id, query);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        begun = true;
     }
-    Ok(Reply::default())
 }
 
-/// The line as it was written; with several instances, whose it is.
-fn shown(line: &LogLine, several: bool) -> String {
-    if !several {
-        return line.line.clone();
-    }
-    let id = line.instance.0.simple().to_string();
-    let tail = id.get(id.len() - 8..).unwrap_or(&id);
-    format!("[{tail}] {}", line.line)
+/// The record that stands for the name now, when it is another one.
+async fn successor(client: &Client, deployment: &Deployment, gone: DeploymentId) -> Option<DeploymentId> {
+    let next = find(client, &deployment.full_name()).await.ok()?;
+    (next.id != gone && deployment.kind == Kind::Worker).then_some(next.id)
 }

@@ -6,6 +6,7 @@ mod follow;
 mod health_checks;
 mod list;
 mod logs;
+mod margin;
 mod metrics;
 mod restart;
 mod rollback;
@@ -21,7 +22,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
 use crate::output::{ObjectView, Reply};
-use crate::resolve::pick;
+use crate::resolve::{nearest, pick};
 
 /// `ring deployment`
 #[derive(Debug, Subcommand)]
@@ -80,7 +81,7 @@ pub(super) async fn find(client: &Client, wanted: &str) -> Result<Deployment, Cl
     if let Ok(id) = wanted.parse::<DeploymentId>() {
         return match client.deployment(id).await {
             Err(error) if error.status() == Some(404) => {
-                Err(CliError::NotFound { kind: "deployment", wanted: wanted.to_owned() })
+                Err(CliError::NotFound { kind: "deployment", wanted: wanted.to_owned(), near: None })
             }
             other => Ok(other?),
         };
@@ -92,6 +93,14 @@ pub(super) async fn find(client: &Client, wanted: &str) -> Result<Deployment, Cl
         None => DeploymentQuery::default(),
     };
     let all = client.deployments(&query).await?;
-    let id = pick(&all, wanted)?.id;
+    let id = match pick(&all, wanted) {
+        Ok(found) => found.id,
+        // In its namespace there is nothing like it; perhaps the namespace is wrong, too.
+        Err(CliError::NotFound { kind, wanted, near: None }) if wanted.contains('/') => {
+            let all = client.deployments(&DeploymentQuery::default()).await?;
+            return Err(CliError::NotFound { kind, near: nearest(&all, &wanted), wanted });
+        }
+        Err(error) => return Err(error),
+    };
     Ok(client.deployment(id).await?)
 }

@@ -7,6 +7,7 @@ use ring_types::{DeploymentStatus, Span};
 use super::find;
 use crate::commands::wait::{Until, Wait, summary};
 use crate::error::CliError;
+use crate::node::word;
 use crate::output::Reply;
 use crate::resolve::Named;
 use crate::time::span;
@@ -16,7 +17,7 @@ pub(crate) struct WaitFor {
     /// Its id, a unique prefix of it, or NAMESPACE/NAME
     id: String,
     /// Until it has this status [default: completed for a job, running with every replica for a worker]
-    #[arg(long = "for", value_name = "STATUS")]
+    #[arg(long = "for", value_name = "STATUS", value_parser = word(DeploymentStatus::ALL, DeploymentStatus::as_str), hide_possible_values = true)]
     status: Option<DeploymentStatus>,
     /// Give up after this long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = span)]

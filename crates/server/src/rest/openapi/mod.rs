@@ -37,7 +37,7 @@ use super::routes::{
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
         model::HealthCheckResult, model::DeploymentMetrics,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
-        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
+        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::PlanReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
     )),
     modifiers(&Bearer, &Rules),
     security(("bearer" = []))

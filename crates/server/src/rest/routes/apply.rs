@@ -1,12 +1,15 @@
 //! `POST /deployments`: a whole manifest, all of it or nothing.
 
+mod changes;
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
 use ring_api::manifest::{DeploymentEntry, Manifest, ManifestError};
-use ring_api::model::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
+use ring_api::model::{Applied, ApplyAnswer, ApplyOutcome, ApplyReply, ApplyRequest};
 use ring_api::query;
 use ring_state::{ApplyConfig, ApplyDeployment, Command, DeploymentOutcome, Outcome, Reply, State};
 use ring_types::{ConfigId, DeploymentId, Name, Span, VolumeDriver, VolumeId};
@@ -23,8 +26,11 @@ use crate::rest::write::Request;
 
 /// Applies a manifest: all of it, or nothing and every mistake in one reply.
 #[utoipa::path(post, path = "/deployments", tag = "deployments", request_body = ApplyRequest,
-    params(("force" = Option<bool>, Query), ("idempotency-key" = Option<String>, Header)),
-    responses((status = 200, body = ApplyReply), (status = 422, body = ring_api::problem::Problem)))]
+    params(("force" = Option<bool>, Query),
+        ("dry_run" = Option<bool>, Query,
+            description = "Change nothing and answer what would change, and where new instances would be placed"),
+        ("idempotency-key" = Option<String>, Header)),
+    responses((status = 200, body = ApplyAnswer), (status = 422, body = ring_api::problem::Problem)))]
 pub(in crate::rest) async fn apply(
     Shared(app): Shared<App>,
     caller: Caller,
@@ -32,16 +38,21 @@ pub(in crate::rest) async fn apply(
     request: Request,
     Query(query): Query,
     Raw(body): Raw,
-) -> Result<Json<ApplyReply>> {
-    let force = query::flag(&query, "force")?;
+) -> Result<Json<ApplyAnswer>> {
+    let (force, dry_run) = (query::flag(&query, "force")?, query::flag(&query, "dry_run")?);
+    // A commit checks again; a plan has nothing but what it sees.
+    let view = if dry_run { View::current(&app).await? } else { view };
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
     let command = command((&app.secret, app.rollout_deadline), &request, &manifest, force)?;
+    if dry_run {
+        return Ok(Json(ApplyAnswer::Planned(plan::plan(&view.state, &manifest, &request, command)?)));
+    }
     let done = app.commit(&request, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
     };
-    Ok(Json(reply(&manifest, &outcomes, &view.state, done.revision.0)))
+    Ok(Json(ApplyAnswer::Applied(reply(&manifest, &outcomes, &view.state, done.revision.0))))
 }
 
 fn read(body: &[u8], state: &State) -> Result<Manifest> {

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod feed;
+mod merge;
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -29,7 +30,7 @@ const MAX_LINES: usize = 20_000;
 /// Says which instances could not be asked.
 const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
 
-/// What the instances of a deployment wrote, by time; with `follow=true` as server-sent events, taken up anew with `Last-Event-ID`. The header `Ring-Logs-Incomplete` names the instances that could not be asked.
+/// What the instances of a deployment wrote, by time; with `follow=true` as server-sent events, taken up anew with `Last-Event-ID`, and on to what takes the place of a worker. The header `Ring-Logs-Incomplete` names the instances that could not be asked.
 #[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
         ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),
@@ -63,9 +64,13 @@ fn object(deployment: &Deployment) -> AuditObject {
     AuditObject { kind, name, id, outcome: String::new() }
 }
 
-/// Is it the instance a caller names, by its id or the beginning of it?
+/// Shortest end of an id that names an instance.
+const MIN_END: usize = 4;
+
+/// Is it the instance a caller names, by its id, the beginning of it, or its end, as it stands before each line?
 fn matches(instance: &Instance, named: &str) -> bool {
-    !named.is_empty() && instance.id.to_string().starts_with(named)
+    let id = instance.id.to_string();
+    !named.is_empty() && (id.starts_with(named) || (named.len() >= MIN_END && id.ends_with(named)))
 }
 
 fn request(instance: &Instance, query: &LogQuery) -> LogRequest {

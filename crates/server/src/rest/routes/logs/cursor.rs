@@ -6,7 +6,7 @@ use std::fmt::Write;
 use ring_proto::agent::v1::LogLine;
 use ring_types::InstanceId;
 
-/// Instances an id tells of; of more than these, those that wrote last.
+/// Instances an id tells of; of more than these, those that wrote last, and all that wrote at the same time as the last of them.
 const TOLD: usize = 8;
 
 /// A position in one instance's output: the time of the last line, and how many lines of that time there were.
@@ -57,7 +57,8 @@ impl Cursors {
         let mut latest: Vec<_> = self.0.iter().collect();
         latest.sort_by_key(|(_, cursor)| std::cmp::Reverse(cursor.at_ms));
         let mut text = String::new();
-        for (id, cursor) in latest.into_iter().take(TOLD) {
+        let earliest = latest.get(TOLD - 1).map_or(i64::MIN, |(_, cursor)| cursor.at_ms);
+        for (id, cursor) in latest.into_iter().take_while(|(_, cursor)| cursor.at_ms >= earliest) {
             let comma = if text.is_empty() { "" } else { "," };
             // Writing to a string cannot fail.
             let _ = write!(text, "{comma}{}:{}:{}", id.0.simple(), cursor.at_ms, cursor.lines);

@@ -1,17 +1,19 @@
-//! Output as it comes: one task an instance, and new tasks as instances come.
+//! Output as it comes: one task an instance, and new tasks as instances come. What takes the place of a worker is followed
+//! on: its rolling update, its replacement.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring_api::model;
 use ring_api::query::LogQuery;
 use ring_state::{Instance, State};
 use ring_store::{Changes, Update};
-use ring_types::{DeploymentId, InstanceId, InstanceState};
+use ring_types::{DeploymentId, InstanceId, InstanceState, Kind, Name, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::cursor::{Cursor, Cursors, Skip};
+use super::merge::Merge;
 use super::{line, matches};
 use crate::rest::App;
 use crate::rest::routes::follow::{Item, Source};
@@ -33,10 +35,30 @@ pub(super) struct Feed {
     resumed: bool,
     state: State,
     changes: Changes,
+    /// Those that come after it.
+    successors: Option<Successors>,
     begun: BTreeSet<InstanceId>,
-    readers: JoinSet<()>,
+    /// Whose readers have not come to their end.
+    reading: BTreeSet<InstanceId>,
+    readers: JoinSet<InstanceId>,
+    merge: Merge,
     sender: mpsc::Sender<model::LogLine>,
     lines: mpsc::Receiver<model::LogLine>,
+}
+
+/// The records of a worker's name made since it was.
+struct Successors {
+    namespace: Name,
+    name: Name,
+    since: Timestamp,
+}
+
+impl Successors {
+    fn of(state: &State, id: DeploymentId) -> Option<Self> {
+        let deployment = state.deployment(id).filter(|deployment| deployment.spec.kind == Kind::Worker)?;
+        let (namespace, name) = (deployment.spec.namespace.clone(), deployment.spec.name.clone());
+        Some(Self { namespace, name, since: deployment.created_at })
+    }
 }
 
 impl Feed {
@@ -49,10 +71,13 @@ impl Feed {
             query,
             resumed: seen.is_some(),
             seen: seen.unwrap_or_default(),
+            successors: Successors::of(&watch.state, id),
             state: watch.state,
             changes: watch.changes,
             begun: BTreeSet::new(),
+            reading: BTreeSet::new(),
             readers: JoinSet::new(),
+            merge: Merge::default(),
             sender,
             lines,
         };
@@ -63,9 +88,11 @@ impl Feed {
     /// Begins to read instances that are new. `tail` and `since` are about what was written before the caller came.
     fn look(&mut self, first: bool) {
         let named = |i: &Instance| self.query.container.as_deref().is_none_or(|c| matches(i, c));
-        let new: Vec<_> = self.state.instances_of(self.id).filter(|i| named(i) && !self.begun.contains(&i.id)).cloned().collect();
+        let instances = self.records().into_iter().flat_map(|id| self.state.instances_of(id));
+        let new: Vec<_> = instances.filter(|i| named(i) && !self.begun.contains(&i.id)).cloned().collect();
         for instance in new {
             self.begun.insert(instance.id);
+            self.reading.insert(instance.id);
             let cursor = if self.resumed { self.seen.start(instance.id) } else { None };
             let old = first && cursor.is_none();
             let reader = Reader {
@@ -75,32 +102,53 @@ impl Feed {
                 cursor: cursor.unwrap_or_default(),
                 to: self.sender.clone(),
             };
-            self.readers.spawn(reader.run(instance.id));
+            let id = instance.id;
+            self.readers.spawn(async move {
+                reader.run(id).await;
+                id
+            });
         }
+    }
+
+    /// The deployment, and what comes after it.
+    fn records(&self) -> Vec<DeploymentId> {
+        let named = self.successors.iter().flat_map(|s| {
+            let later = |id: &DeploymentId, at: Timestamp| *id != self.id && at >= s.since;
+            self.state.deployments_named(&s.namespace, &s.name).filter(move |d| later(&d.id, d.created_at)).map(|d| d.id)
+        });
+        std::iter::once(self.id).chain(named).collect()
     }
 
     /// Nothing will be written any more.
     fn over(&self) -> bool {
-        let quiet = || !self.state.instances_of(self.id).any(|i| i.state.is_live());
-        self.state.deployment(self.id).is_none_or(|d| (d.deleting || d.status.is_final()) && quiet())
+        let quiet = |id: DeploymentId| !self.state.instances_of(id).any(|i| i.state.is_live());
+        let gone = |id: DeploymentId| self.state.deployment(id).is_none_or(|d| d.deleting || d.status.is_final());
+        self.records().into_iter().all(|id| gone(id) && quiet(id))
     }
 }
 
 impl Source for Feed {
     async fn next(&mut self) -> Item {
         loop {
+            if let Some(line) = self.merge.pop(&self.reading, Instant::now()) {
+                let at = line.timestamp.unwrap_or_default().0;
+                self.seen.0.entry(line.instance).or_default().advance(at);
+                return Item::data(self.seen.encode(), &line);
+            }
             let idle = self.readers.is_empty();
+            let due = self.merge.due();
             if idle && self.over() && self.lines.is_empty() {
                 return Item::End;
             }
             tokio::select! {
                 biased;
-                Some(line) = self.lines.recv() => {
-                    let at = line.timestamp.unwrap_or_default().0;
-                    self.seen.0.entry(line.instance).or_default().advance(at);
-                    return Item::data(self.seen.encode(), &line);
+                Some(line) = self.lines.recv() => self.merge.push(line, Instant::now()),
+                Some(ended) = self.readers.join_next(), if !idle => {
+                    if let Ok(id) = ended {
+                        self.reading.remove(&id);
+                    }
                 }
-                Some(_) = self.readers.join_next(), if !idle => {}
+                () = until(due), if due.is_some() => {}
                 update = self.changes.next() => {
                     self.state = match update {
                         None => return Item::Stop,
@@ -111,6 +159,13 @@ impl Source for Feed {
                 }
             }
         }
+    }
+}
+
+/// The moment the line that has waited longest goes on.
+async fn until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
     }
 }
 
