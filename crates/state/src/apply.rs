@@ -36,28 +36,39 @@ impl State {
             self.revision = index;
             return Applied { revision: past.revision, reply: past.reply.clone(), rows: Vec::new() };
         }
-        let before = self.clone();
+        let command = entry.command.bare();
+        let before = (!decides_first(command)).then(|| self.clone());
         let mut tx = Tx::begin(self, index, entry.at);
-        let reply = match tx.run(entry.command.bare()) {
+        let reply = match tx.run(command) {
             Ok(reply) => {
                 tx.trim_events();
                 reply
             }
             Err(refusal) => {
-                *tx.state = before.clone();
+                debug_assert!(before.is_some() || tx.changed.iter().all(|key| *key == RowKey::Clock), "refused too late");
+                if let Some(before) = &before {
+                    *tx.state = before.clone();
+                }
                 tx.changed.clear();
                 tx.tick();
                 Reply::Refused(refusal)
             }
         };
         if let Command::Audited(audited) = &entry.command {
-            tx.audit_command(&audited.note, entry.command.bare(), &before, &reply);
+            tx.audit_command(&audited.note, command, before.as_ref(), &reply);
         }
         tx.remember(entry.request, &reply);
         let rows = tx.rows();
         self.revision = index;
         Applied { revision: index, reply, rows }
     }
+}
+
+/// Whether a command is refused before it changes anything, if at all, and says by itself what it is about. For the others a copy
+/// is kept to go back to and to name what was there, and while there is one each change copies what it touches: the frequent
+/// commands do without.
+fn decides_first(command: &Command) -> bool {
+    matches!(command, Command::PutConfig { .. } | Command::PutSecret { .. } | Command::Claim { .. } | Command::Report { .. })
 }
 
 /// One entry under way: what it has changed so far.

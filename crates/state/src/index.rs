@@ -151,17 +151,18 @@ impl State {
 
     /// Adds an instance to its node's usage and ports, or takes it off.
     fn account(&mut self, instance: &Instance, add: bool) {
-        let Some(deployment) = self.deployments.get(&instance.deployment) else { return };
+        let tables = &mut **self;
+        let Some(deployment) = tables.deployments.get(&instance.deployment) else { return };
         for port in &deployment.spec.ports {
             let held = (instance.node, port.published, instance.id);
             if add {
-                self.published.insert(held);
+                tables.published.insert(held);
             } else {
-                self.published.remove(&held);
+                tables.published.remove(&held);
             }
         }
         let (cpu, memory) = deployment.spec.resources.reserved();
-        change(&mut self.usage, instance.node, |usage| {
+        change(&mut tables.usage, instance.node, |usage| {
             if add {
                 usage.cpu.0 += cpu.0;
                 usage.memory.0 += memory.0;

@@ -1,5 +1,6 @@
 //! The state in memory: persistent maps with structural sharing, so that a copy is a view of one moment and costs nothing.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -24,9 +25,15 @@ pub struct Usage {
     pub instances: u32,
 }
 
-/// Everything the cluster remembers at one moment. `clone` is a view: it shares all its rows.
+/// Everything the cluster remembers at one moment. `clone` is a view: it shares all its rows, and costs one count.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    tables: Arc<Tables>,
+}
+
+/// The tables of a state. A change to a state that is shared copies this much, and of each table only what it touches.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
     pub(crate) revision: Revision,
     pub(crate) clock: Clock,
     pub(crate) meta: Option<Arc<ClusterMeta>>,
@@ -59,6 +66,20 @@ pub struct State {
     pub(crate) user_tokens: OrdSet<(UserId, TokenId)>,
     pub(crate) replacements: OrdSet<(DeploymentId, DeploymentId)>,
     pub(crate) dependents: OrdSet<(Name, String, DeploymentId)>,
+}
+
+impl Deref for State {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl DerefMut for State {
+    fn deref_mut(&mut self) -> &mut Tables {
+        Arc::make_mut(&mut self.tables)
+    }
 }
 
 /// Why rows are not a state.
@@ -107,7 +128,7 @@ impl State {
     }
 
     /// Index of the last entry that is part of this.
-    pub const fn revision(&self) -> Revision {
+    pub fn revision(&self) -> Revision {
         self.revision
     }
 

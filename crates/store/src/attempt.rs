@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use rand::Rng;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::refused::Reason;
 use tokio::time::{Instant, sleep_until};
 
-use crate::peers::{Client, Lane, never_arrived};
+use crate::peers::{Client, Lane, Peers, never_arrived};
 use crate::replica::Replica;
 use crate::types::{Peer, node_id};
 use crate::{MissingMember, StoreError};
@@ -45,7 +46,9 @@ pub(crate) struct TimeUp {
 
 impl Replica {
     pub(crate) fn leader(&self) -> Leader {
-        let metrics = self.metrics();
+        // Asked for each write and read: nothing is copied but the leader's address.
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
         match metrics.current_leader {
             Some(id) if id == node_id(self.config.member) => Leader::Me,
             Some(id) => match metrics.membership_config.get_node(&id) {
@@ -87,6 +90,13 @@ impl Replica {
         }
     }
 
+    /// The store's own end, when it is one.
+    pub(crate) fn ended(&self) -> Option<StoreError> {
+        self.failure.get().or_else(|| self.stopping().then_some(StoreError::Shutdown))
+    }
+}
+
+impl Peers {
     /// One call to the member that leads.
     pub(crate) async fn call_leader<T, R, E, F>(
         &self,
@@ -99,14 +109,14 @@ impl Replica {
         F: Future<Output = Result<tonic::Response<R>, tonic::Status>>,
     {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut request = self.peers.address(id, message);
+        let mut request = self.address(id, message);
         request.set_timeout(left);
         let sent = async {
-            let client = self.peers.client(id, &peer.address, Lane::Forward).await.map_err(|_| Failed::Again)?;
+            let client = self.client(id, &peer.address, Lane::Forward).await.map_err(|_| Failed::Again)?;
             call(client, request).await.map_err(|status| {
                 tracing::debug!(leader = id, %status, "a call to the leader failed");
                 if status.code() == tonic::Code::Unavailable {
-                    self.peers.forget(id, Lane::Forward);
+                    self.forget(id, Lane::Forward);
                 }
                 if never_arrived(&status) { Failed::Again } else { Failed::Uncertain }
             })
@@ -115,11 +125,6 @@ impl Replica {
             Ok(result) => result.map(tonic::Response::into_inner),
             Err(_) => Err(Failed::Uncertain),
         }
-    }
-
-    /// The store's own end, when it is one.
-    pub(crate) fn ended(&self) -> Option<StoreError> {
-        self.failure.get().or_else(|| self.stopping().then_some(StoreError::Shutdown))
     }
 }
 

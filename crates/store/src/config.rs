@@ -78,7 +78,7 @@ pub struct Compaction {
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self { every: 5_000, keep: 1_000 }
+        Self { every: 20_000, keep: 5_000 }
     }
 }
 

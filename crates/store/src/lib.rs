@@ -3,6 +3,8 @@
 //!
 //! What is acknowledged is on the disks of a quorum. A storage error ends the store ([`Store::failed`]): it does not linger.
 
+mod access;
+mod applied;
 mod attempt;
 mod codec;
 mod config;
@@ -11,6 +13,7 @@ mod error;
 mod failpoint;
 mod failure;
 mod flush;
+mod forward;
 #[cfg(test)]
 mod hostile;
 mod identity;
@@ -19,6 +22,7 @@ mod log;
 mod machine;
 mod members;
 mod network;
+mod outgoing;
 mod peers;
 mod propose;
 mod read;

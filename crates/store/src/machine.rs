@@ -1,6 +1,6 @@
 //! The state machine as openraft drives it: committed entries become rows on disk and a view in memory.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use ring_proto::Wire;
-use ring_state::{RowKey, State};
+use ring_state::{Row, RowKey, State};
 use ring_types::Revision;
 use rocksdb::WriteBatch;
 
@@ -38,8 +38,8 @@ pub(crate) struct Machine {
 /// Entries that are applied and not yet written.
 #[derive(Default)]
 struct Round {
-    rows: WriteBatch,
-    keys: BTreeSet<RowKey>,
+    /// Rows that change, as they are at the end: one that changes with each entry is written once.
+    rows: BTreeMap<RowKey, Option<Row>>,
     answers: Vec<(ApplyResponder<Types>, Answer)>,
     entries: usize,
 }
@@ -69,24 +69,25 @@ impl Machine {
         let entry = ring_state::Entry::decode(&command.0)
             .map_err(|e| self.disk.damaged(format!("log entry {index} cannot be read by this release: {e}")))?;
         let applied = self.state.apply(Revision(index), &entry);
-        for change in applied.rows {
-            self.disk.put_row(&mut round.rows, &change.key, change.row.as_ref());
-            round.keys.insert(change.key);
-        }
+        round.rows.extend(applied.rows.into_iter().map(|change| (change.key, change.row)));
         Ok(Answer(Some(Committed { revision: applied.revision, reply: applied.reply })))
     }
 
     /// Writes what a round changed, then shows it, then answers.
     fn commit(&mut self, round: Round) -> io::Result<()> {
-        let Round { mut rows, keys, answers, entries } = round;
+        let Round { rows, answers, entries } = round;
         if entries == 0 {
             return Ok(());
         }
-        self.disk.put_applied(&mut rows, self.applied.as_ref(), &self.membership, self.state.revision());
+        let mut batch = WriteBatch::default();
+        for (key, row) in &rows {
+            self.disk.put_row(&mut batch, key, row.as_ref());
+        }
+        self.disk.put_applied(&mut batch, self.applied.as_ref(), &self.membership, self.state.revision());
         fail_point!("apply-before-write");
-        self.disk.write(rows)?;
+        self.disk.write(batch)?;
         fail_point!("apply-after-write");
-        self.view.publish(&self.state, index_of(self.applied.as_ref()), keys.into_iter().collect());
+        self.view.publish(&self.state, index_of(self.applied.as_ref()), rows.into_keys().collect());
         for (responder, answer) in answers {
             responder.send(answer);
         }

@@ -52,7 +52,7 @@ impl Replica {
             Leader::Unknown => Err(Failed::Again),
             Leader::Other(id, peer) => {
                 let call = |mut client: Client, request| async move { client.change_members(request).await };
-                let reply = self.call_leader((id, &peer), to_wire(change), deadline, call).await?;
+                let reply = self.peers.call_leader((id, &peer), to_wire(change), deadline, call).await?;
                 reply.refused.map_or(Ok(()), |refused| Err(from_refused(change, &refused)))
             }
         }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
 use crate::codec::{self, CodecError, log_id_from, log_id_to, vote_from, vote_to};
+use crate::outgoing::{Window, outgoing};
 use crate::peers::{Client, Lane, Peers};
 use crate::snapshot::SnapshotFile;
 use crate::types::{LogId, Peer, Types, Vote};
@@ -121,14 +121,11 @@ impl Link {
         Ok(VoteResponse::new(vote, reply.last_log.map(log_id_from), reply.granted))
     }
 
-    async fn open_stream<S>(&self, sent: Arc<AtomicU64>, input: S) -> Result<Streaming<wire::AppendReply>, RpcError>
+    async fn open_stream<S>(&self, open: Arc<Window>, input: S) -> Result<Streaming<wire::AppendReply>, RpcError>
     where
-        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + 'static,
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        let requests = input.map(move |rpc| {
-            sent.fetch_add(1, Ordering::Relaxed);
-            append_to(&rpc)
-        });
+        let requests = outgoing(input, open, Arc::clone(&self.peers.hurry)).map(|rpc| append_to(&rpc));
         let message = self.peers.address(self.target, requests);
         let call = async move |mut client: Client| client.append_stream(message).await;
         self.call(self.lane, RPCTypes::AppendEntries, self.patience, call).await
@@ -138,13 +135,20 @@ impl Link {
     async fn next_reply(&self, open: &mut OpenStream) -> Option<Result<StreamAppendResult<Types>, RpcError>> {
         loop {
             match timeout(self.patience, open.replies.next()).await {
-                Ok(None) => return None,
+                Ok(None) => {
+                    // It has stopped without a word: the next stream goes to whoever answers there then.
+                    if open.window.sent() > open.received {
+                        self.peers.forget(self.target, self.lane);
+                    }
+                    return None;
+                }
                 Ok(Some(Ok(reply))) => {
                     open.received += 1;
+                    open.window.answered();
                     return Some(append_result(reply).map_err(unreadable));
                 }
                 Ok(Some(Err(status))) => return Some(Err(self.failed(self.lane, &status))),
-                Err(_) if open.sent.load(Ordering::Relaxed) == open.received => {}
+                Err(_) if open.window.sent() == open.received => {}
                 Err(_) => return Some(Err(self.late(RPCTypes::AppendEntries, self.patience))),
             }
         }
@@ -161,7 +165,7 @@ impl Link {
 
 struct OpenStream {
     replies: Streaming<wire::AppendReply>,
-    sent: Arc<AtomicU64>,
+    window: Arc<Window>,
     received: u64,
 }
 
@@ -275,9 +279,9 @@ impl RaftNetworkV2<Types> for Link {
             // without any pause.
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let input = stream::iter([first]).chain(input);
-            let sent = Arc::new(AtomicU64::new(0));
-            let replies = link.open_stream(Arc::clone(&sent), input).await?;
-            let open = OpenStream { replies, sent, received: 0 };
+            let window = Window::new();
+            let replies = link.open_stream(Arc::clone(&window), input).await?;
+            let open = OpenStream { replies, window, received: 0 };
             let results = stream::unfold(Some(open), move |open| async move {
                 let mut open = open?;
                 let result = link.next_reply(&mut open).await?;

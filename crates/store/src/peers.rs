@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::lock::Mutex;
+use crate::outgoing::Hurry;
 use crate::types::Metrics;
 use crate::{ConnectError, MissingMember, PeerConnector};
 
@@ -49,11 +50,12 @@ pub(crate) struct Peers {
     cluster: ClusterId,
     connector: Arc<dyn PeerConnector>,
     channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
+    pub(crate) hurry: Arc<Hurry>,
 }
 
 impl Peers {
     pub(crate) fn new(me: MemberId, cluster: ClusterId, connector: Arc<dyn PeerConnector>) -> Arc<Self> {
-        Arc::new(Self { me, cluster, connector, channels: Mutex::default() })
+        Arc::new(Self { me, cluster, connector, channels: Mutex::default(), hurry: Hurry::new() })
     }
 
     pub(crate) async fn client(&self, to: u64, address: &str, lane: Lane) -> Result<Client, ConnectError> {

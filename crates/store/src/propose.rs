@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use openraft::errors::{ClientWriteError, RaftError};
 use ring_proto::Wire;
 use ring_proto::raft::v1 as wire;
@@ -14,10 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::access::changes_access;
 use crate::attempt::{Failed, Leader, refused};
-use crate::peers::Client;
 use crate::replica::Replica;
-use crate::types::{Encoded, Peer};
+use crate::types::Encoded;
 use crate::{Committed, ProposeError, StoreError};
 
 /// Largest entry.
@@ -49,12 +50,24 @@ impl Replica {
         match self.leader() {
             Leader::Me => self.write(request, command.clone(), deadline).await,
             Leader::Other(id, peer) if hops < HOPS => {
+                let encoded = command.encode();
+                if encoded.len() > ENTRY_LIMIT {
+                    return Err(Failed::Final(ProposeError::TooLarge { size: encoded.len(), limit: ENTRY_LIMIT }));
+                }
                 let message = wire::ProposeRequest {
                     request: Bytes::copy_from_slice(request.0.as_bytes()),
-                    command: command.encode().into(),
+                    command: encoded.into(),
                     hops: hops + 1,
                 };
-                self.forward((id, &peer), message, deadline).await
+                let leader = (id, &peer);
+                // Such a change takes longer: nothing else should wait for it.
+                let alone = changes_access(command);
+                let sent = if alone {
+                    self.forwarder.send_alone(leader, message, deadline).await
+                } else {
+                    self.forwarder.send(leader, message, deadline).await
+                };
+                forwarded(sent?)
             }
             Leader::Other(..) | Leader::Unknown => Err(Failed::Again),
         }
@@ -62,13 +75,19 @@ impl Replica {
 
     /// Writes an entry as the leader.
     async fn write(&self, request: RequestId, command: Command, deadline: Instant) -> Tried {
+        let access = changes_access(&command);
         let entry = Entry { at: self.stamp(), request, command }.encode();
         if entry.len() > ENTRY_LIMIT {
             return Err(Failed::Final(ProposeError::TooLarge { size: entry.len(), limit: ENTRY_LIMIT }));
         }
         let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
         match written.map_err(|_| Failed::Uncertain)? {
-            Ok(response) => response.data.0.ok_or(Failed::Uncertain),
+            Ok(response) => {
+                if access {
+                    self.spread(response.log_id.index, deadline).await;
+                }
+                response.data.0.ok_or(Failed::Uncertain)
+            }
             Err(RaftError::Fatal(fatal)) => Err(Failed::Final(stopped(self.fatal(&fatal)))),
             Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(Failed::Uncertain),
             Err(RaftError::APIError(error)) => {
@@ -81,25 +100,20 @@ impl Replica {
     /// Now, but never before what was stamped or applied already.
     fn stamp(&self) -> Timestamp {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        let now = clock.max(self.view.state().clock().0);
+        let now = clock.max(self.view.clock().0);
         Timestamp(self.stamped.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
-    async fn forward(&self, leader: (u64, &Peer), message: wire::ProposeRequest, deadline: Instant) -> Tried {
-        let call = |mut client: Client, request| async move { client.propose(request).await };
-        let reply = self.call_leader(leader, message, deadline, call).await?;
-        match reply.result {
-            Some(wire::propose_reply::Result::Done(done)) => {
-                let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
-                Ok(Committed { revision: Revision(done.revision), reply })
-            }
-            Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
-                Reason::TooLarge => Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT }),
-                Reason::NotLeader => Failed::Again,
-                _ => Failed::Uncertain,
-            }),
-            None => Err(Failed::Uncertain),
-        }
+    /// Commands that another member forwards in one message. One that makes no sense is refused by itself.
+    pub(crate) async fn propose_many_for(&self, message: wire::ProposeManyRequest) -> wire::ProposeManyReply {
+        let one = async |request| {
+            let reply = self.propose_for(request).await;
+            reply.unwrap_or_else(|status| {
+                let refused = refused(Reason::Uncertain, 0, status.message());
+                wire::ProposeReply { result: Some(wire::propose_reply::Result::Refused(refused)) }
+            })
+        };
+        wire::ProposeManyReply { replies: join_all(message.requests.into_iter().map(one)).await }
     }
 
     /// A command that another member forwards: one try; trying again is the other's.
@@ -108,6 +122,7 @@ impl Replica {
         let request = Uuid::from_slice(&message.request).map(RequestId).map_err(|e| invalid(&e))?;
         let command = Command::decode(&message.command).map_err(|e| invalid(&e))?;
         let deadline = Instant::now() + self.config.patience;
+        self.peers.hurry.please();
         let result = match self.try_propose(request, &command, message.hops, deadline).await {
             Ok(done) => {
                 wire::propose_reply::Result::Done(wire::Done { revision: done.revision.0, reply: done.reply.encode().into() })
@@ -120,6 +135,22 @@ impl Replica {
             }),
         };
         Ok(wire::ProposeReply { result: Some(result) })
+    }
+}
+
+/// What the leader's answer means here.
+fn forwarded(reply: wire::ProposeReply) -> Tried {
+    match reply.result {
+        Some(wire::propose_reply::Result::Done(done)) => {
+            let reply = Reply::decode(&done.reply).map_err(|_| Failed::Uncertain)?;
+            Ok(Committed { revision: Revision(done.revision), reply })
+        }
+        Some(wire::propose_reply::Result::Refused(refused)) => Err(match refused.reason() {
+            Reason::TooLarge => Failed::Final(ProposeError::TooLarge { size: refused.detail as usize, limit: ENTRY_LIMIT }),
+            Reason::NotLeader => Failed::Again,
+            _ => Failed::Uncertain,
+        }),
+        None => Err(Failed::Uncertain),
     }
 }
 

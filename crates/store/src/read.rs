@@ -24,9 +24,7 @@ impl Replica {
 
     /// Waits until this member has applied `index`; false when it did not by then.
     pub(crate) async fn reach(&self, index: u64, deadline: Instant) -> bool {
-        let mut applied = self.view.applied();
-        let reached = timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await;
-        matches!(reached, Ok(Ok(_)))
+        timeout_at(deadline, self.view.applied().reach(index)).await.is_ok()
     }
 
     async fn read_index(&self, deadline: Instant) -> Result<u64, Failed<ReadError>> {
@@ -40,7 +38,7 @@ impl Replica {
             Leader::Unknown => Err(Failed::Again),
             Leader::Other(id, peer) => {
                 let call = |mut client: Client, request| async move { client.read_index(request).await };
-                let reply = self.call_leader((id, &peer), wire::ReadIndexRequest {}, deadline, call).await?;
+                let reply = self.peers.call_leader((id, &peer), wire::ReadIndexRequest {}, deadline, call).await?;
                 match reply.result {
                     Some(wire::read_index_reply::Result::Index(index)) => Ok(index),
                     Some(wire::read_index_reply::Result::Refused(_)) | None => Err(Failed::Again),
@@ -64,6 +62,7 @@ impl Replica {
     /// The index for a read at another member: one try; trying again is the other's.
     pub(crate) async fn read_index_for(&self) -> wire::ReadIndexReply {
         use wire::read_index_reply::Result as Reply;
+        self.peers.hurry.please();
         let index = match self.leader() {
             Leader::Me => self.own_read_index(Instant::now() + self.config.timing.election_max).await,
             Leader::Other(..) | Leader::Unknown => Err(Failed::Again),

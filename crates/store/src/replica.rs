@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::flush::Flusher;
+use crate::forward::Forwarder;
 use crate::identity::DataDir;
 use crate::log::LogStore;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::peers::Peers;
 use crate::snapshot::Snapshots;
-use crate::types::{Metrics, Peer, Raft, Types, index_of, node_id};
+use crate::types::{DataMetrics, Metrics, Peer, Raft, ServerMetrics, Types, index_of, node_id};
 use crate::view::View;
 use crate::{Leadership, PeerConnector, PeerStatus, StoreConfig, StoreError, StoreStatus, Timing};
 
@@ -33,6 +34,7 @@ pub(crate) struct Replica {
     pub(crate) config: StoreConfig,
     pub(crate) raft: Raft,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) forwarder: Forwarder,
     pub(crate) view: Arc<View>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -114,6 +116,7 @@ impl Replica {
         Ok(Arc::new(Self {
             config,
             raft,
+            forwarder: Forwarder::new(Arc::clone(&peers)),
             peers,
             view: opened.view,
             snapshots: opened.snapshots,
@@ -141,7 +144,7 @@ impl Replica {
         Ok(())
     }
 
-    /// What openraft knows now.
+    /// What openraft knows now: a copy of everything. For reports; who is asked for each write is [`Self::leader`].
     pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
     }
@@ -217,38 +220,36 @@ fn cause_of(failure: &Failure, fatal: &Fatal<Types>) -> StoreError {
     failure.get().unwrap_or_else(|| StoreError::Raft { cause: fatal.to_string() })
 }
 
-/// Follows openraft: who leads, and whether it still runs.
+/// Follows openraft: who leads, and whether it still runs. It looks at what changes with each entry only while a new leader
+/// has applied none of its own: openraft reports that after every step it takes.
 async fn observe(raft: Raft, me: u64, news: watch::Sender<Leadership>, failure: Failure, stopping: Arc<AtomicBool>) {
-    let mut metrics = raft.metrics();
+    let (all, mut server, mut data) = (raft.metrics(), raft.server_metrics(), raft.data_metrics());
     drop(raft);
     loop {
-        let (now, running) = {
-            let seen = metrics.borrow_watched();
-            (leadership(&seen, me), seen.running_state.clone())
-        };
+        let now = leadership(&server.borrow_and_update(), &data.borrow_and_update(), me);
         news.send_if_modified(|before| std::mem::replace(before, now) != now);
-        let stopped = match running {
-            Err(fatal) => Some(fatal),
-            Ok(()) => metrics.changed().await.is_err().then_some(Fatal::Stopped),
+        let settled = now.is_me || now.leader != Some(MemberId(me));
+        let goes_on = tokio::select! {
+            changed = server.changed() => changed.is_ok(),
+            changed = data.changed(), if !settled => changed.is_ok(),
         };
-        if let Some(fatal) = stopped {
+        if !goes_on {
             let _ = news.send_replace(Leadership { leader: None, is_me: false, ..now });
-            if !stopping.load(Ordering::Relaxed) {
-                failure.report(cause_of(&failure, &fatal));
-            }
-            return;
+            break;
         }
+    }
+    // The senders are gone: openraft has ended, and said why before.
+    let ended = all.borrow_watched().running_state.clone();
+    if !stopping.load(Ordering::Relaxed) {
+        failure.report(cause_of(&failure, &ended.err().unwrap_or(Fatal::Stopped)));
     }
 }
 
 /// A leader leads when an entry of its own term is applied: only then its state has everything its predecessors committed.
-fn leadership(metrics: &Metrics, me: u64) -> Leadership {
-    let applied = metrics.last_applied.as_ref().map(|id| id.leader_id.term);
-    Leadership {
-        leader: metrics.current_leader.map(MemberId),
-        term: metrics.current_term,
-        is_me: metrics.current_leader == Some(me) && applied == Some(metrics.current_term),
-    }
+fn leadership(server: &ServerMetrics, data: &DataMetrics, me: u64) -> Leadership {
+    let (term, leader) = (server.vote.leader_id.term, server.current_leader);
+    let applied = data.last_applied.as_ref().map(|id| id.leader_id.term);
+    Leadership { leader: leader.map(MemberId), term, is_me: leader == Some(me) && applied == Some(term) }
 }
 
 #[cfg(test)]

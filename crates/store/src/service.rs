@@ -198,6 +198,16 @@ impl RaftService for RaftEndpoint {
         Ok(Response::new(self.replica.propose_for(message).await?))
     }
 
+    async fn propose_many(&self, request: Request<wire::ProposeManyRequest>) -> Reply<wire::ProposeManyReply> {
+        let message = self.open(request)?;
+        Ok(Response::new(self.replica.propose_many_for(message).await))
+    }
+
+    async fn wait_applied(&self, request: Request<wire::WaitAppliedRequest>) -> Reply<wire::WaitAppliedReply> {
+        let message = self.open(request)?;
+        Ok(Response::new(self.replica.wait_applied_for(message).await?))
+    }
+
     async fn read_index(&self, request: Request<wire::ReadIndexRequest>) -> Reply<wire::ReadIndexReply> {
         self.open(request)?;
         Ok(Response::new(self.replica.read_index_for().await))

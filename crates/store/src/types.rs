@@ -58,6 +58,8 @@ pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
 pub(crate) type Metrics = openraft::RaftMetrics<Types>;
+pub(crate) type ServerMetrics = openraft::metrics::RaftServerMetrics<Types>;
+pub(crate) type DataMetrics = openraft::metrics::RaftDataMetrics<Types>;
 
 /// The id of a log position.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {

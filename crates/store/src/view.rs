@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ring_state::{RowKey, State};
-use tokio::sync::{broadcast, watch};
+use ring_types::Timestamp;
+use tokio::sync::broadcast;
 
+use crate::applied::AppliedIndex;
 use crate::lock::Mutex;
 use crate::{CHANGES_KEPT, Change, Changes, Update, Watch};
 
@@ -13,7 +15,7 @@ use crate::{CHANGES_KEPT, Change, Changes, Update, Watch};
 #[derive(Debug)]
 pub(crate) struct View {
     state: ArcSwap<State>,
-    applied: watch::Sender<u64>,
+    applied: AppliedIndex,
     // None after the end: watchers are told by closing it.
     changes: Mutex<Option<broadcast::Sender<Update>>>,
 }
@@ -22,7 +24,7 @@ impl View {
     pub(crate) fn new(state: State, applied: u64) -> Arc<Self> {
         Arc::new(Self {
             state: ArcSwap::from_pointee(state),
-            applied: watch::channel(applied).0,
+            applied: AppliedIndex::new(applied),
             changes: Mutex::new(Some(broadcast::channel(CHANGES_KEPT).0)),
         })
     }
@@ -33,14 +35,14 @@ impl View {
         if before.revision() != state.revision() {
             self.send(Update::Change(Change { revision: state.revision(), keys, state: state.clone() }));
         }
-        self.applied.send_replace(applied);
+        self.applied.advance(applied);
     }
 
     /// A state that came as a whole.
     pub(crate) fn replace(&self, state: &State, applied: u64) {
         self.state.store(Arc::new(state.clone()));
         self.send(Update::Lagged { state: state.clone() });
-        self.applied.send_replace(applied);
+        self.applied.advance(applied);
     }
 
     fn send(&self, update: Update) {
@@ -54,8 +56,13 @@ impl View {
         State::clone(&self.state.load())
     }
 
-    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
+    /// Time of the latest entry.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.state.load().clock()
+    }
+
+    pub(crate) const fn applied(&self) -> &AppliedIndex {
+        &self.applied
     }
 
     /// First the receiver, then the state: what happens in between is in both and passed over by [`Changes::next`].

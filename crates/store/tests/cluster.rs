@@ -209,3 +209,26 @@ async fn a_command_may_be_large_but_not_too_large() {
     }
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_leader_was_handed_is_done_once() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader_seen_by(1).await;
+    let follower = cluster.members.iter().position(|m| m.id != cluster.members[leader].id).unwrap();
+    let store = &cluster.members[follower].store;
+    let mut changes = store.watch();
+    let proposals = (0..400_u128).map(|n| async move { store.propose(request(n + 1), namespace(&format!("ns-{n}"))).await });
+    let killed = async {
+        // Some are done, most are on their way.
+        while !changes.changes.next().await.unwrap().state().namespaces().any(|ns| ns.name.as_str().starts_with("ns-")) {}
+        cluster.members[leader].stop().await;
+    };
+    let (committed, ()) = futures::join!(futures::future::join_all(proposals), killed);
+    let mut revisions: Vec<_> = committed.into_iter().map(|c| c.unwrap()).inspect(|c| assert_eq!(c.reply, Reply::Done)).collect();
+    revisions.sort_by_key(|c| c.revision);
+    revisions.dedup_by_key(|c| c.revision);
+    assert_eq!(revisions.len(), 400, "each has an entry and an answer of its own");
+    let state = store.read().await.unwrap();
+    assert!((0..400).all(|n| has(&state, &format!("ns-{n}"))));
+    cluster.stop().await;
+}

@@ -9,6 +9,7 @@ mod signals;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use anyhow::Context;
 use ring_agent::AgentError;
@@ -22,6 +23,9 @@ const REJOIN: &str = "to use this host again, join it with a new token and an em
 /// Hidden subcommand with which the process runtime starts its supervisors.
 pub(super) const SHIM: &str = "__shim";
 
+/// Most threads that serve.
+const WORKERS: usize = 8;
+
 /// Runs as a supervisor when this process was started as one. No other thread may exist yet.
 pub(super) fn shim() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
@@ -34,8 +38,8 @@ pub(super) fn shim() -> Option<ExitCode> {
 /// Runs a node until it is told to stop, or fails.
 pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
     logging::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime");
-    match runtime.and_then(|runtime| runtime.block_on(dispatch(settings, command))) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
+    match runtime.context("cannot start the async runtime").and_then(|runtime| runtime.block_on(dispatch(settings, command))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -49,6 +53,12 @@ pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
 fn removed(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(NodeError::Removed { .. }))
         || matches!(error.downcast_ref(), Some(AgentError::Dismissed(_)))
+}
+
+/// Threads that serve: one for two processors. A write passes many tasks, and each that is woken on another thread costs more
+/// than it does there; what computes for long or waits for the disk has threads of its own.
+fn workers() -> usize {
+    available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, WORKERS))
 }
 
 async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Result<()> {

@@ -70,6 +70,10 @@ async fn commit(context: &SessionContext, node: NodeId, request: ReportRequest) 
 
 /// This node's state once it has the entry at `revision`; None when the store is shut down first.
 pub(crate) async fn state_at(store: &Store, revision: ring_types::Revision) -> Option<State> {
+    let state = store.local();
+    if state.revision() >= revision {
+        return Some(state);
+    }
     let mut watch = store.watch();
     let mut state = watch.state;
     while state.revision() < revision {

@@ -16,8 +16,10 @@ use crate::{
 type Objects = BTreeMap<Option<Name>, Vec<AuditObject>>;
 
 impl Tx<'_> {
-    /// Records a command of somebody and what became of it. `before` is the state it met.
-    pub(super) fn audit_command(&mut self, note: &AuditNote, command: &Command, before: &State, reply: &Reply) {
+    /// Records a command of somebody and what became of it. `before` is the state it met; None when nothing has to be looked up there.
+    pub(super) fn audit_command(&mut self, note: &AuditNote, command: &Command, before: Option<&State>, reply: &Reply) {
+        let after: &State = self.state;
+        let before = before.unwrap_or(after);
         let mut objects = named(before, command);
         if matches!(reply, Reply::Deployments(_) | Reply::Deleted(_)) {
             objects.retain(|_, objects| {
@@ -25,7 +27,7 @@ impl Tx<'_> {
                 !objects.is_empty()
             });
         }
-        answered(&mut objects, (before, self.state), reply);
+        answered(&mut objects, (before, after), reply);
         if objects.is_empty() {
             objects.insert(None, Vec::new());
         }

@@ -2,6 +2,7 @@
 
 mod caller;
 mod check;
+mod hasher;
 mod limit;
 mod password;
 mod table;
