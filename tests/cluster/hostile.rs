@@ -24,7 +24,7 @@ const DEPLOYMENT: &str = "deployments:\n  a:\n    name: a\n    namespace: n\n   
 fn dry_run(file: &Path) -> Outcome {
     let ring = RingCli::new().unwrap().env("BIG", "b".repeat(64 << 10)).env("SELF", "${SELF}");
     let ring = ring.env("RING_CONFIG_DIR", file.parent().unwrap().display().to_string());
-    let wanted = ring.command(["apply", "--dry-run", "-f", file.to_str().unwrap()]);
+    let wanted = ring.command(["apply", "--dry-run", "--offline", "-f", file.to_str().unwrap()]);
     let mut limited = Command::new("prlimit");
     limited.arg(format!("--as={MEMORY}")).arg(wanted.get_program()).args(wanted.get_args());
     for (name, value) in wanted.get_envs() {
