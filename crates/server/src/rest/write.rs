@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ring_api::IDEMPOTENCY_KEY;
 use ring_api::errors::ErrorCode;
-use ring_state::{AuditNote, AuditedCommand, Command, Reply};
+use ring_state::{AuditNote, AuditRecord, AuditedCommand, Command, Reply};
 use ring_store::Committed;
 use ring_types::{Name, RequestId, Rule};
 
@@ -64,6 +64,12 @@ impl App {
         let state = crate::session::state_at(&self.store, done.revision).await;
         let state = state.ok_or_else(|| ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"))?;
         Ok((done, state))
+    }
+
+    /// Has the line of a deed that is no command committed before it is done: what cannot be recorded is not done.
+    pub(super) async fn record(&self, line: AuditRecord) -> Result<()> {
+        self.store.propose(RequestId::NONE, Command::RecordAudit { records: vec![line] }).await?;
+        Ok(())
     }
 }
 

@@ -101,10 +101,10 @@ pub(in crate::rest) async fn transfer(
     request: Request,
     Body(body): Body<TransferLeader>,
 ) -> Result<Json<Done>> {
-    app.audit.add(audit::allowed(&request.1, None, None));
     let status = app.store.status();
     let to = body.to.or_else(|| successor(&status));
     let to = to.ok_or_else(|| ApiError::new(ErrorCode::MemberAlone, "there is no other voter to lead"))?;
+    app.record(audit::allowed(&request.1, None, None)).await?;
     app.store.transfer_leader(to).await?;
     Ok(Json(Done { revision: app.store.local().revision().0 }))
 }

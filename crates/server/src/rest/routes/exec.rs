@@ -69,14 +69,14 @@ pub(in crate::rest) async fn exec(
     let still = Still::allowed(&app, &caller, Verb::Write).with(id);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
     let deed = deed(deployment, &instance, &query);
-    app.audit.add(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(deed)));
+    app.record(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(deed))).await?;
     let running = app.execs.run(instance.node, start(&instance, &query)).await.map_err(|error| refused(&node, error))?;
     let started = Started { instance: instance.id, node, others, input_window: running.input_window };
     let talk = Talk { running, still, pulse: app.pulse.clone(), stop: app.stop.clone(), takes: query.window };
     Ok(upgrade.on_upgrade(move |socket| talk.run(socket, started)))
 }
 
-/// What the audit says was done, by whom the request's own note says. It is told before the node is asked: of one that does not
+/// What the audit says was done, by whom the request's own note says. It is committed before the node is asked: of one that does not
 /// answer nobody knows whether it ran the command. Arguments may hold what belongs in no record.
 fn deed(deployment: &Deployment, instance: &Instance, query: &ExecQuery) -> AuditObject {
     let program: String = query.command.iter().take(1).flat_map(|program| program.chars().take(PROGRAM)).collect();
