@@ -46,7 +46,9 @@ pub(in crate::rest) async fn apply(
     allowed(&caller, &manifest, &view.state)?;
     let command = command((&app.secret, app.rollout_deadline), &request, &manifest, force)?;
     if dry_run {
-        return Ok(Json(ApplyAnswer::Planned(plan::plan(&view.state, &manifest, &request, command)?)));
+        // Placing much takes long: not on a thread that serves others.
+        let planned = tokio::task::spawn_blocking(move || plan::plan(&view.state, &manifest, &request, command));
+        return planned.await.map_err(ApiError::internal)?.map(|plan| Json(ApplyAnswer::Planned(plan)));
     }
     let done = app.commit(&request, command).await?;
     let Reply::Deployments(outcomes) = done.reply else {
