@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ring_state::{Deployment, Instance, Node, RowKey, State};
+use ring_state::{Deployment, Node, RowKey, State};
 use ring_types::{DeploymentId, Name};
 
 /// Waiting deployments that are looked at when room appears; the rest are found by the next full sweep.
@@ -46,7 +46,7 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
             }
             RowKey::Instance(id) => {
                 let (old, new) = (before.instance(*id), state.instance(*id));
-                room |= old.is_some_and(|old| holds(old)) && !new.is_some_and(|new| holds(new));
+                room |= old.is_some_and(|old| old.holds()) && !new.is_some_and(|new| new.holds());
                 if let Some(instance) = new.or(old) {
                     with_its_name(before, state, instance.deployment, &mut found);
                     with_dependents(before, state, instance.deployment, &mut found);
@@ -103,11 +103,6 @@ fn with_dependents(before: &State, state: &State, id: DeploymentId, found: &mut 
 
 fn users(state: &State, namespace: &Name, uses: impl Fn(&Deployment) -> bool, found: &mut BTreeSet<DeploymentId>) {
     found.extend(state.deployments_in(namespace).filter(|d| uses(d)).map(|d| d.id));
-}
-
-/// It counts in its node's usage.
-fn holds(instance: &Instance) -> bool {
-    instance.state <= ring_types::InstanceState::Lost
 }
 
 /// Something in the new row lets instances in that the old one kept out.

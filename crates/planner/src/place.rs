@@ -12,9 +12,7 @@ mod score;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ring_state::{Deployment, Instance, Node, State, Usage};
-use ring_types::{
-    Constraint, Cpu, DeploymentSpec, InstanceId, InstanceState, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId,
-};
+use ring_types::{Constraint, Cpu, DeploymentSpec, InstanceId, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId};
 
 pub(crate) use own::Own;
 use refused::Tally;
@@ -64,8 +62,7 @@ impl<'a> Placer<'a> {
 
     /// Takes an instance to be gone: its share of the node, and its ports.
     pub(crate) fn release(&mut self, instance: &Instance) {
-        let counts = instance.state <= InstanceState::Lost;
-        let deployment = self.state.deployment(instance.deployment).filter(|_| counts);
+        let deployment = self.state.deployment(instance.deployment).filter(|_| instance.holds());
         let Some(deployment) = deployment.filter(|_| self.released.insert(instance.id)) else { return };
         let (cpu, memory) = deployment.spec.resources.reserved();
         let mut usage = self.usage(instance.node);
@@ -79,7 +76,7 @@ impl<'a> Placer<'a> {
     /// Chooses a node for one more instance and sets its share aside.
     pub(crate) fn place(&mut self, deployment: &'a Deployment, own: &mut Own) -> Result<NodeId, Refused> {
         let likeness = likeness(deployment);
-        // Usage only grows within a plan, so what fitted nowhere still fits nowhere.
+        // Usage only grows within a plan, so what fitted nowhere still fits nowhere; `release` forgets it.
         if let Some(refused) = likeness.as_ref().and_then(|likeness| self.refused.get(likeness)) {
             return Err(refused.clone());
         }

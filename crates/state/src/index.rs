@@ -87,7 +87,7 @@ impl State {
                 if let Some(o) = self.instances.remove(id) {
                     self.deployment_instances.remove(&(o.deployment, o.id));
                     self.node_instances.remove(&(o.node, o.id));
-                    if holds(&o) {
+                    if o.holds() {
                         self.account(&o, false);
                     }
                 }
@@ -142,8 +142,8 @@ impl State {
             self.node_instances.insert((new.node, new.id));
         }
         // What it holds is the same all its life, so that only the change between holding it and not is a change.
-        let held = old.as_ref().is_some_and(|old| holds(old));
-        if held != holds(&new) {
+        let held = old.as_ref().is_some_and(|old| old.holds());
+        if held != new.holds() {
             self.account(&new, !held);
         }
         old.is_some()
@@ -174,11 +174,6 @@ impl State {
             }
         });
     }
-}
-
-/// Only what may still run counts in its node's usage: on a lost node too, since what runs there still holds its memory.
-fn holds(instance: &Instance) -> bool {
-    instance.state <= ring_types::InstanceState::Lost
 }
 
 fn change(usage: &mut OrdMap<NodeId, Usage>, node: NodeId, edit: impl FnOnce(&mut Usage)) {

@@ -28,7 +28,7 @@ pub use command::{
 pub use dependencies::dependency_circle;
 pub use object::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    LINGER, Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
@@ -56,7 +56,7 @@ pub mod limits {
     /// Age at which a line of the audit record goes: 90 days.
     pub const AUDIT_AGE: ring_types::Span = ring_types::Span::seconds(90 * 24 * 3600);
     /// Objects listed in one line of the audit record; the others are counted.
-    pub const OBJECTS_PER_AUDIT_LINE: usize = 100;
+    pub const OBJECTS_PER_AUDIT_LINE: usize = 20;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

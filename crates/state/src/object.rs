@@ -193,6 +193,12 @@ impl Instance {
         self.state == InstanceState::Running && (!spec.is_gated() || self.ready_at.is_some())
     }
 
+    /// It counts in its node's usage: only what may still run does, on a lost node too, since what runs there still holds its
+    /// memory.
+    pub fn holds(&self) -> bool {
+        self.state <= InstanceState::Lost
+    }
+
     /// It may be sent requests: ready, and not told to end.
     pub fn serves(&self, spec: &DeploymentSpec) -> bool {
         self.goal == Goal::Run && self.is_ready(spec)
@@ -209,7 +215,7 @@ impl Instance {
 
 /// From the moment an instance does not count as ready any more, because another takes its place or fewer are wanted, to its
 /// SIGTERM. Twice what a proxy that looks once a second needs.
-pub const LINGER: Span = Span::seconds(2);
+const LINGER: Span = Span::seconds(2);
 
 /// A host that runs work.
 #[derive(Clone, Debug, PartialEq, Eq)]

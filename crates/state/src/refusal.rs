@@ -17,6 +17,19 @@ pub enum RefusalCode {
     Invalid,
 }
 
+impl RefusalCode {
+    /// The stable code the API answers it with, and the audit record has.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "object.not_found",
+            Self::Conflict => "object.conflict",
+            Self::Forbidden => "object.forbidden",
+            Self::LimitReached => "limit.reached",
+            Self::Invalid => "object.state",
+        }
+    }
+}
+
 /// Why a command was not done: what, to which object, what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {

@@ -70,7 +70,7 @@ fn a_refused_command_leaves_a_line_and_nothing_else() {
     let Reply::Refused(refusal) = refused else { panic!("{refused:?}") };
     let [line] = lines(&world.state)[..] else { panic!() };
     let told = line.record.refused.clone().unwrap();
-    assert_eq!((told.code.as_str(), told.message), ("not_found", refusal.message));
+    assert_eq!((told.code.as_str(), told.message), ("object.not_found", refusal.message));
     assert_eq!((line.record.namespace.clone(), line.record.objects[0].id.clone()), (None, id.to_string()));
 }
 

@@ -66,7 +66,7 @@ pub struct AuditEntry {
     /// Namespace of the objects; none: the cluster's.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// What it was done to, at most 100 of them.
+    /// What it was done to, at most 20 of them.
     #[serde(default)]
     pub objects: Vec<AuditObject>,
     /// How many objects there are beside those.

@@ -194,3 +194,16 @@ impl From<EnrolError> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_by_the_code_the_audit_record_has() {
+        use RefusalCode::{Conflict, Forbidden, Invalid, LimitReached, NotFound};
+        for code in [NotFound, Conflict, Forbidden, LimitReached, Invalid] {
+            assert_eq!(ApiError::from(Refusal::new(code, "why")).problem.code, code.as_str());
+        }
+    }
+}

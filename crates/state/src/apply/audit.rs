@@ -7,10 +7,7 @@ use std::sync::Arc;
 use ring_types::{DeploymentId, Name, TokenId, UserId};
 
 use super::Tx;
-use crate::{
-    AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, Outcome, RefusalCode, Reply, Row, RowKey, State,
-    limits,
-};
+use crate::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, Outcome, Reply, Row, RowKey, State, limits};
 
 /// Objects by namespace; None: they are in none.
 type Objects = BTreeMap<Option<Name>, Vec<AuditObject>>;
@@ -20,19 +17,14 @@ impl Tx<'_> {
     pub(super) fn audit_command(&mut self, note: &AuditNote, command: &Command, before: Option<&State>, reply: &Reply) {
         let after: &State = self.state;
         let before = before.unwrap_or(after);
-        let mut objects = named(before, command);
-        if matches!(reply, Reply::Deployments(_) | Reply::Deleted(_)) {
-            objects.retain(|_, objects| {
-                objects.retain(|object| object.kind != "deployment");
-                !objects.is_empty()
-            });
-        }
+        let told = matches!(reply, Reply::Deployments(_) | Reply::Deleted(_));
+        let mut objects = named(before, command, told);
         answered(&mut objects, (before, after), reply);
         if objects.is_empty() {
             objects.insert(None, Vec::new());
         }
         let refused = if let Reply::Refused(refusal) = reply {
-            Some(AuditRefusal { code: code(refusal.code).to_owned(), message: refusal.message.clone() })
+            Some(AuditRefusal { code: refusal.code.as_str().to_owned(), message: refusal.message.clone() })
         } else {
             None
         };
@@ -67,16 +59,6 @@ fn object(kind: &str, name: impl Display, id: impl Display, outcome: &str) -> Au
     AuditObject { kind: kind.to_owned(), name: name.to_string(), id: id.to_string(), outcome: outcome.to_owned() }
 }
 
-const fn code(code: RefusalCode) -> &'static str {
-    match code {
-        RefusalCode::NotFound => "not_found",
-        RefusalCode::Conflict => "conflict",
-        RefusalCode::Forbidden => "forbidden",
-        RefusalCode::LimitReached => "limit_reached",
-        RefusalCode::Invalid => "invalid",
-    }
-}
-
 const fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Created => "created",
@@ -105,14 +87,10 @@ fn answered(objects: &mut Objects, (before, after): (&State, &State), reply: &Re
     }
 }
 
-/// The objects a command names, as far as they are there.
-fn named(state: &State, command: &Command) -> Objects {
+/// The objects a command names, as far as they are there; without the deployments when the answer has told of them.
+fn named(state: &State, command: &Command, told: bool) -> Objects {
     let mut objects = Objects::new();
     let mut add = |namespace: Option<&Name>, object| objects.entry(namespace.cloned()).or_default().push(object);
-    let deployment = |id: &DeploymentId| {
-        let found = state.deployment(*id);
-        (found.map(|d| &d.spec.namespace), object("deployment", found.map_or("", |d| d.spec.name.as_str()), id, ""))
-    };
     match command {
         Command::Apply { namespaces, configs, deployments, .. } => {
             for name in namespaces {
@@ -121,36 +99,43 @@ fn named(state: &State, command: &Command) -> Objects {
             for one in configs {
                 add(Some(&one.namespace), object("config", &one.name, "", ""));
             }
-            for one in deployments {
+            for one in deployments.iter().filter(|_| !told) {
                 add(Some(&one.spec.namespace), object("deployment", &one.spec.name, "", ""));
             }
         }
-        Command::RestartDeployment(one) | Command::RollbackDeployment(one) => {
-            let (namespace, object) = deployment(&one.id);
-            add(namespace, object);
-        }
-        Command::DeleteDeployments { ids } => ids.iter().map(deployment).for_each(|(namespace, object)| add(namespace, object)),
         Command::Prune { namespace: name, .. } | Command::CreateNamespace { name } | Command::DeleteNamespace { name } => {
             add(Some(name), object("namespace", name, "", ""));
         }
         Command::PutSecret { id, namespace, name, .. } => add(Some(namespace), object("secret", name, id, "")),
         Command::PutConfig { id, namespace, name, .. } => add(Some(namespace), object("config", name, id, "")),
         Command::CreateVolume(one) => add(Some(&one.namespace), object("volume", &one.name, one.id, "")),
-        Command::DeleteSecret { id, .. } => {
-            let found = state.secret(*id);
-            add(found.map(|o| &o.namespace), object("secret", found.map_or("", |o| o.name.as_str()), id, ""));
+        _ => {
+            for (namespace, object) in by_id(state, command, told) {
+                add(namespace, object);
+            }
         }
-        Command::DeleteConfig { id, .. } => {
-            let found = state.config(*id);
-            add(found.map(|o| &o.namespace), object("config", found.map_or("", |o| o.name.as_str()), id, ""));
-        }
-        Command::DeleteVolume { id, .. } => {
-            let found = state.volume(*id);
-            add(found.map(|o| &o.namespace), object("volume", found.map_or("", |o| o.name.as_str()), id, ""));
-        }
-        _ => of_the_cluster(state, command).into_iter().for_each(|object| add(None, object)),
     }
     objects
+}
+
+/// The objects a command names by their ids alone, each with its namespace as far as it is there.
+fn by_id<'s>(state: &'s State, command: &Command, told: bool) -> Vec<(Option<&'s Name>, AuditObject)> {
+    let one = |kind: &str, found: Option<(&'s Name, &'s Name)>, id: &dyn Display| {
+        (found.map(|(namespace, _)| namespace), object(kind, found.map_or("", |(_, name)| name.as_str()), id, ""))
+    };
+    let deployment = |id: &DeploymentId| {
+        let found = state.deployment(*id).map(|d| (&d.spec.namespace, &d.spec.name));
+        one("deployment", found, id)
+    };
+    match command {
+        Command::RestartDeployment(_) | Command::RollbackDeployment(_) | Command::DeleteDeployments { .. } if told => Vec::new(),
+        Command::RestartDeployment(which) | Command::RollbackDeployment(which) => vec![deployment(&which.id)],
+        Command::DeleteDeployments { ids } => ids.iter().map(deployment).collect(),
+        Command::DeleteSecret { id, .. } => vec![one("secret", state.secret(*id).map(|o| (&o.namespace, &o.name)), id)],
+        Command::DeleteConfig { id, .. } => vec![one("config", state.config(*id).map(|o| (&o.namespace, &o.name)), id)],
+        Command::DeleteVolume { id, .. } => vec![one("volume", state.volume(*id).map(|o| (&o.namespace, &o.name)), id)],
+        _ => of_the_cluster(state, command).into_iter().map(|object| (None, object)).collect(),
+    }
 }
 
 /// The objects a command names that are in no namespace.

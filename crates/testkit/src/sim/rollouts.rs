@@ -59,12 +59,8 @@ fn completed(after: &State, old: &Deployment, new: &Deployment) -> Checked {
     if phase(old) != Some(RolloutPhase::Progressing) || phase(new) != Some(RolloutPhase::Completed) {
         return Ok(());
     }
-    let (serve, wanted) = (after.instances_of(new.id).filter(|i| serves(i, new)).count(), super::scaling::wanted(new));
+    let (serve, wanted) = (after.instances_of(new.id).filter(|i| i.serves(&new.spec)).count(), super::scaling::wanted(new));
     if serve >= wanted as usize { Ok(()) } else { Err(format!("an update is completed with {serve} of {wanted} ready")) }
-}
-
-fn serves(instance: &Instance, deployment: &Deployment) -> bool {
-    instance.goal == Goal::Run && instance.is_ready(&deployment.spec)
 }
 
 fn named(deployment: &Deployment) -> (Name, Name) {
@@ -121,7 +117,7 @@ fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): 
     let child = all(after, &name).find(|d| d.parent == Some(parent.id) && d.is_rolling_out());
     let wanted = super::scaling::wanted;
     let least = child.map_or(wanted(parent), |child| wanted(child).min(wanted(parent)));
-    let serving: usize = all(after, &name).map(|d| after.instances_of(d.id).filter(|i| serves(i, d)).count()).sum();
+    let serving: usize = all(after, &name).map(|d| after.instances_of(d.id).filter(|i| i.serves(&d.spec)).count()).sum();
     if serving >= least as usize {
         return Ok(());
     }
