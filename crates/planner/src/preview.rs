@@ -4,6 +4,8 @@
 //! update, and what a deployment waits for is taken to come. So it answers as things are now; by the time an instance is
 //! really placed they may have changed.
 
+use std::collections::BTreeSet;
+
 use ring_state::{Deployment, Instance, State, may_run};
 use ring_types::{DeploymentId, NodeId};
 
@@ -60,9 +62,10 @@ fn one<'a>(state: &'a State, placer: &mut Placer<'a>, deployment: &'a Deployment
     let waits_for = unmet.or_else(|| references::missing(state, &deployment.spec).map(|missing| missing.to_string()));
     let views = view::instances(state, deployment.id);
     let mut own = Own::of(state, &deployment.spec, &views);
-    let taken: Vec<u32> = views.iter().filter(|view| view.may_run()).map(|view| view.slot).collect();
+    let running = || views.iter().filter(|view| view.may_run()).map(|view| view.slot);
+    let taken: BTreeSet<u32> = running().collect();
     let mut giving_way = making_way(state, deployment);
-    let missing = deployment.wanted().saturating_sub(u32::try_from(taken.len()).unwrap_or(u32::MAX)) as usize;
+    let missing = deployment.wanted().saturating_sub(u32::try_from(running().count()).unwrap_or(u32::MAX)) as usize;
     let free = (0..deployment.wanted()).filter(|slot| !taken.contains(slot)).take(missing);
     let instances = free.map(|slot| {
         let placed = placer.place(deployment, &mut own).map_err(|refused| text::reasons(&refused.reasons));

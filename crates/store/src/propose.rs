@@ -28,6 +28,12 @@ const HOPS: u32 = 2;
 
 type Tried = Result<Committed, Failed<ProposeError>>;
 
+/// Is it no more than an entry may have?
+fn fits(size: usize) -> Result<(), Failed<ProposeError>> {
+    let too_large = ProposeError::TooLarge { size, limit: ENTRY_LIMIT };
+    if size > ENTRY_LIMIT { Err(Failed::Final(too_large)) } else { Ok(()) }
+}
+
 impl Replica {
     pub(crate) async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
         let committed = self.persist(|deadline| self.try_propose(request, &command, 0, deadline)).await;
@@ -51,9 +57,7 @@ impl Replica {
             Leader::Me => self.write(request, command.clone(), deadline).await,
             Leader::Other(id, peer) if hops < HOPS => {
                 let encoded = command.encode();
-                if encoded.len() > ENTRY_LIMIT {
-                    return Err(Failed::Final(ProposeError::TooLarge { size: encoded.len(), limit: ENTRY_LIMIT }));
-                }
+                fits(encoded.len())?;
                 let message = wire::ProposeRequest {
                     request: Bytes::copy_from_slice(request.0.as_bytes()),
                     command: encoded.into(),
@@ -77,9 +81,7 @@ impl Replica {
     async fn write(&self, request: RequestId, command: Command, deadline: Instant) -> Tried {
         let access = changes_access(&command);
         let entry = Entry { at: self.stamp(), request, command }.encode();
-        if entry.len() > ENTRY_LIMIT {
-            return Err(Failed::Final(ProposeError::TooLarge { size: entry.len(), limit: ENTRY_LIMIT }));
-        }
+        fits(entry.len())?;
         let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
         match written.map_err(|_| Failed::Uncertain)? {
             Ok(response) => {

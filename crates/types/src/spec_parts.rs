@@ -341,14 +341,11 @@ impl FromStr for Constraint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The first of the two, so that a value may have either in it.
-        let equal = match (text.find("=="), text.find("!=")) {
-            (Some(equal), Some(unequal)) => equal < unequal,
-            (equal, _) => equal.is_some(),
-        };
-        let split = text.split_once(if equal { "==" } else { "!=" });
-        match split {
-            Some((label, value)) if !label.trim().is_empty() && !label.contains(['=', '!']) => {
+        // A label has neither sign in it, a value may have both.
+        let (label, rest) = text.split_at(text.find(['=', '!']).unwrap_or(text.len()));
+        let equal = rest.strip_prefix("==").map(|value| (value, true));
+        match equal.or_else(|| rest.strip_prefix("!=").map(|value| (value, false))) {
+            Some((value, equal)) if !label.trim().is_empty() => {
                 Ok(Self { label: label.trim().to_owned(), value: value.trim().to_owned(), equal })
             }
             _ => Err(format!("'{text}' is not a constraint: write \"label==value\" or \"label!=value\"")),
