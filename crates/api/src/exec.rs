@@ -77,6 +77,11 @@ pub struct TerminalSize {
     pub columns: u16,
 }
 
+impl TerminalSize {
+    /// What a terminal that does not say its size is taken to have.
+    pub const USUAL: Self = Self { rows: 24, columns: 80 };
+}
+
 /// A message that is none of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {

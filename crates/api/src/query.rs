@@ -107,17 +107,13 @@ impl AuditQuery {
         let mut found = Self::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
-                "limit" => found.limit = Some(word(&key, &value)?),
+                "limit" => found.limit = Some(bounded(&key, &value, Self::MOST)?),
                 "since" => found.since = Some(word(&key, &value)?),
                 "user" => found.user = Some(value.into_owned()),
                 "action" => found.action = Some(value.into_owned()),
                 "outcome" => found.outcome = Some(word(&key, &value)?),
                 _ => {}
             }
-        }
-        if found.limit.is_some_and(|limit| limit == 0 || limit > Self::MOST) {
-            let reason = format!("it is 1 to {}", Self::MOST);
-            return Err(QueryError { key: "limit".to_owned(), reason });
         }
         Ok(found)
     }
@@ -193,15 +189,11 @@ impl LogQuery {
         out.finish()
     }
 }
-
-/// Size of a terminal whose client does not know it.
-const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
-
 impl ExecQuery {
     /// Reads a query string; keys of no meaning here are left alone.
     pub fn parse(query: &str) -> Result<Self, QueryError> {
         let mut found = Self::default();
-        let (mut tty, mut size) = (false, TERMINAL);
+        let (mut tty, mut size) = (false, TerminalSize::USUAL);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match key.trim_end_matches("[]") {
                 "command" => found.command.push(value.into_owned()),
@@ -386,7 +378,7 @@ mod tests {
         let query = ExecQuery { command, container: Some("ab".into()), stdin: true, terminal, window: Some(32) };
         assert_eq!(ExecQuery::parse(&query.encode()).unwrap(), query);
         let plain = ExecQuery::parse("command=ls&command[]=-l&tty&other=1").unwrap();
-        assert_eq!((plain.command.len(), plain.terminal, plain.window), (2, Some(TERMINAL), None));
+        assert_eq!((plain.command.len(), plain.terminal, plain.window), (2, Some(TerminalSize::USUAL), None));
         for bad in ["", "command=", "command=a&rows=0", "command=a&columns=70000", "command=a&window=65", "command=a&tty=maybe"] {
             assert!(ExecQuery::parse(bad).is_err(), "{bad}");
         }

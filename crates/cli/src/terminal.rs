@@ -17,7 +17,7 @@ pub(crate) fn is_terminal() -> bool {
 /// Its size; a terminal that does not know it has the usual one.
 pub(crate) fn size() -> TerminalSize {
     let known = tcgetwinsize(io::stdin()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
-    known.map_or(TerminalSize { rows: 24, columns: 80 }, |size| TerminalSize { rows: size.ws_row, columns: size.ws_col })
+    known.map_or(TerminalSize::USUAL, |size| TerminalSize { rows: size.ws_row, columns: size.ws_col })
 }
 
 /// Every key goes to the program elsewhere, until this is dropped: then the terminal is as it was.

@@ -49,6 +49,10 @@ fn a_command_is_asked_for_as_a_websocket() {
 fn a_command_that_may_have_run_is_not_asked_for_again() {
     let (ran, asked) = ask(|| problem(503, "exec.interrupted"));
     assert_eq!((ran.code, asked.len()), (3, 1), "{}", ran.err);
+    for status in [502, 504] {
+        let (ran, asked) = ask(move || Answer::Json(status, String::new()));
+        assert_eq!((ran.code, asked.len()), (3, 1), "{status}: {}", ran.err);
+    }
     let (ran, asked) = ask(|| Answer::Lost);
     assert_eq!((ran.code, asked.len()), (3, 1), "{}", ran.err);
     assert!(ran.err.contains("error: lost the connection to http://") && ran.err.contains("hint: "), "{}", ran.err);

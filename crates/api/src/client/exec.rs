@@ -19,7 +19,7 @@ use super::error::{ClientError, chain};
 use super::send::{Miss, Request, accepted, unreachable};
 use super::{Client, builder, built};
 use crate::errors::ErrorCode;
-use crate::exec::{Control, Frame, FrameError, LONGEST, PROTOCOL};
+use crate::exec::{Frame, FrameError, LONGEST, PROTOCOL};
 use crate::query::ExecQuery;
 
 /// Longest silence of a server, which pings every five seconds.
@@ -51,7 +51,8 @@ pub struct ExecSender {
 }
 
 impl ExecReceiver {
-    /// The next message; the last is [`Control::ExitCode`] or [`Control::Error`].
+    /// The next message; the last is [`ExitCode`](crate::exec::Control::ExitCode) or
+    /// [`Error`](crate::exec::Control::Error).
     ///
     /// # Errors
     /// [`ClientError::Broken`] when the connection ends before that, or the server is silent.
@@ -72,6 +73,11 @@ impl ExecReceiver {
                 Err(error) => return Err(broken(&chain(&error))),
             }
         }
+    }
+
+    /// Reads on to the end of the connection, so that the goodbyes of both sides arrive.
+    pub async fn finish(mut self) {
+        let _ = timeout(Duration::from_secs(1), async { while let Some(Ok(_)) = self.stream.next().await {} }).await;
     }
 }
 
@@ -135,29 +141,13 @@ impl Client {
     }
 }
 
-/// An answer after which the command may have been run is final.
+/// An answer after which the command may have been run is final: one of something between here and a control node, too, which
+/// does not say whether it had passed the request on.
 fn once<T>(answer: Result<T, Miss>) -> Result<T, Miss> {
     match answer {
-        Err(Miss::Unavailable(problem, _)) if problem.is(ErrorCode::ExecInterrupted) || problem.status == 504 => {
+        Err(Miss::Unavailable(problem, _)) if problem.is(ErrorCode::ExecInterrupted) || matches!(problem.status, 502 | 504) => {
             Err(Miss::Final(ClientError::Problem(problem)))
         }
         other => other,
-    }
-}
-
-impl ExecReceiver {
-    /// Reads on to the end of the connection, so that the goodbyes of both sides arrive.
-    pub async fn finish(mut self) {
-        let _ = timeout(Duration::from_secs(1), async { while let Some(Ok(_)) = self.stream.next().await {} }).await;
-    }
-}
-
-impl Control {
-    /// The error of a message that tells of one.
-    pub fn into_error(self) -> Option<ClientError> {
-        match self {
-            Self::Error(problem) => Some(ClientError::Problem(problem)),
-            _ => None,
-        }
     }
 }

@@ -33,8 +33,12 @@ pub(crate) fn data_screen() -> Screen {
 /// [`CliError::OutputClosed`] when nobody reads any more.
 pub fn data(line: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
+    written(out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()))
+}
+
+/// What it means that data could not be written.
+pub(super) fn written(result: io::Result<()>) -> Result<(), CliError> {
+    result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => CliError::OutputClosed,
         _ => CliError::Output(error),
     })

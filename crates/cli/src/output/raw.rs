@@ -6,6 +6,7 @@ use std::sync::mpsc as threads;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::print;
 use crate::error::CliError;
 
 /// Where bytes go.
@@ -58,13 +59,9 @@ impl Outputs {
 
 fn write(to: To, bytes: &[u8]) -> Result<(), CliError> {
     let put = |out: &mut dyn Write| out.write_all(bytes).and_then(|()| out.flush());
-    let written = match to {
+    print::written(match to {
         To::Output => put(&mut io::stdout().lock()),
         // A closed standard error is nobody's fault and changes no result.
         To::Error => put(&mut io::stderr().lock()).or(Ok(())),
-    };
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => CliError::OutputClosed,
-        _ => CliError::Output(error),
     })
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use clap::Args;
-use ring_api::client::{Client, ExecReceiver, ExecSender, ExecSession};
+use ring_api::client::{Client, ClientError, ExecReceiver, ExecSender, ExecSession};
 use ring_api::exec::{Control, Frame, Started};
 use ring_api::query::ExecQuery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,7 +30,7 @@ pub(crate) struct Exec {
     /// Run it on a terminal of this one's size; with -i every key goes there. Standard input has to be a terminal
     #[arg(short, long)]
     tty: bool,
-    /// In this instance: its id or a prefix of it. Without it, in one that runs
+    /// In this instance: its id, a prefix of it, or its end as it stands before a line of output. Without it, in one that runs
     #[arg(short, long = "container", value_name = "INSTANCE")]
     container: Option<String>,
     /// Program and arguments, not read by a shell: for one, write `sh -c '…'`
@@ -54,7 +54,8 @@ pub(crate) async fn run(client: &Client, args: Exec) -> Result<Reply, CliError> 
     let ExecSession { mut receiver, sender } = client.exec(deployment.id, &query).await?;
     let input_window = match receiver.next().await? {
         Frame::Control(Control::Started(started)) => begun(started),
-        other => return Err(ended(other)?),
+        Frame::Control(Control::Error(problem)) => return Err(ClientError::Problem(problem).into()),
+        _ => return Err(not_understood()),
     };
     let signals = Signals::listen().map_err(CliError::Runtime)?;
     // The terminal is as it was when this function is left, in whatever way.
@@ -73,14 +74,6 @@ fn begun(started: Started) -> u32 {
         note(&format!("in instance {instance} on {node}; {more}: choose with -c"));
     }
     input_window
-}
-
-/// A last word that is no exit code.
-fn ended(frame: Frame) -> Result<CliError, CliError> {
-    match frame {
-        Frame::Control(control) => control.into_error().map(CliError::from).ok_or_else(not_understood),
-        _ => Err(not_understood()),
-    }
 }
 
 fn not_understood() -> CliError {
@@ -103,12 +96,25 @@ struct Talk {
 }
 
 impl Talk {
+    /// What came is written before the end is told, an error too.
     async fn run(mut self, mut receiver: ExecReceiver) -> Result<Reply, CliError> {
+        let end = match self.talk(&mut receiver).await {
+            Ok(End::Signal(number)) => {
+                self.sender.close().await;
+                return Ok(by_signal(number));
+            }
+            Ok(End::Code(code)) => Ok(Reply::default().exit(u8::try_from(code).unwrap_or(u8::MAX))),
+            Err(error) => Err(error),
+        };
+        self.finish(receiver, end).await
+    }
+
+    async fn talk(&mut self, receiver: &mut ExecReceiver) -> Result<End, CliError> {
         loop {
             let may_send = self.input_window > 0;
             tokio::select! {
                 frame = receiver.next() => if let Some(code) = self.hear(frame?)? {
-                    return self.finish(receiver, code).await;
+                    return Ok(End::Code(code));
                 },
                 piece = next_piece(&mut self.input), if may_send => self.give(piece).await?,
                 Some(result) = self.written.recv() => self.wrote(result).await?,
@@ -117,10 +123,7 @@ impl Talk {
                         self.sender.send(Frame::Control(Control::Resize(terminal::size()))).await?;
                     }
                     Told::Resized => {}
-                    Told::End(number) => {
-                        self.sender.close().await;
-                        return Ok(Reply::default().exit(128 + number));
-                    }
+                    Told::End(number) => return Ok(End::Signal(number)),
                 }
             }
         }
@@ -133,7 +136,7 @@ impl Talk {
             Frame::Stderr(bytes) => self.outputs.error(bytes),
             Frame::Control(Control::Taken(messages)) => self.input_window = self.input_window.saturating_add(messages),
             Frame::Control(Control::ExitCode(code)) => return Ok(Some(code)),
-            Frame::Control(Control::Error(problem)) => return Err(ended(Frame::Control(Control::Error(problem)))?),
+            Frame::Control(Control::Error(problem)) => return Err(ClientError::Problem(problem).into()),
             // Of a later release.
             Frame::Control(_) | Frame::Stdin(_) => {}
         }
@@ -164,17 +167,37 @@ impl Talk {
         Ok(self.sender.send(Frame::Control(Control::Taken(std::mem::take(&mut self.taken)))).await?)
     }
 
-    /// Writes what is still to be written, and gives the command's exit code as this program's own.
-    async fn finish(self, receiver: ExecReceiver, code: i32) -> Result<Reply, CliError> {
-        let Self { mut sender, outputs, mut written, .. } = self;
+    /// Writes what is still to be written; then it is the end. A signal does not wait for who reads slowly.
+    async fn finish(self, receiver: ExecReceiver, end: Result<Reply, CliError>) -> Result<Reply, CliError> {
+        let Self { mut sender, outputs, mut written, mut signals, .. } = self;
         sender.close().await;
         receiver.finish().await;
         drop(outputs);
-        while let Some(result) = written.recv().await {
-            result?;
+        loop {
+            tokio::select! {
+                word = written.recv() => match word {
+                    Some(Ok(())) => {}
+                    Some(Err(failed)) => return end.and(Err(failed)),
+                    None => return end,
+                },
+                told = signals.told() => if let Told::End(number) = told {
+                    return Ok(by_signal(number));
+                },
+            }
         }
-        Ok(Reply::default().exit(u8::try_from(code).unwrap_or(u8::MAX)))
     }
+}
+
+/// How a talk came to its end.
+enum End {
+    /// The command ended with this code.
+    Code(i32),
+    /// This program was told to end.
+    Signal(u8),
+}
+
+fn by_signal(number: u8) -> Reply {
+    Reply::default().exit(128 + number)
 }
 
 /// The next piece of standard input; never, once it has ended.
