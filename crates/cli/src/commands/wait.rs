@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::CliError;
 use crate::output::{Board, note};
+use crate::resolve::Named;
 use crate::time::took;
 
 /// What is waited for.
@@ -138,10 +139,11 @@ impl Wait<'_> {
         reached: &mut Vec<Deployment>,
         board: &mut Board,
     ) -> Result<(), CliError> {
-        let width = open.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
+        let width = width(open);
         for (id, name) in std::mem::take(open) {
             let Some(deployment) = found.iter().find(|deployment| deployment.id == id) else {
                 if self.until == Until::Status(DeploymentStatus::Deleted) || self.until == Until::Started {
+                    board.end(&name, &format!("{name:<width$}  deleted"), self.until != Until::Started);
                     continue;
                 }
                 let message = format!("deployment '{name}' was deleted");
@@ -193,7 +195,7 @@ pub(crate) async fn explain(client: &Client, deployment: &Deployment) -> Explana
     let lines = client.logs(deployment.id, &query).await.unwrap_or_default();
     let surplus = lines.len().saturating_sub(LAST_LINES as usize);
     Explanation {
-        message: format!("deployment '{}/{}' {}", deployment.namespace, deployment.name, summary(deployment)),
+        message: format!("deployment '{}' {}", deployment.full_name(), summary(deployment)),
         lines: lines.into_iter().skip(surplus).map(|line| line.line).collect(),
         hint: hint(deployment),
     }
@@ -204,9 +206,14 @@ pub(crate) const fn is_well(status: DeploymentStatus) -> bool {
     matches!(status, DeploymentStatus::Running | DeploymentStatus::Completed)
 }
 
+/// Room for the longest name.
+fn width(open: &[Watched]) -> usize {
+    open.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0)
+}
+
 /// Where a deployment is, in columns: name, status, replicas, nodes; and why it is not further.
 fn line(deployment: &Deployment, width: usize) -> String {
-    let name = format!("{}/{}", deployment.namespace, deployment.name);
+    let name = deployment.full_name();
     let ready = deployment.ready_replicas.unwrap_or(deployment.replicas);
     let replicas = match deployment.kind {
         Kind::Worker => format!("{ready}/{}", deployment.desired_replicas),
@@ -225,24 +232,24 @@ fn last_line(deployment: &Deployment, width: usize) -> String {
     }
     // What went wrong is told at length below.
     let told = if is_well(deployment.status) { summary(deployment) } else { deployment.status.to_string() };
-    format!("{:<width$}  {told}", format!("{}/{}", deployment.namespace, deployment.name))
+    format!("{:<width$}  {told}", deployment.full_name())
 }
 
 /// Says on a terminal what is going on; anywhere else why something waits, once.
 fn tell(found: &[Deployment], open: &[Watched], board: &mut Board, said: &mut String) {
-    let width = open.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
+    let width = width(open);
     let waiting = found.iter().filter(|deployment| open.iter().any(|(id, _)| *id == deployment.id));
     let mut reasons = Vec::new();
     for deployment in waiting {
-        board.show(&format!("{}/{}", deployment.namespace, deployment.name), line(deployment, width));
+        board.show(&deployment.full_name(), line(deployment, width));
         if let Some(message) = deployment.message.as_deref().filter(|_| deployment.status == DeploymentStatus::Pending) {
-            reasons.push(format!("{}/{} waits: {message}", deployment.namespace, deployment.name));
+            reasons.push(format!("{} waits: {message}", deployment.full_name()));
         }
     }
     board.shown();
     let reasons = reasons.join("\n");
     if !reasons.is_empty() && reasons != *said && !board.is_seen() {
-        board.aside(|| note(&reasons));
+        note(&reasons);
         *said = reasons;
     }
 }
@@ -297,7 +304,7 @@ pub(crate) fn summary(deployment: &Deployment) -> String {
     }
     let facts = parts.join(" ");
     let reason = deployment.reason.as_deref().filter(|reason| !facts.contains(reason));
-    let why = if deployment.status == DeploymentStatus::Completed || deployment.status == DeploymentStatus::Running {
+    let why = if is_well(deployment.status) {
         None
     } else {
         deployment.message.as_deref().filter(|message| !repeats(message, deployment)).or(reason)

@@ -1,7 +1,7 @@
 //! What is waited for, a moving line each on a terminal: what has come to its end scrolls away above. Silence anywhere else.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -29,14 +29,15 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Starts it; it shows nothing where standard error is no terminal.
+    /// Starts it; it shows nothing where standard error is no terminal that can move lines.
     pub(crate) fn start() -> Self {
-        let terminal = io::stderr().is_terminal();
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        // It hides itself where lines cannot move: off a terminal, and on one that says it is dumb.
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let terminal = !bars.is_hidden();
         let rows = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_row));
         let rows = if rows == 0 { ROWS } else { rows };
         Self {
-            bars: MultiProgress::with_draw_target(target),
+            bars,
             moving: BTreeMap::new(),
             foot: ProgressBar::hidden(),
             hidden: 0,
@@ -91,11 +92,6 @@ impl Board {
         if self.terminal {
             self.foot_bar().set_message(text);
         }
-    }
-
-    /// Lets a line be printed without the moving ones in its way.
-    pub(crate) fn aside(&self, print: impl FnOnce()) {
-        self.bars.suspend(print);
     }
 
     /// Can it be seen?
