@@ -42,7 +42,7 @@ pub enum CliError {
         message: String,
     },
     /// The manifest breaks rules.
-    #[error("{file}: {}", count(.violations.len()))]
+    #[error("{file}: {}", count(.violations))]
     Invalid {
         /// Its file.
         file: String,
@@ -143,8 +143,14 @@ pub(crate) fn meant(near: Option<&str>) -> String {
     near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
 }
 
-fn count(violations: usize) -> String {
-    if violations == 1 { "1 mistake".to_owned() } else { format!("{violations} mistakes") }
+/// How many there are; those that are only counted are one line without a place.
+fn count(violations: &[Violation]) -> String {
+    let listed = violations.iter().filter(|violation| !violation.property_path.is_empty()).count();
+    match listed {
+        listed if listed < violations.len() && listed > 0 => format!("more than {listed} mistakes"),
+        _ if violations.len() == 1 => "1 mistake".to_owned(),
+        _ => format!("{} mistakes", violations.len()),
+    }
 }
 
 macro_rules! exits {
@@ -253,6 +259,9 @@ fn list_of(kind: &str) -> Option<&'static str> {
 }
 
 fn violation(violation: &Violation) -> String {
+    if violation.property_path.is_empty() {
+        return violation.message.clone();
+    }
     format!("{}: {}", violation.property_path, violation.message)
 }
 

@@ -43,7 +43,7 @@ pub(super) fn explain(error: &Error) -> String {
             if !said.contains("recursion limit exceeded") {
                 return shown_error(&said);
             }
-            format!("the manifest is nested deeper than {MAX_DEPTH} levels")
+            too_deep()
         }
     };
     match location {
@@ -54,11 +54,19 @@ pub(super) fn explain(error: &Error) -> String {
 
 fn breached(breach: &BudgetBreach) -> String {
     match breach {
-        BudgetBreach::Depth { .. } => format!("the manifest is nested deeper than {MAX_DEPTH} levels"),
+        BudgetBreach::Depth { .. } => too_deep(),
         BudgetBreach::Documents { .. } => one_document(),
         BudgetBreach::ScalarBytes { .. } => "with its aliases written out the manifest has more than 64 MiB of text".to_owned(),
-        _ => format!("the manifest has more than {MAX_NODES} values"),
+        _ => too_many(),
     }
+}
+
+pub(super) fn too_deep() -> String {
+    format!("the manifest is nested deeper than {MAX_DEPTH} levels")
+}
+
+pub(super) fn too_many() -> String {
+    format!("the manifest has more than {MAX_NODES} values")
 }
 
 fn one_document() -> String {

@@ -40,14 +40,29 @@ pub fn interpolate(tree: &mut Node, variables: &Variables, strict: bool) -> Inte
     walk.told()
 }
 
+/// Why the variables of a text are not replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReplaced {
+    /// It would be too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// A default is in too many others.
+    #[error("{}", Why::Nested.tell(""))]
+    Nested,
+}
+
 /// Replaces the variables of one text; gives what has no value and stays as it is written, each once.
 ///
 /// # Errors
-/// [`TooLong`].
-pub fn interpolate_text(text: &str, variables: &Variables) -> Result<(String, Vec<String>), TooLong> {
+/// [`NotReplaced`].
+pub fn interpolate_text(text: &str, variables: &Variables) -> Result<(String, Vec<String>), NotReplaced> {
     let mut work = Work { variables, room: MAX_BODY, unset: Unset::default() };
     let out = replace(text, &mut work, 0)?;
-    Ok((out, work.unset.found.into_iter().map(|(_, name)| shown(&name)).collect()))
+    let stays = work.unset.found;
+    if stays.iter().any(|(why, _)| *why == Why::Nested) {
+        return Err(NotReplaced::Nested);
+    }
+    Ok((out, stays.into_iter().map(|(_, name)| shown(&name)).collect()))
 }
 
 /// Why something stays as it is written.
@@ -333,6 +348,7 @@ mod tests {
     fn defaults_may_be_in_each_other_but_not_for_ever() {
         let nested = |levels: usize| format!("{}x{}", "${B:-".repeat(levels), "}".repeat(levels));
         assert_eq!(text(&nested(16)), ("x".into(), vec![]));
+        assert_eq!(interpolate_text(&nested(17), &variables()), Err(NotReplaced::Nested), "in a file as in a manifest");
         let mut tree = Node::from_yaml(&format!("deployments: {{a: {{command: ['{}']}}}}", nested(17))).unwrap();
         let found = interpolate(&mut tree, &variables(), false);
         assert_eq!(found.violations[0].message, "defaults in defaults are nested deeper than 16 levels (line 1)");
@@ -342,7 +358,7 @@ mod tests {
     fn what_grows_beyond_a_manifest_is_an_error() {
         let variables = Variables::from_pairs([("BIG", "x".repeat(1 << 20))]);
         assert_eq!(interpolate_text("$BIG$BIG$BIG$BIG", &variables).map(|(text, _)| text.len()), Ok(4 << 20));
-        assert_eq!(interpolate_text("$BIG$BIG$BIG$BIG.", &variables), Err(TooLong));
+        assert_eq!(interpolate_text("$BIG$BIG$BIG$BIG.", &variables), Err(TooLong.into()));
         let mut tree = Node::from_yaml("a: [$BIG, $BIG, $BIG, $BIG, $BIG]").unwrap();
         let found = interpolate(&mut tree, &variables, false);
         assert_eq!(found.violations.len(), 1);

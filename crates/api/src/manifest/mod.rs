@@ -22,7 +22,7 @@ use ring_types::{DeploymentSpec, Name, Rule, Violation};
 
 pub use config::take_in_files;
 pub use fields::{Field, SECTIONS, Section};
-pub use interpolate::{Interpolated, TooLong, interpolate, interpolate_text};
+pub use interpolate::{Interpolated, NotReplaced, TooLong, interpolate, interpolate_text};
 pub use tree::{Entry, Node, Value};
 pub use variables::{EnvFileError, Variables};
 

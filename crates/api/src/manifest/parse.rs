@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_yaml::{Location, Spanned};
 
 use super::ManifestError;
-use super::explain::{explain, explain_json, shown};
+use super::explain::{explain, explain_json, shown, too_deep, too_many};
 use super::tree::{Entry, Node, Value};
 use crate::MAX_BODY;
 
@@ -71,10 +71,10 @@ fn check_shape(text: &[u8]) -> Result<(), ManifestError> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(syntax(&format!("the manifest is nested deeper than {MAX_DEPTH} levels")));
+            return Err(syntax(&too_deep()));
         }
         if nodes > MAX_NODES {
-            return Err(syntax(&format!("the manifest has more than {MAX_NODES} values")));
+            return Err(syntax(&too_many()));
         }
     }
     Ok(())

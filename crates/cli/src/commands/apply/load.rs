@@ -102,7 +102,7 @@ pub(super) fn shown(json: &serde_json::Value) -> Result<String, CliError> {
     let mut json = json.clone();
     let hide = |deployment: &mut serde_json::Value| {
         if let Some(password) = deployment.get_mut("config").and_then(|config| config.get_mut("password")) {
-            *password = "(not shown)".into();
+            *password = ring_api::model::NOT_SHOWN.into();
         }
     };
     // It may be one deployment without `deployments` around it.
