@@ -5,7 +5,6 @@ use ring_api::client::{Client, Hosts, Patience};
 use crate::args::Globals;
 use crate::config::{ApiSection, ConfigFile, Credentials, Paths};
 use crate::error::CliError;
-use crate::suggest::near;
 
 /// The chosen cluster and how to speak to it.
 #[derive(Clone, Debug)]
@@ -48,11 +47,7 @@ impl Context {
         let chosen = self.globals.context.as_deref();
         let found = self.file.context(chosen);
         if let (None, Some(name)) = (&found, chosen) {
-            return Err(CliError::NotFound {
-                kind: "context",
-                wanted: name.to_owned(),
-                near: near(name, self.file.contexts.keys()),
-            });
+            return Err(self.file.no_context(name));
         }
         let (context, section) = found.map_or((DEFAULT, None), |(name, section)| (name, Some(section)));
         let from_env = std::env::var("RING_HOST").ok().filter(|host| !host.is_empty());

@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 
-use super::named::{Delete, List, each, unknown_namespaces};
+use super::named::{Delete, List, each, listed};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
-use crate::output::{ListView, ObjectView, Reply};
+use crate::output::{ObjectView, Reply};
 use crate::resolve::pick;
 
 /// `ring config`
@@ -33,9 +33,7 @@ pub(crate) async fn run(context: &Context, command: ConfigCommand) -> Result<Rep
     match command {
         ConfigCommand::List(args) => {
             let configs = client.configs(args.namespace.as_deref()).await?;
-            let wanted = args.namespace.as_deref().filter(|_| configs.is_empty());
-            let warnings = unknown_namespaces(&client, wanted).await;
-            Ok(Reply::view(ListView(configs), args.output.format).warn(warnings))
+            Ok(listed(&client, configs, args).await)
         }
         ConfigCommand::Inspect(args) => {
             let configs = client.configs(None).await?;

@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
 use crate::output::{Cell, ListView, Reply, Row};
-use crate::suggest::near;
 
 /// `ring context`
 #[derive(Debug, Args)]
@@ -88,11 +87,7 @@ fn entries(context: &Context) -> Result<Vec<Entry>, CliError> {
 /// Moves the mark in the file; everything else in it, comments too, stays as it is.
 fn switch(context: &Context, name: &str) -> Result<Reply, CliError> {
     if !context.file.contexts.contains_key(name) {
-        return Err(CliError::NotFound {
-            kind: "context",
-            wanted: name.to_owned(),
-            near: near(name, context.file.contexts.keys()),
-        });
+        return Err(context.file.no_context(name));
     }
     let path = &context.paths.config_file;
     let text = std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.clone(), source })?;

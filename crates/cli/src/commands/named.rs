@@ -2,10 +2,11 @@
 
 use clap::Args;
 use ring_api::client::Client;
+use serde::Serialize;
 
 use crate::error::{CliError, meant};
 use crate::format::OutputArgs;
-use crate::output::{Reply, data};
+use crate::output::{ListView, Reply, Row, data};
 use crate::suggest::near;
 
 /// `list`
@@ -39,6 +40,13 @@ pub(super) async fn unknown_namespaces<'a>(client: &Client, wanted: impl IntoIte
     let known: Vec<_> = known.iter().map(|namespace| namespace.name.as_str()).collect();
     let unknown = wanted.into_iter().filter(|wanted| !known.contains(wanted));
     unknown.map(|wanted| missing("namespace", wanted, known.iter().copied())).collect()
+}
+
+/// Shows what is in a namespace, or in all; warns of one that does not exist.
+pub(super) async fn listed<T: Row + Serialize + 'static>(client: &Client, found: Vec<T>, args: List) -> Reply {
+    let wanted = args.namespace.as_deref().filter(|_| found.is_empty());
+    let warnings = unknown_namespaces(client, wanted).await;
+    Reply::view(ListView(found), args.output.format).warn(warnings)
 }
 
 /// That an object does not exist, and which was probably meant.

@@ -62,7 +62,8 @@ pub(crate) async fn run(context: &Context, command: NamespaceCommand) -> Result<
             Ok(Reply::line(format!("namespace {} deleted", args.name)))
         }
         NamespaceCommand::Audit(Audit { namespace, which }) => {
-            let lines = client.namespace_audit(&namespace, &which.query()).await?;
+            let lines = client.namespace_audit(&namespace, &which.query()).await;
+            let lines = known(&client, &namespace, lines).await?;
             Ok(Reply::view(ListView(lines), which.output.format))
         }
         NamespaceCommand::Prune(args) => {

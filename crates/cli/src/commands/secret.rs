@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ring_api::model::CreateSecret;
 
-use super::named::{Delete, List, each, unknown_namespaces};
+use super::named::{Delete, List, each, listed};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{ListView, Reply};
+use crate::output::Reply;
 use crate::resolve::pick;
 
 /// `ring secret`
@@ -54,9 +54,7 @@ pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Rep
         }
         SecretCommand::List(args) => {
             let secrets = client.secrets(args.namespace.as_deref()).await?;
-            let wanted = args.namespace.as_deref().filter(|_| secrets.is_empty());
-            let warnings = unknown_namespaces(&client, wanted).await;
-            Ok(Reply::view(ListView(secrets), args.output.format).warn(warnings))
+            Ok(listed(&client, secrets, args).await)
         }
         SecretCommand::Delete(args) => {
             let secrets = client.secrets(None).await?;

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use ring_api::model::{CreateVolume, Volume};
 use ring_types::VolumeDriver;
 
-use super::named::{each, unknown_namespaces};
+use super::named::{List, each, listed};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
 use crate::node::key_value;
-use crate::output::{ListView, ObjectView, Reply, note};
+use crate::output::{ObjectView, Reply, note};
 use crate::resolve::{Named, pick};
 
 /// `ring volume`
@@ -23,15 +23,6 @@ pub(crate) enum VolumeCommand {
     Create(Create),
     /// Forget a volume; its data stays on its node or file server
     Delete(Delete),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Of this namespace only
-    #[arg(short, long)]
-    namespace: Option<String>,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -78,9 +69,7 @@ pub(crate) async fn run(context: &Context, command: VolumeCommand) -> Result<Rep
     match command {
         VolumeCommand::List(args) => {
             let volumes = client.volumes(args.namespace.as_deref()).await?;
-            let wanted = args.namespace.as_deref().filter(|_| volumes.is_empty());
-            let warnings = unknown_namespaces(&client, wanted).await;
-            Ok(Reply::view(ListView(volumes), args.output.format).warn(warnings))
+            Ok(listed(&client, volumes, args).await)
         }
         VolumeCommand::Inspect(args) => {
             let volumes = client.volumes(None).await?;

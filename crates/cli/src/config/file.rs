@@ -7,6 +7,7 @@ use ring_types::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
+use crate::suggest::near;
 
 /// The configuration file. What is left out has its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -161,6 +162,11 @@ fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span
 }
 
 impl ConfigFile {
+    /// That there is no context of a name, and which was probably meant.
+    pub(crate) fn no_context(&self, name: &str) -> CliError {
+        CliError::NotFound { kind: "context", wanted: name.to_owned(), near: near(name, self.contexts.keys()) }
+    }
+
     /// Reads the file; one that is not there is empty.
     pub(crate) fn load(path: &Path) -> Result<Self, CliError> {
         let text = match std::fs::read_to_string(path) {
