@@ -63,6 +63,23 @@ fn outputs_codes_and_megabytes_come_as_they_are_through_every_control_node() {
 }
 
 #[test]
+fn one_that_ends_while_it_is_written_to_gives_its_output_and_its_code() {
+    let (cluster, _) = cluster();
+    let dir = tempfile::tempdir().unwrap();
+    let given = dir.path().join("given");
+    std::fs::write(&given, "a line that is given\n".repeat(100_000)).unwrap();
+    for control in 0..3 {
+        let cli = cluster.cli_to(control);
+        for size in (1..=20).map(|n: usize| n * 5000) {
+            let mut command = exec_with(&cli, &["-i"], &["sh", "-c", &format!("head -c {size}; exit 7")]);
+            let ended = command.stdin(File::open(&given).unwrap()).output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!((ended.status.code(), ended.stdout.len()), (Some(7), size), "through c{control}: {said}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_run_is_said_with_rings_own_codes() {
     let (cluster, id) = cluster();
     let cli = cluster.cli();

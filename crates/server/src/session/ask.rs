@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ring_proto::agent::v1::control_message::Message;
 use ring_proto::agent::v1::question::{About, HealthHistory, Stats};
-use ring_proto::agent::v1::{Answer, InstanceStats, ProbeResult, Question, StreamCancel, StreamEnd, answer};
+use ring_proto::agent::v1::{Answer, InstanceStats, ProbeResult, Question, StreamEnd, answer};
 use ring_proto::cluster::v1::AskRequest;
 use ring_types::{InstanceId, NodeId};
 use tokio::sync::{Semaphore, oneshot};
@@ -190,8 +190,7 @@ impl Drop for Asked {
     fn drop(&mut self) {
         let Some(line) = self.line.upgrade() else { return };
         if line.open.waiting().remove(&self.stream).is_some() {
-            // A session that is busy leaves the answer to go nowhere.
-            let _ = line.send(Message::StreamCancel(StreamCancel { stream: self.stream }));
+            line.cancel(self.stream);
         }
     }
 }

@@ -82,35 +82,41 @@ fn ended(end: StreamEnd) -> Option<AskError> {
 }
 
 impl ExecFeed {
-    /// Gives it input, the end of it, or another size of its terminal.
+    /// Gives it input, the end of it, or another size of its terminal. For one that is over it goes nowhere: its events say how it
+    /// ended, and what came before that.
     ///
     /// # Errors
-    /// [`AskError::Interrupted`] when the way to it is gone.
+    /// [`AskError::Interrupted`] when the session of its node takes nothing any more.
     pub async fn give(&self, event: Input) -> Result<(), AskError> {
         let input = |stream| ExecInput { stream, event: Some(event) };
-        let given = match &self.way {
-            Way::Local(guard) => guard.tell(|stream| Message::ExecInput(input(stream))).await,
-            Way::Remote(to) => to.send(request(exec_request::Message::Input(input(0)))).await.is_ok(),
-        };
-        gone_unless(given)
+        match &self.way {
+            Way::Local(guard) => Ok(guard.tell(|stream| Message::ExecInput(input(stream))).await?),
+            Way::Remote(to) => {
+                pass(to, exec_request::Message::Input(input(0))).await;
+                Ok(())
+            }
+        }
     }
 
     /// So much of its output was taken.
     ///
     /// # Errors
-    /// [`AskError::Interrupted`] when the way to it is gone.
+    /// Those of [`Self::give`].
     pub async fn took(&self, messages: u32) -> Result<(), AskError> {
         let credit = |stream| LogCredit { stream, messages };
-        let told = match &self.way {
-            Way::Local(guard) => guard.tell(|stream| Message::LogCredit(credit(stream))).await,
-            Way::Remote(to) => to.send(request(exec_request::Message::Credit(credit(0)))).await.is_ok(),
-        };
-        gone_unless(told)
+        match &self.way {
+            Way::Local(guard) => Ok(guard.tell(|stream| Message::LogCredit(credit(stream))).await?),
+            Way::Remote(to) => {
+                pass(to, exec_request::Message::Credit(credit(0))).await;
+                Ok(())
+            }
+        }
     }
 }
 
-fn gone_unless(told: bool) -> Result<(), AskError> {
-    if told { Ok(()) } else { Err(AskError::Interrupted("the session of its node ended".to_owned())) }
+/// To the control node that has the session of its node. When that has ended the request, the events end too.
+async fn pass(to: &mpsc::Sender<ExecRequest>, message: exec_request::Message) {
+    let _ = to.send(request(message)).await;
 }
 
 fn request(message: exec_request::Message) -> ExecRequest {

@@ -152,7 +152,23 @@ impl Line {
         if reader.try_send(item).is_err() {
             streams.remove(&stream);
             drop(streams);
-            let _ = self.send(Message::StreamCancel(StreamCancel { stream }));
+            self.cancel(stream);
+        }
+    }
+
+    /// Tells the agent that nobody reads a stream any more. A session that is busy hears it when it has room: what the stream stands
+    /// for, such as a command, would run on.
+    pub(super) fn cancel(&self, stream: u64) {
+        let message = Ok(ControlMessage { message: Some(Message::StreamCancel(StreamCancel { stream })) });
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.out.try_send(message)
+            // There is none when the process ends, and its sessions with it.
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let out = self.out.clone();
+            runtime.spawn(async move {
+                // One that takes nothing for so long is ended, and its streams with it.
+                let _ = tokio::time::timeout(BUSY, out.send(message)).await;
+            });
         }
     }
 
@@ -181,11 +197,16 @@ impl StreamGuard {
         self.line.upgrade().is_none_or(|line| line.send(Message::LogCredit(credit)).is_ok())
     }
 
-    /// Tells the agent something about the stream, waiting while its session is busy. False when it cannot be told.
-    pub(super) async fn tell(&self, message: impl FnOnce(u64) -> Message) -> bool {
-        let Some(out) = self.line.upgrade().map(|line| line.outgoing()) else { return false };
+    /// Tells the agent something about the stream, waiting while its session is busy. A session that is over is no error here: its
+    /// reader sees that, after all that came before.
+    ///
+    /// # Errors
+    /// [`Closed::Busy`] when the session takes nothing for [`BUSY`].
+    pub(super) async fn tell(&self, message: impl FnOnce(u64) -> Message) -> Result<(), Closed> {
+        let Some(out) = self.line.upgrade().map(|line| line.outgoing()) else { return Ok(()) };
         let message = Ok(ControlMessage { message: Some(message(self.stream)) });
-        matches!(tokio::time::timeout(BUSY, out.send(message)).await, Ok(Ok(())))
+        let sent = tokio::time::timeout(BUSY, out.send(message)).await;
+        sent.map_err(|_| Closed::Busy).map(drop)
     }
 }
 
@@ -193,7 +214,7 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         let Some(line) = self.line.upgrade() else { return };
         if line.streams().remove(&self.stream).is_some() {
-            let _ = line.send(Message::StreamCancel(StreamCancel { stream: self.stream }));
+            line.cancel(self.stream);
         }
     }
 }
