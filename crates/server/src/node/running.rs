@@ -26,7 +26,7 @@ use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
-use crate::rest::{self, App, AppParts, Recorder, router};
+use crate::rest::{App, AppParts, Recorder, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
@@ -87,7 +87,8 @@ impl Wiring {
     }
 
     pub(super) fn admission(&self, store: &Store) -> Admission {
-        Admission::new(store.clone(), self.secret.clone(), self.settings.certificate_lifetime)
+        let name = self.record.member.as_ref().map(|member| member.name.clone()).unwrap_or_default();
+        Admission::new(store.clone(), self.secret.clone(), self.settings.certificate_lifetime, name)
     }
 
     /// Starts everything over an open store.
@@ -191,18 +192,10 @@ impl Wiring {
             // Without it a reply may wait for the acknowledgement of the one before.
             let _ = stream.set_nodelay(true);
         });
-        let (store, name, stop) = (parts.store.clone(), parts.member.name.clone(), parts.stop.clone());
-        let (told, until) = (rest::tell_audit(store.clone(), name.clone()), stop.clone());
+        let (store, name, served) = (parts.store.clone(), parts.member.name.clone(), CancellationToken::new());
+        let until = served.clone();
         tasks.spawn(async move {
-            tokio::select! {
-                () = told => {}
-                () = until.cancelled() => {}
-            }
-            until.cancelled().await;
-            "the telling of the audit record"
-        });
-        tasks.spawn(async move {
-            audit.run(&store, &name, stop).await;
+            audit.keep(&store, &name, until).await;
             "the audit record"
         });
         let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
@@ -215,6 +208,7 @@ impl Wiring {
                 },
                 () = after(&stop, DRAIN) => {}
             }
+            served.cancel();
             "the REST API"
         });
     }

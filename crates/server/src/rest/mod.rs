@@ -15,7 +15,6 @@ mod write;
 
 pub use app::{App, AppParts};
 pub use audit::Recorder;
-pub(crate) use audit::tell as tell_audit;
 pub(crate) use auth::hash_password;
 pub use openapi::rest_reference;
 pub use router::router;

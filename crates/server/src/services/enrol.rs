@@ -65,6 +65,8 @@ pub struct Admission {
     store: Store,
     secret: SecretKey,
     lifetime: Duration,
+    /// The control node that admits.
+    name: String,
 }
 
 /// What a joining host says of itself.
@@ -79,14 +81,14 @@ pub(super) struct Applicant {
 
 impl Applicant {
     /// The command with its line of the audit record: who joins is known by the token alone.
-    fn audited(&self, action: &str, command: Command) -> Command {
+    fn audited(&self, served_by: &str, action: &str, command: Command) -> Command {
         let note = AuditNote {
             user: String::new(),
             user_id: None,
             token: None,
             token_name: format!("join token {}", self.token),
             address: self.from.to_canonical().to_string(),
-            served_by: String::new(),
+            served_by: served_by.to_owned(),
             action: action.to_owned(),
         };
         Command::Audited(Box::new(AuditedCommand { note, command: Box::new(command) }))
@@ -94,9 +96,9 @@ impl Applicant {
 }
 
 impl Admission {
-    /// Admits to the cluster of `store`; certificates are good for `lifetime`.
-    pub fn new(store: Store, secret: SecretKey, lifetime: Duration) -> Self {
-        Self { store, secret, lifetime }
+    /// The control node `name` admits to the cluster of `store`; certificates are good for `lifetime`.
+    pub fn new(store: Store, secret: SecretKey, lifetime: Duration, name: String) -> Self {
+        Self { store, secret, lifetime, name }
     }
 
     pub(super) fn secret(&self) -> &SecretKey {
@@ -128,7 +130,7 @@ impl Admission {
             member: None,
             labels: labels.clone(),
         };
-        match self.propose(applicant.request, applicant.audited("node.join", Command::EnrolNode(enrol))).await? {
+        match self.propose(applicant.request, applicant.audited(&self.name, "node.join", Command::EnrolNode(enrol))).await? {
             Reply::Node(_, name) => Ok(name),
             other => Err(unexpected(&other)),
         }
@@ -146,7 +148,7 @@ impl Admission {
             address: address.to_owned(),
             api_address: api.to_owned(),
         };
-        match self.propose(applicant.request, applicant.audited("member.join", Command::EnrolMember(enrol))).await? {
+        match self.propose(applicant.request, applicant.audited(&self.name, "member.join", Command::EnrolMember(enrol))).await? {
             Reply::Member(id, name) => Ok((id, name)),
             other => Err(unexpected(&other)),
         }

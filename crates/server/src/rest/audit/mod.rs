@@ -20,7 +20,6 @@ use super::auth::Caller;
 
 pub(in crate::rest) use action::action;
 pub use recorder::Recorder;
-pub(crate) use recorder::tell;
 
 /// The note of a request: who makes it, as far as that is known by now.
 pub(in crate::rest) fn note(extensions: &Extensions, method: &Method, served_by: &str) -> AuditNote {

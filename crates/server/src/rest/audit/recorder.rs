@@ -4,14 +4,17 @@
 //! more than that is counted in a line that says so.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ring_state::{AuditNote, AuditRecord, AuditRefusal, Command};
-use ring_store::Store;
-use ring_types::RequestId;
+use ring_state::{AuditNote, AuditRecord, AuditRefusal, Command, State};
+use ring_store::{Changes, Store, Watch};
+use ring_types::{RequestId, Revision};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::ids;
 
 /// Time in which lines are gathered.
 const GATHER: Duration = Duration::from_secs(1);
@@ -31,6 +34,12 @@ struct Waiting {
     dropped: u32,
 }
 
+/// Lines of one entry. It is proposed as the same request until it is committed, so that its lines are there once.
+struct Batch {
+    request: RequestId,
+    records: Vec<AuditRecord>,
+}
+
 impl Recorder {
     /// One that has nothing yet.
     pub(crate) fn new() -> Self {
@@ -43,59 +52,76 @@ impl Recorder {
         let key = format!("{:?}{:?}{:?}{:?}", record.note, record.namespace, record.objects, record.refused);
         let full = waiting.lines.len() >= LINES;
         match waiting.lines.entry(key) {
-            std::collections::btree_map::Entry::Occupied(mut there) => there.get_mut().count += 1,
-            std::collections::btree_map::Entry::Vacant(free) if !full => {
+            Entry::Occupied(mut there) => there.get_mut().count += 1,
+            Entry::Vacant(free) if !full => {
                 free.insert(record);
             }
-            std::collections::btree_map::Entry::Vacant(_) => waiting.dropped = waiting.dropped.saturating_add(1),
+            Entry::Vacant(_) => waiting.dropped = waiting.dropped.saturating_add(1),
         }
         drop(waiting);
         self.some.notify_one();
     }
 
-    /// Commits what comes in until the end; then what is left, once.
-    pub(crate) async fn run(&self, store: &Store, served_by: &str, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.some.notified() => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = tokio::time::sleep(GATHER) => {}
-            }
-            self.commit(store, served_by).await;
+    /// Commits what comes in until the last request was `served`, then what is left, once; and tells the log of this control node
+    /// what was committed of the requests it answered.
+    pub(crate) async fn keep(&self, store: &Store, served_by: &str, served: CancellationToken) {
+        let mut telling = Telling::new(store, served_by);
+        let told = async {
+            telling.follow().await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.run(store, served_by, served) => {}
+            () = told => {}
         }
-        self.commit(store, served_by).await;
+        telling.pass(&store.local());
     }
 
-    async fn commit(&self, store: &Store, served_by: &str) {
+    async fn run(&self, store: &Store, served_by: &str, served: CancellationToken) {
+        let mut left = None;
+        loop {
+            let gathered = async {
+                if left.is_none() {
+                    self.some.notified().await;
+                }
+                tokio::time::sleep(GATHER).await;
+            };
+            tokio::select! {
+                () = served.cancelled() => break,
+                () = gathered => {}
+            }
+            left = self.commit(store, served_by, left).await;
+        }
+        let last = match left {
+            None => None,
+            Some(batch) => self.commit(store, served_by, Some(batch)).await,
+        };
+        let lost = match last {
+            None => self.commit(store, served_by, None).await,
+            Some(batch) => Some(batch),
+        };
+        if let Some(batch) = lost {
+            tracing::warn!("{} lines of the audit record are lost: this control node stops", batch.records.len());
+        }
+    }
+
+    /// Commits a batch, or what waits. Gives back what could not be written.
+    async fn commit(&self, store: &Store, served_by: &str, batch: Option<Batch>) -> Option<Batch> {
+        let batch = batch.or_else(|| self.take(served_by))?;
+        match store.propose(batch.request, Command::RecordAudit { records: batch.records.clone() }).await {
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!("the audit record could not be written: {error}");
+                Some(batch)
+            }
+        }
+    }
+
+    fn take(&self, served_by: &str) -> Option<Batch> {
         let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut records: Vec<_> = taken.lines.into_values().collect();
         records.extend((taken.dropped > 0).then(|| surplus(served_by, taken.dropped)));
-        if records.is_empty() {
-            return;
-        }
-        let command = Command::RecordAudit { records: records.clone() };
-        if let Err(error) = store.propose(RequestId::NONE, command).await {
-            tracing::warn!("the audit record could not be written, it is tried again: {error}");
-            self.put_back(records);
-        }
-    }
-
-    fn put_back(&self, records: Vec<AuditRecord>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in records {
-            if waiting.lines.len() < LINES {
-                let key = format!("{:?}{:?}{:?}{:?}", record.note, record.namespace, record.objects, record.refused);
-                let count = record.count;
-                waiting.lines.entry(key).and_modify(|there| there.count += count).or_insert(record);
-            } else {
-                waiting.dropped = waiting.dropped.saturating_add(record.count);
-            }
-        }
-        drop(waiting);
-        self.some.notify_one();
+        (!records.is_empty()).then(|| Batch { request: ids::fresh(), records })
     }
 }
 
@@ -115,16 +141,30 @@ fn surplus(served_by: &str, count: u32) -> AuditRecord {
     AuditRecord { note, namespace: None, objects: Vec::new(), more: 0, refused, count }
 }
 
-/// Tells the lines of the requests this control node answered to its log, as they are committed, until the store is gone.
-pub(crate) async fn tell(store: Store, served_by: String) {
-    let mut watch = store.watch();
-    let mut seen = watch.state.revision();
-    while let Some(update) = watch.changes.next().await {
-        let state = update.state();
-        for entry in state.audit_after(seen).filter(|entry| entry.record.note.served_by == served_by) {
+/// Tells the lines of the requests one control node answered to its log, as they are committed.
+struct Telling {
+    changes: Changes,
+    seen: Revision,
+    served_by: String,
+}
+
+impl Telling {
+    fn new(store: &Store, served_by: &str) -> Self {
+        let Watch { state, changes } = store.watch();
+        Self { changes, seen: state.revision(), served_by: served_by.to_owned() }
+    }
+
+    async fn follow(&mut self) {
+        while let Some(update) = self.changes.next().await {
+            self.pass(update.state());
+        }
+    }
+
+    fn pass(&mut self, state: &State) {
+        for entry in state.audit_after(self.seen).filter(|entry| entry.record.note.served_by == self.served_by) {
             told(&entry.record);
         }
-        seen = state.revision();
+        self.seen = state.revision();
     }
 }
 
@@ -170,12 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_waits_with_its_number() {
+    fn what_waits_is_taken_once_under_a_request_of_its_own() {
         let recorder = Recorder::new();
-        recorder.add(refused("eve"));
-        recorder.put_back(vec![AuditRecord { count: 3, ..refused("eve") }, refused("bob")]);
-        let waiting = recorder.waiting.lock().unwrap();
-        let counts: Vec<_> = waiting.lines.values().map(|line| (line.note.user.as_str(), line.count)).collect();
-        assert_eq!(counts, [("bob", 1), ("eve", 4)]);
+        for _ in 0..3 {
+            recorder.add(refused("eve"));
+        }
+        let batch = recorder.take("c1").unwrap();
+        let counts: Vec<_> = batch.records.iter().map(|line| (line.note.user.as_str(), line.count)).collect();
+        assert_eq!(counts, [("eve", 3)]);
+        assert!(batch.request != RequestId::NONE && recorder.take("c1").is_none());
     }
 }
