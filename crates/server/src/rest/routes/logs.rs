@@ -31,7 +31,10 @@ const MAX_LINES: usize = 20_000;
 /// Says which instances could not be asked.
 const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
 
-/// What the instances of a deployment wrote, by time; with `follow=true` as server-sent events, taken up anew with `Last-Event-ID`, and on to what takes the place of a worker. The header `Ring-Logs-Incomplete` names the instances that could not be asked.
+/// What the instances of a deployment wrote, by time.
+///
+/// With `follow=true` as server-sent events, taken up anew with `Last-Event-ID`, and on to what takes the place of a worker. The
+/// header `Ring-Logs-Incomplete` names the instances that could not be asked.
 #[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
         ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),

@@ -16,14 +16,12 @@ fn health(app: &App, status: &str) -> Json<Health> {
     Json(Health { status: status.to_owned(), node: app.name.clone(), version })
 }
 
-/// The process is up.
 /// The process answers.
 #[utoipa::path(get, path = "/healthz", tag = "meta", responses((status = 200, body = Health)), security(()))]
 pub(in crate::rest) async fn healthz(Shared(app): Shared<App>) -> Json<Health> {
     health(&app, "ok")
 }
 
-/// It is in touch with a leader, so that reads and writes work.
 /// The control node can serve: it is in contact with a leader.
 #[utoipa::path(get, path = "/readyz", tag = "meta", responses((status = 200, body = Health), (status = 503, body = Health)), security(()))]
 pub(in crate::rest) async fn readyz(Shared(app): Shared<App>) -> Response {
@@ -39,7 +37,6 @@ pub(in crate::rest) async fn readyz(Shared(app): Shared<App>) -> Response {
     }
 }
 
-/// Figures in the text format of Prometheus.
 /// Measures in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "meta", responses((status = 200, body = String)), security(()))]
 pub(in crate::rest) async fn metrics(Shared(app): Shared<App>) -> impl IntoResponse {
@@ -47,7 +44,6 @@ pub(in crate::rest) async fn metrics(Shared(app): Shared<App>) -> impl IntoRespo
 }
 
 /// What an error code means and what to do: where the `type` of an error points.
-/// What an error code means and what to do.
 #[utoipa::path(get, path = "/errors/{code}", tag = "meta", params(("code" = String, Path)),
     responses((status = 200, body = String), (status = 404, body = ring_api::problem::Problem)), security(()))]
 pub(in crate::rest) async fn error_entry(Id(code): Id<String>) -> Result<impl IntoResponse> {
@@ -56,7 +52,6 @@ pub(in crate::rest) async fn error_entry(Id(code): Id<String>) -> Result<impl In
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], entry))
 }
 
-/// This description.
 /// The description of this interface.
 #[utoipa::path(get, path = "/openapi.json", tag = "meta", responses((status = 200, body = Object)), security(()))]
 pub(in crate::rest) async fn openapi() -> impl IntoResponse {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ring_api::errors::ErrorCode;
 use ring_state::{RowKey, State};
-use ring_store::{Changes, Update};
+use ring_store::{Update, Watch};
 use ring_types::{DeploymentId, Timestamp};
 
 use crate::clock;
@@ -15,41 +15,49 @@ use crate::rest::error::{ApiError, Result};
 
 /// What a stream about deployments stands on.
 pub(super) struct Still {
+    ground: Ground,
+    watch: Watch,
+}
+
+struct Ground {
     caller: Caller,
     verb: Verb,
     deployment: Option<DeploymentId>,
-    state: State,
-    changes: Changes,
 }
 
 impl Still {
     /// That the caller may do it, from now on.
     pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Self {
-        let watch = app.store.watch();
-        Self { caller: caller.clone(), verb, deployment: None, state: watch.state, changes: watch.changes }
+        Self { ground: Ground { caller: caller.clone(), verb, deployment: None }, watch: app.store.watch() }
     }
 
     /// And that this deployment is there.
-    pub(super) fn with(self, deployment: DeploymentId) -> Self {
-        Self { deployment: Some(deployment), ..self }
+    pub(super) fn with(mut self, deployment: DeploymentId) -> Self {
+        self.ground.deployment = Some(deployment);
+        self
     }
 
     /// Returns when it does not hold any more, and says why.
-    pub(super) async fn ends(mut self) -> ApiError {
-        let expiry = self.caller.token.expires_at;
+    pub(super) async fn ends(self) -> ApiError {
+        let Self { ground, watch } = self;
+        let expiry = ground.caller.token.expires_at;
         tokio::select! {
-            error = self.changed() => error,
+            error = ground.lost(watch) => error,
             () = at(expiry) => ApiError::unauthenticated("the token has expired"),
         }
     }
+}
 
-    async fn changed(&mut self) -> ApiError {
+impl Ground {
+    /// A state is looked at and let go of: a stream lasts, and would hold on to all that has changed since.
+    async fn lost(&self, Watch { mut state, mut changes }: Watch) -> ApiError {
         loop {
-            if let Err(error) = self.holds() {
+            if let Err(error) = self.holds(&state) {
                 return error;
             }
-            self.state = loop {
-                match self.changes.next().await {
+            drop(state);
+            state = loop {
+                match changes.next().await {
                     None => return ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"),
                     Some(Update::Lagged { state }) => break state,
                     Some(Update::Change(change)) if change.keys.iter().any(|key| self.concerns(key)) => break change.state,
@@ -68,13 +76,13 @@ impl Still {
         }
     }
 
-    fn holds(&self) -> Result<()> {
-        let known = Caller::of(&self.state, &self.caller.token.hash, clock::now());
+    fn holds(&self, state: &State) -> Result<()> {
+        let known = Caller::of(state, &self.caller.token.hash, clock::now());
         let caller = known.ok_or_else(|| ApiError::unauthenticated("the token was revoked, or has expired"))?;
         caller.require(self.verb, Resource::Deployments)?;
         let Some(id) = self.deployment else { return Ok(()) };
         let gone = || ApiError::new(ErrorCode::DeploymentNotFound, format!("deployment '{id}' was deleted"));
-        self.state.deployment(id).filter(|found| !found.deleting).map(drop).ok_or_else(gone)
+        state.deployment(id).filter(|found| !found.deleting).map(drop).ok_or_else(gone)
     }
 }
 

@@ -16,8 +16,7 @@ use crate::rest::view;
 use crate::rest::write::{self, Request};
 use crate::{clock, ids};
 
-/// Own tokens; an admin sees those of all. Sessions are not tokens to people.
-/// The caller's tokens; an admin's view has everybody's.
+/// The caller's tokens; an admin's view has everybody's. Sessions are not among them.
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Vec<model::Token>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Token>> {
     let all = caller.user.role == Role::Admin;
