@@ -6,6 +6,7 @@ mod alone;
 mod api;
 mod carried;
 mod ci;
+mod drains;
 mod exec;
 mod health;
 mod hostile;

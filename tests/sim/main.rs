@@ -41,11 +41,11 @@ fn every_history_keeps_every_promise_and_heals() {
     let (crashes, lost) = (sum(|s| s.crashes), sum(|s| s.lost));
     let (retries, timeouts) = (sum(|s| s.retries), sum(|s| s.timeouts));
     let (updated, failed) = (sum(|s| s.updated), sum(|s| s.update_failed));
-    let (scaled, released) = (sum(|s| s.scaled), sum(|s| s.released));
+    let (scaled, released, drained) = (sum(|s| s.scaled), sum(|s| s.released), sum(|s| s.drained));
     println!(
         "{} histories: {entries} entries, {starts} starts, {elections} elections, {crashes} crashes, {lost} nodes lost, \
          {retries} retries, {timeouts} timeouts, {updated} updates done, {failed} not, {scaled} scaled by load, {released} begun after \
-         what they depend on",
+         what they depend on, {drained} instances drained",
         all.len()
     );
     // A history in which nothing happens proves nothing.
@@ -55,6 +55,7 @@ fn every_history_keeps_every_promise_and_heals() {
         assert!(starts > 20 * each && elections > 2 * each && crashes > 2 * each && lost > each / 2);
         assert!(retries > each && timeouts > each / 2, "{retries} {timeouts}");
         assert!(scaled > each / 2 && released > each / 2, "{scaled} {released}");
+        assert!(drained > each, "{drained}");
     }
 }
 
@@ -66,7 +67,7 @@ fn the_same_seed_is_the_same_history() {
 
 /// Simulates until a fault that was built in is found.
 fn finds(mutation: Mutation, expected: &str) {
-    let violation = (0..200).find_map(|seed| run(Options { seed, mutation: Some(mutation) }).err());
+    let violation = (0..1000).find_map(|seed| run(Options { seed, mutation: Some(mutation) }).err());
     let violation = violation.unwrap_or_else(|| panic!("{mutation:?} was not found in 200 histories"));
     println!("{mutation:?}: {}", violation.what.chars().take(200).collect::<String>());
     assert!(violation.what.contains(expected), "{violation}");

@@ -7,6 +7,7 @@ mod derive;
 use ring_state::Verdict;
 use ring_types::{Condition, DeploymentStatus, Goal, InstanceState, StartFailure, StopCause};
 
+use crate::drain;
 use crate::reconcile::{Hindrance, Turn, Wanted};
 use crate::view::{self, View};
 
@@ -15,6 +16,7 @@ pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
         return;
     }
     end_overdue(turn);
+    drain::end_overdue(turn, Goal::Stop);
     end_replaced(turn);
     clean(turn);
     let stop = make(turn);

@@ -10,6 +10,7 @@ mod affected;
 mod autoscale;
 mod before;
 mod dependencies;
+mod drain;
 mod job;
 mod leases;
 mod output;

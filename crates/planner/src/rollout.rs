@@ -48,8 +48,8 @@ pub(crate) struct Progress {
     pub(crate) next: Option<Timestamp>,
 }
 
-/// Whether an instance may be used.
-enum Gate {
+/// Whether an instance may be used in the place of another.
+pub(crate) enum Gate {
     Passed,
     /// At this time, if it stays as it is.
     Until(Timestamp),
@@ -99,6 +99,12 @@ pub(crate) fn progress(state: &State, deployment: &Deployment, now: Timestamp) -
 }
 
 impl<'a> Turn<'a, '_> {
+    /// Whether one of its instances may be used in the place of another.
+    pub(crate) fn gate(&mut self, instance: &Instance) -> Gate {
+        let (state, deployment, now) = (self.state, self.deployment, self.now);
+        gate(state, instance, deployment, self.times(), now)
+    }
+
     pub(crate) fn part(&self) -> Part<'a> {
         if self.deployment.is_rolling_out() {
             return Part::Child;

@@ -1,6 +1,7 @@
 //! Workers: `replicas` instances kept alive.
 
 mod derive;
+mod drain;
 mod health;
 mod slots;
 
@@ -108,6 +109,7 @@ fn reconcile(turn: &mut Turn<'_, '_>, part: Part<'_>) -> Findings {
     let mut findings = Findings { restarts: turn.deployment.restart_count, ..Findings::default() };
     give_up_lost(turn);
     health::judge(turn);
+    drain::give_way(turn, part);
     slots::trim(turn, part.surplus_cause());
     keep_newest_ended(turn);
     view::forget(turn.state, &mut turn.views, false, turn.out);

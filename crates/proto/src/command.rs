@@ -18,7 +18,7 @@ message! {
     EnrolMember => EnrolMember { token, name, address, api_address }
     UserUpdate => UserUpdate { id, username, password_hash, role }
     NodeChange => NodeChange { node, epoch, status }
-    NodeUpdate => NodeUpdate { node, labels, schedulable }
+    NodeUpdate => NodeUpdate { node, labels, schedulable, drain }
     PlacementNote => PlacementNote { deployment, failure }
     AuditedCommand => AuditedCommand { note, command }
 }

@@ -2,7 +2,7 @@
 
 use ring_state::{
     Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
-    Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
+    Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
     PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
@@ -26,8 +26,9 @@ message! {
         stop_cause, health, ready_at, running_since, version,
     }
     Node => Node {
-        id, name, info, labels, status, schedulable, epoch, boot, member, joined_at, status_since, version,
+        id, name, info, labels, status, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
     }
+    Drain => Drain { since, deadline }
     Secret => Secret { id, namespace, name, sealed, created_at, updated_at, version }
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
     Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }

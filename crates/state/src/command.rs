@@ -362,8 +362,10 @@ pub struct NodeUpdate {
     pub node: NodeId,
     /// Labels set through the API, all of them.
     pub labels: Option<BTreeMap<String, String>>,
-    /// New work may come.
+    /// New work may come; that also ends a drain.
     pub schedulable: Option<bool>,
+    /// It is to be emptied; what is still there after so long is told to end.
+    pub drain: Option<Span>,
 }
 
 /// What a node saw of one instance.

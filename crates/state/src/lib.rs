@@ -11,6 +11,7 @@ mod command;
 mod dependencies;
 mod index;
 mod object;
+mod people;
 mod refusal;
 mod reply;
 mod rollout;
@@ -27,9 +28,10 @@ pub use command::{
 };
 pub use dependencies::dependency_circle;
 pub use object::{
-    Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+    Clock, ClusterMeta, Config, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
+    MemberState, Namespace, Node, PastRequest, PlacementFailure, Secret, Unplaced, UnplacedReason,
 };
+pub use people::{Account, ApiToken, Role, Scope};
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
 pub use rollout::{Previous, Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};

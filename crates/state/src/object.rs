@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, Health,
     InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId, Span,
-    StopCause, Timestamp, TokenId, UserId,
+    StopCause, Timestamp,
 };
 
 use crate::{Previous, RegistryPassword, Reply, Rollout, Scale};
@@ -217,6 +217,15 @@ impl Instance {
 /// SIGTERM. Twice what a proxy that looks once a second needs.
 const LINGER: Span = Span::seconds(2);
 
+/// A node is being emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// From this time on what is still there is told to end: jobs, and workers nothing could take the place of.
+    pub deadline: Timestamp,
+}
+
 /// A host that runs work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -232,6 +241,8 @@ pub struct Node {
     pub status: NodeStatus,
     /// New work may come here.
     pub schedulable: bool,
+    /// What is here is to go; then no new work may come either.
+    pub drain: Option<Drain>,
     /// Which registration of its agent counts.
     pub epoch: Epoch,
     /// Which run of its agent registered: a new one is a new epoch.
@@ -291,63 +302,6 @@ pub struct Config {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Last writer.
-    pub version: Revision,
-}
-
-/// What an account may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Read.
-    #[default]
-    Viewer,
-    /// Read, and write what runs.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-/// One permission of a token, such as `deployments:write`.
-pub type Scope = String;
-
-/// An account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Identity.
-    pub id: UserId,
-    /// Login name, unique.
-    pub username: Name,
-    /// argon2id, PHC string.
-    pub password_hash: String,
-    /// What it may do.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it last changed.
-    pub updated_at: Timestamp,
-    /// Last writer.
-    pub version: Revision,
-}
-
-/// A login session or an API token. Only a hash is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiToken {
-    /// Identity.
-    pub id: TokenId,
-    /// Whose.
-    pub user: UserId,
-    /// Name given by its maker; empty for a session.
-    pub name: String,
-    /// SHA-256 of the clear token.
-    pub hash: [u8; 32],
-    /// What it may do; empty means all its user may.
-    pub scopes: Vec<Scope>,
-    /// Namespaces it is bound to; empty means all.
-    pub namespaces: Vec<Name>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,
 }

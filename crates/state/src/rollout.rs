@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use ring_types::{DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, Permission, Span, Timestamp, Volume, VolumeKind};
+use ring_types::{
+    DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, NodeId, Permission, Span, Timestamp, Volume, VolumeKind,
+};
 
 use crate::{Deployment, Instance, RegistryPassword, State};
 
@@ -57,8 +59,11 @@ pub fn parent_keeps(parent: u32, child: u32, ready: u32) -> u32 {
 
 /// Two versions of it must not run at once: they would share a port of the host, or write to the same volume.
 pub fn is_exclusive(spec: &DeploymentSpec) -> bool {
-    let writes = |volume: &Volume| volume.kind == VolumeKind::Volume && volume.permission == Permission::ReadWrite;
     !spec.ports.is_empty() || spec.network == NetworkMode::Host || spec.volumes.iter().any(writes)
+}
+
+fn writes(volume: &Volume) -> bool {
+    volume.kind == VolumeKind::Volume && volume.permission == Permission::ReadWrite
 }
 
 /// It may run, or come to run. One that is to go and was never claimed cannot.
@@ -75,6 +80,12 @@ impl Deployment {
     /// It was to take the place of its parent, and that came to nothing.
     pub fn has_failed_to_roll_out(&self) -> bool {
         self.rollout.is_some_and(|rollout| rollout.phase == RolloutPhase::Failed)
+    }
+
+    /// For a moment there may be one more instance of it than is wanted. Not where two would write to one volume that are never
+    /// to do so at the same time.
+    pub fn may_surge(&self) -> bool {
+        !self.spec.volumes.iter().any(writes)
     }
 
     /// A new version of it can take its place one instance at a time.
@@ -101,6 +112,17 @@ impl State {
     pub fn serving(&self, deployment: &Deployment) -> u32 {
         let serves = |i: &&Arc<Instance>| i.serves(&deployment.spec);
         self.instances_of(deployment.id).filter(serves).count() as u32
+    }
+
+    /// An instance of it that is wanted is on a node that is being drained.
+    pub fn is_leaving(&self, deployment: &Deployment) -> bool {
+        let leaves = |i: &&Arc<Instance>| i.goal == Goal::Run && self.is_draining(i.node);
+        deployment.spec.kind == Kind::Worker && self.instances_of(deployment.id).any(|i| i.state.is_live() && leaves(&i))
+    }
+
+    /// A node is being drained.
+    pub fn is_draining(&self, node: NodeId) -> bool {
+        self.node(node).is_some_and(|node| node.drain.is_some())
     }
 
     /// How many more instances all records of a name together may have now; None when it is not being rolled out. There may

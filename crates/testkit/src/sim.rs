@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod control;
 mod dependencies;
+mod drains;
 mod faults;
 mod host;
 mod mutate;

@@ -8,6 +8,28 @@ use utoipa::ToSchema;
 
 use super::words;
 
+/// How far the drain of a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drain {
+    /// Since when.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
+    /// When what is left is told to end.
+    #[schema(value_type = String)]
+    pub deadline: Timestamp,
+    /// Instances of workers that are still there.
+    pub workers: u32,
+    /// Jobs that still run there.
+    pub jobs: u32,
+}
+
+impl Drain {
+    /// Nothing is left.
+    pub const fn is_over(&self) -> bool {
+        self.workers == 0 && self.jobs == 0
+    }
+}
+
 /// A host that runs work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Node {
@@ -21,6 +43,9 @@ pub struct Node {
     pub status: NodeStatus,
     /// Takes new work.
     pub schedulable: bool,
+    /// It is being emptied, or was.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     /// Labels that hold: its own, and those set through the API, which win.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -70,9 +95,22 @@ pub struct NodePatch {
     /// Labels to set; null takes one away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
-    /// Whether it takes new work.
+    /// Whether it takes new work; true ends a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedulable: Option<bool>,
+    /// Has it emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainRequest>,
+}
+
+/// How a host is to be emptied. Workers leave one by one, each when another instance serves in its place; jobs run to their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// What is left after so long is told to end, such as `30m`; `0s`: all of it now. Without it an hour, at most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub deadline: Option<Span>,
 }
 
 /// A member's vote.

@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod deployment;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+mod drain;
 pub(crate) mod init;
 pub(crate) mod login;
 mod named;

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use ring_api::client::Client;
 use ring_api::model::{Node, NodePatch};
 
+use super::drain::{self, Drain};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
@@ -23,8 +24,10 @@ pub(crate) enum NodeCommandArgs {
     Label(Label),
     /// Give a host no new work; what runs there stays
     Cordon(Id),
-    /// Give a host new work again
+    /// Give a host new work again; ends a drain
     Uncordon(Id),
+    /// Empty a host: workers move one by one, jobs run to their end
+    Drain(Drain),
     /// Take a host out of the cluster for good; what ran there counts as lost
     Remove(Id),
 }
@@ -72,13 +75,14 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
             Ok(Reply::view(ObjectView(node), args.output.format))
         }
         NodeCommandArgs::Label(args) => {
-            let patch = NodePatch { labels: args.labels.into_iter().collect(), schedulable: None };
+            let patch = NodePatch { labels: args.labels.into_iter().collect(), ..NodePatch::default() };
             change_node(&client, &args.node, &patch, "labelled").await
         }
         NodeCommandArgs::Cordon(args) => {
             let patch = NodePatch { schedulable: Some(false), ..NodePatch::default() };
             change_node(&client, &args.node, &patch, "cordoned").await
         }
+        NodeCommandArgs::Drain(args) => drain::run(&client, args).await,
         NodeCommandArgs::Remove(args) => {
             let node = find(&client, &args.node).await?;
             client.remove_node(node.id).await?;
@@ -91,7 +95,7 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
     }
 }
 
-async fn find(client: &Client, wanted: &str) -> Result<Node, CliError> {
+pub(super) async fn find(client: &Client, wanted: &str) -> Result<Node, CliError> {
     let nodes = client.nodes().await?;
     pick(&nodes, wanted).cloned()
 }

@@ -62,8 +62,8 @@ impl Cell {
     pub(crate) fn status(text: &str) -> Self {
         let mood = match text {
             "running" | "completed" | "ready" | "yes" | "leader" | "success" => Mood::Good,
-            "pending" | "creating" | "joining" | "deleted" | "unreachable" | "learner" => Mood::Busy,
-            "no" | "voter" => Mood::Plain,
+            "pending" | "creating" | "joining" | "deleted" | "unreachable" | "learner" | "draining" => Mood::Busy,
+            "no" | "voter" | "drained" => Mood::Plain,
             _ => Mood::Bad,
         };
         Self { mood, ..Self::from(text) }

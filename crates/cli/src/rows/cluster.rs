@@ -11,6 +11,14 @@ fn yes(value: bool) -> Cell {
     Cell::status(if value { "yes" } else { "no" })
 }
 
+/// Whether a node takes new work, and why not.
+fn takes_work(node: &Node) -> Cell {
+    match node.drain {
+        Some(drain) => Cell::status(if drain.is_over() { "drained" } else { "draining" }),
+        None => yes(node.schedulable),
+    }
+}
+
 const fn status(status: NodeStatus) -> &'static str {
     match status {
         NodeStatus::Joining => "joining",
@@ -44,7 +52,7 @@ impl Row for Node {
             Cell::id(self.id),
             self.name.as_str().into(),
             Cell::status(status(self.status)),
-            yes(self.schedulable),
+            takes_work(self),
             usable.collect::<Vec<_>>().join(",").into(),
             format!("{}/{}", self.reserved.cpu, self.capacity.cpu).into(),
             format!("{}/{}", size(self.reserved.memory.0), size(self.capacity.memory.0)).into(),

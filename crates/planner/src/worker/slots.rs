@@ -48,7 +48,7 @@ impl Slot {
         }
     }
 
-    fn in_use(&self) -> bool {
+    pub(super) fn in_use(&self) -> bool {
         self.standing != Standing::Free
     }
 }

@@ -8,6 +8,7 @@ mod attempts;
 mod autoscale;
 mod carried;
 mod dependencies;
+mod drains;
 mod health;
 mod jobs;
 mod nodes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
-    Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
+    Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
     PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale, Secret, Unplaced,
     UnplacedReason, Volume,
 };
@@ -242,6 +242,7 @@ fn node() -> Node {
         labels: map(&[("zone", "eu")]),
         status: NodeStatus::Unreachable,
         schedulable: true,
+        drain: Some(Drain { since: AT, deadline: LATER }),
         epoch: Epoch(5),
         boot: REQUEST,
         member: Some(MemberId(3)),

@@ -6,8 +6,8 @@ use ring_types::{Epoch, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatu
 
 use super::{Done, Tx};
 use crate::{
-    Bootstrap, ClusterMeta, EnrolMember, EnrolNode, JoinRole, JoinToken, Member, MemberState, Node, NodeChange, NodeUpdate,
-    Refusal, RefusalCode, Reply, Role, Row, RowKey,
+    Bootstrap, ClusterMeta, Drain, EnrolMember, EnrolNode, JoinRole, JoinToken, Member, MemberState, Node, NodeChange,
+    NodeUpdate, Refusal, RefusalCode, Reply, Role, Row, RowKey,
 };
 
 impl Tx<'_> {
@@ -100,6 +100,7 @@ impl Tx<'_> {
             labels: wanted.labels.clone(),
             status: NodeStatus::Joining,
             schedulable: true,
+            drain: None,
             epoch: Epoch(0),
             boot: RequestId::NONE,
             member: wanted.member,
@@ -192,8 +193,19 @@ impl Tx<'_> {
 
     pub(super) fn update_node(&mut self, update: &NodeUpdate) -> Done {
         let mut node = Node::clone(&*self.node(update.node)?);
+        if update.drain.is_some() && update.schedulable == Some(true) {
+            let message = format!("node '{}' cannot be drained and take new work at once", node.name);
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
         node.labels = update.labels.clone().unwrap_or(node.labels);
         node.schedulable = update.schedulable.unwrap_or(node.schedulable);
+        if let Some(within) = update.drain {
+            let since = node.drain.map_or(self.at, |drain| drain.since);
+            node.schedulable = false;
+            node.drain = Some(Drain { since, deadline: self.at + within });
+        } else if node.schedulable {
+            node.drain = None;
+        }
         let status = node.status;
         self.put_node(node, status);
         Ok(Reply::Done)

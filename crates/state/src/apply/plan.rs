@@ -63,7 +63,7 @@ impl Tx<'_> {
     fn create_instance(&mut self, deployment: &Arc<Deployment>, wanted: &Wanted) -> bool {
         let Some(node) = self.state.node(wanted.node).cloned() else { return false };
         let fits = !deployment.deleting
-            && wanted.slot < deployment.wanted()
+            && self.slot_is_wanted(deployment, wanted.slot)
             && self.state.instance(wanted.id).is_none()
             && !deployment.has_failed_to_roll_out()
             && self.slot_is_free(deployment, wanted)
@@ -116,6 +116,12 @@ impl Tx<'_> {
         true
     }
 
+    /// While an instance is to leave its node there is a slot more, for what takes its place.
+    fn slot_is_wanted(&self, deployment: &Deployment, slot: u32) -> bool {
+        let most = deployment.wanted();
+        slot < most || (slot == most && deployment.may_surge() && self.state.is_leaving(deployment))
+    }
+
     /// No other instance of the slot may run; and a job is executed again only after an attempt that allows another.
     fn slot_is_free(&self, deployment: &Deployment, wanted: &Wanted) -> bool {
         let mut others = self.state.instances_of(deployment.id).filter(|i| i.slot == wanted.slot);
@@ -153,7 +159,12 @@ impl Tx<'_> {
         // What has ended by itself was not ended for its time: a plan that says so is older than the report of its end.
         let outdated = |i: &Instance| cause == Some(StopCause::TimedOut) && i.state >= InstanceState::Exited;
         let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal && !outdated(i)).cloned() else { return false };
-        if cause == Some(StopCause::Superseded) && !self.may_give_way(&instance) {
+        let may = match cause {
+            Some(StopCause::Superseded) => self.may_give_way(&instance),
+            Some(StopCause::Drained) => self.may_leave(&instance),
+            _ => true,
+        };
+        if !may {
             return false;
         }
         let generation = instance.generation.next();
@@ -164,6 +175,16 @@ impl Tx<'_> {
             self.event(instance.deployment, EventLevel::Info, EventKind::InstanceStopping, EventAt::instance(&instance), message);
         }
         true
+    }
+
+    /// Its node is still being drained; and it does not run, its time is over, or others serve in its place.
+    fn may_leave(&self, instance: &Instance) -> bool {
+        let Some(drain) = self.state.node(instance.node).and_then(|node| node.drain) else { return false };
+        let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
+        let serves = instance.serves(&deployment.spec);
+        let job = deployment.spec.kind == Kind::Job && instance.state != InstanceState::Assigned;
+        let replaced = !serves || self.state.serving(deployment) > deployment.wanted() || !deployment.may_surge();
+        drain.deadline <= self.at || (replaced && !job)
     }
 
     fn lose_instance(&mut self, id: InstanceId) -> bool {

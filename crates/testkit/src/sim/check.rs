@@ -87,6 +87,7 @@ impl Sim {
             match key {
                 RowKey::Instance(id) => {
                     self.check_instance(before.instance(*id).map(|i| &**i), after.instance(*id).map(|i| &**i))?;
+                    self.check_drain(before, after, keys, *id)?;
                     if let (None, Some(made)) = (before.instance(*id), after.instance(*id)) {
                         check_volumes(made, after)?;
                     }

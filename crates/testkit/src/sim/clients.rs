@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ring_state::{Action, ApplyDeployment, Command, State, Succession};
+use ring_state::{Action, ApplyDeployment, Command, NodeUpdate, State, Succession};
 use ring_types::{
     Autoscale, CheckAction, CheckKind, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name,
     OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
@@ -37,6 +37,10 @@ impl Sim {
         let all: Vec<_> = self.control.tip().deployments().map(|deployment| deployment.id).collect();
         let deletes = all.len() >= MOST || self.rng.chance(25);
         let request = RequestId(self.rng.uuid());
+        if self.rng.chance(8) {
+            self.operator_acts(request);
+            return;
+        }
         if deletes {
             let Some(id) = self.rng.pick(&all).copied() else { return };
             self.propose(Origin::Client, request, Command::DeleteDeployments { ids: vec![id] });
@@ -63,6 +67,26 @@ impl Sim {
         );
     }
 
+    /// Drains a node, with time or without, or ends the drain of one.
+    fn operator_acts(&mut self, request: RequestId) {
+        let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
+        let Some(node) = self.rng.pick(&nodes).copied() else { return };
+        let drain = self.rng.chance(50).then(|| Span(self.rng.range(0, 20_000)));
+        let schedulable = drain.is_none().then_some(true);
+        self.note(|| format!("node {node}: drain {drain:?}"));
+        self.propose(Origin::Client, request, Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain }));
+    }
+
+    /// From here on every node takes new work.
+    pub(crate) fn end_drains(&mut self) {
+        let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
+        for node in nodes {
+            let request = RequestId(self.rng.uuid());
+            let update = NodeUpdate { node, labels: None, schedulable: Some(true), drain: None };
+            self.propose(Origin::Client, request, Command::UpdateNode(update));
+        }
+    }
+
     fn some_spec(&mut self) -> Option<DeploymentSpec> {
         let kind = if self.rng.chance(60) { Kind::Job } else { Kind::Worker };
         // Few names for workers, so that they are scaled and replaced; a name of its own for most jobs.
@@ -86,12 +110,6 @@ impl Sim {
         image.clone_into(&mut spec.image);
         if kind == Kind::Worker && self.rng.chance(80) {
             spec.health_checks = self.some_checks();
-        }
-        // One worker has its data on a node, whose loss it has to wait out.
-        if name == "worker-2" {
-            let (kind, driver, permission) = (VolumeKind::Volume, VolumeDriver::Local, Permission::ReadOnly);
-            let (source, destination) = ("data".to_owned(), "/data".to_owned());
-            spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
         }
         spec.depends_on = self.some_dependencies(&name);
         if name == "worker-1" && self.rng.chance(80) {

@@ -3,6 +3,9 @@
 use super::network::ToAgent;
 use super::run::{Event, Sim};
 
+/// No request of a client is still under way so long after the last.
+const LATE: u64 = 30_000;
+
 impl Sim {
     pub(crate) fn fault(&mut self) {
         if !self.chaos {
@@ -91,5 +94,7 @@ impl Sim {
         if self.control.leader.is_none() {
             self.after(0, Event::Elect);
         }
+        // When what clients still asked for is over: some of it may be a drain.
+        self.after(LATE, Event::EndDrains);
     }
 }

@@ -81,6 +81,8 @@ pub struct Summary {
     pub update_failed: u64,
     /// Changes of scale that the load led to.
     pub scaled: u64,
+    /// Instances that were told to end because their node was to be empty.
+    pub drained: u64,
     /// Deployments that were made to wait, and began when what they depend on was there.
     pub released: u64,
 }
@@ -112,6 +114,7 @@ impl std::error::Error for Violation {}
 pub(crate) enum Event {
     Client,
     Fault,
+    EndDrains,
     AgentTurn(usize),
     AgentStarts(usize),
     Rejoin(usize),
@@ -220,6 +223,7 @@ impl Sim {
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Client => self.client_acts(),
+            Event::EndDrains => self.end_drains(),
             Event::Fault => self.fault(),
             Event::AgentTurn(node) => self.agent_turn(node)?,
             Event::AgentStarts(node) => self.agent_starts(node),

@@ -2,9 +2,9 @@
 
 use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
-use ring_api::model::{self, Changed, Done, NodePatch};
+use ring_api::model::{self, Changed, Done, DrainRequest, NodePatch};
 use ring_state::{Command, NodeUpdate};
-use ring_types::NodeId;
+use ring_types::{NodeId, Rule, Span};
 
 use crate::rest::App;
 use crate::rest::body::{Body, Id, Json};
@@ -12,6 +12,10 @@ use crate::rest::error::{ApiError, Result};
 use crate::rest::read::View;
 use crate::rest::view;
 use crate::rest::write::Request;
+
+/// Jobs may run so long on a host that is being emptied when nobody says otherwise.
+const DRAIN_DEADLINE: Span = Span::seconds(3600);
+const MAX_DRAIN_DEADLINE: Span = Span::seconds(30 * 24 * 3600);
 
 /// The hosts that run work.
 #[utoipa::path(get, path = "/nodes", tag = "nodes", responses((status = 200, body = Vec<model::Node>)))]
@@ -35,7 +39,7 @@ pub(in crate::rest) async fn one(view: View, Id(id): Id<NodeId>) -> Result<Json<
     view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, id))
 }
 
-/// Changes the labels of a host, or whether it takes new instances.
+/// Changes the labels of a host, whether it takes new instances, or has it emptied.
 #[utoipa::path(patch, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodePatch,
     responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn change(
@@ -55,10 +59,20 @@ pub(in crate::rest) async fn change(
         }
     }
     let labels = (!patch.labels.is_empty()).then_some(labels);
-    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable });
+    let drain = patch.drain.map(deadline).transpose()?;
+    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable, drain });
     let (done, state) = app.commit_and_see(&request, command).await?;
     let node = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))
+}
+
+fn deadline(drain: DrainRequest) -> Result<Span> {
+    let deadline = drain.deadline.unwrap_or(DRAIN_DEADLINE);
+    if deadline > MAX_DRAIN_DEADLINE {
+        let said = format!("drain.deadline may be at most {MAX_DRAIN_DEADLINE}, not {deadline}");
+        return Err(ApiError::violation("drain.deadline", "node.drain.deadline", Rule::Invalid, said));
+    }
+    Ok(deadline)
 }
 
 /// Takes a host out of the cluster for good: its instances count as lost.

@@ -1,9 +1,9 @@
 //! Nodes, control nodes and join tokens.
 
 use ring_api::model;
-use ring_state::{JoinRole, JoinToken, Member, Node, State};
+use ring_state::{Drain, JoinRole, JoinToken, Member, Node, State};
 use ring_store::{PeerStatus, StoreStatus};
-use ring_types::NodeCapacity;
+use ring_types::{Kind, NodeCapacity};
 
 /// A member that has not answered its leader for so long counts as out of reach.
 const REACH: std::time::Duration = std::time::Duration::from_secs(3);
@@ -15,6 +15,7 @@ pub(in crate::rest) fn node(state: &State, node: &Node) -> model::Node {
         name: node.name.to_string(),
         status: node.status,
         schedulable: node.schedulable,
+        drain: node.drain.map(|drain| drain_of(state, node, drain)),
         labels: node.all_labels(),
         capacity: node.info.capacity,
         reserved: NodeCapacity { cpu: usage.cpu, memory: usage.memory },
@@ -28,6 +29,12 @@ pub(in crate::rest) fn node(state: &State, node: &Node) -> model::Node {
         status_since: Some(node.status_since),
         version: node.version.0,
     }
+}
+
+fn drain_of(state: &State, node: &Node, Drain { since, deadline }: Drain) -> model::Drain {
+    let left = state.instances_on(node.id).filter(|i| i.state.is_live()).filter_map(|i| state.deployment(i.deployment));
+    let (jobs, workers): (Vec<_>, Vec<_>) = left.partition(|d| d.spec.kind == Kind::Job);
+    model::Drain { since, deadline, workers: workers.len() as u32, jobs: jobs.len() as u32 }
 }
 
 pub(in crate::rest) fn member(member: &Member, status: &StoreStatus) -> model::Member {

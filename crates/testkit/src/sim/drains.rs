@@ -1,0 +1,42 @@
+//! Drains of nodes: nobody serves with fewer because of one before its deadline.
+
+use ring_state::{RowKey, State};
+use ring_types::{Goal, InstanceId, StopCause};
+
+use super::run::Sim;
+
+impl Sim {
+    /// An instance that serves leaves a node early only where enough others do.
+    pub(crate) fn check_drain(&mut self, before: &State, after: &State, keys: &[RowKey], id: InstanceId) -> Result<(), String> {
+        let told = |cause: StopCause| {
+            move |id: InstanceId| {
+                let now = after.instance(id).is_some_and(|i| i.goal > Goal::Run && i.stop_cause == Some(cause));
+                now && before.instance(id).is_some_and(|i| i.goal == Goal::Run)
+            }
+        };
+        if !told(StopCause::Drained)(id) {
+            return Ok(());
+        }
+        self.summary.drained += 1;
+        let (Some(old), Some(deployment)) =
+            (before.instance(id), before.instance(id).and_then(|old| after.deployment(old.deployment)))
+        else {
+            return Ok(());
+        };
+        let due = after.node(old.node).and_then(|node| node.drain).is_none_or(|drain| drain.deadline <= after.clock());
+        if due || !old.serves(&deployment.spec) {
+            return Ok(());
+        }
+        // Another action of the same plan may have ended some for another reason.
+        let changed = keys.iter().filter_map(|key| if let RowKey::Instance(id) = key { Some(*id) } else { None });
+        let otherwise = changed.filter(|id| {
+            let goal = |state: &State| state.instance(*id).map(|i| (i.deployment, i.goal));
+            goal(before) == Some((deployment.id, Goal::Run)) && goal(after) != goal(before) && !told(StopCause::Drained)(*id)
+        });
+        let serving = after.serving(deployment) + otherwise.count() as u32;
+        if serving >= deployment.wanted() {
+            return Ok(());
+        }
+        Err(format!("{id} was drained and {} of {} serve", serving, deployment.wanted()))
+    }
+}
