@@ -2,7 +2,7 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    NodeChange, NodeUpdate, PlacementNote, Succession, UserUpdate,
+    NodeChange, NodeUpdate, PlacementNote, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 message! {
@@ -17,6 +17,8 @@ message! {
     EnrolNode => EnrolNode { token, node, name, member, labels }
     EnrolMember => EnrolMember { token, name, address, api_address }
     UserUpdate => UserUpdate { id, username, password_hash, role }
+    TokenRotation => TokenRotation { id, hash }
+    TokenUse => TokenUse { token, at }
     NodeChange => NodeChange { node, epoch, status }
     NodeUpdate => NodeUpdate { node, labels, schedulable, drain }
     PlacementNote => PlacementNote { deployment, failure }
@@ -27,7 +29,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment, Audited,
+            RestartDeployment, RollbackDeployment, Audited, RotateToken,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },
@@ -43,6 +45,7 @@ oneof! {
             CreateUser { id, username, password_hash, role },
             DeleteUser { id },
             RevokeTokens { ids },
+            NoteTokenUse { uses },
             RevokeJoinToken { id },
             UpdateMember { id, address, api_address },
             ActivateMember { id },

@@ -33,7 +33,7 @@ message! {
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
     Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }
     Account => Account { id, username, password_hash, role, created_at, updated_at, version }
-    ApiToken => ApiToken { id, user, name, hash, scopes, namespaces, created_at, expires_at, version }
+    ApiToken => ApiToken { id, user, name, hash, scopes, namespaces, created_at, expires_at, last_used_at, version }
     JoinToken => JoinToken { id, hash, role, uses_left, expires_at, revoked, created_at, version }
     Member => Member { id, name, address, api_address, state, joined_at, version }
     Event => Event { id, deployment, at, level, kind, message, instance, node }

@@ -68,7 +68,14 @@ impl State {
 /// is kept to go back to and to name what was there, and while there is one each change copies what it touches: the frequent
 /// commands do without.
 fn decides_first(command: &Command) -> bool {
-    matches!(command, Command::PutConfig { .. } | Command::PutSecret { .. } | Command::Claim { .. } | Command::Report { .. })
+    matches!(
+        command,
+        Command::PutConfig { .. }
+            | Command::PutSecret { .. }
+            | Command::Claim { .. }
+            | Command::Report { .. }
+            | Command::NoteTokenUse { .. }
+    )
 }
 
 /// One entry under way: what it has changed so far.
@@ -120,6 +127,8 @@ impl<'a> Tx<'a> {
             Command::DeleteUser { id } => self.delete_user(*id),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeTokens { ids } => self.revoke_tokens(ids),
+            Command::RotateToken(rotation) => self.rotate_token(*rotation),
+            Command::NoteTokenUse { uses } => self.note_token_use(uses),
             Command::CreateJoinToken(token) => self.create_join_token(token),
             Command::RevokeJoinToken { id } => self.revoke_join_token(*id),
             Command::EnrolNode(enrol) => self.enrol_node(enrol),

@@ -11,6 +11,7 @@ use ring_types::{
 
 use crate::{
     ApiToken, AuditRecord, AuditedCommand, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase,
+    TokenRotation, TokenUse, UserUpdate,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -143,6 +144,13 @@ pub enum Command {
     RevokeTokens {
         /// Which.
         ids: Vec<TokenId>,
+    },
+    /// Gives a token another secret: the one before is good for nothing from then on.
+    RotateToken(TokenRotation),
+    /// Notes when tokens were used last; unknown ones, and what is older than what is known, are passed over.
+    NoteTokenUse {
+        /// Which, and when; at most [`crate::limits::USES_PER_ENTRY`].
+        uses: Vec<TokenUse>,
     },
     /// Records a join token. `version`, `created_at` and `revoked` are set by the state.
     CreateJoinToken(JoinToken),
@@ -329,19 +337,6 @@ pub struct EnrolMember {
     pub address: String,
     /// Its REST API.
     pub api_address: String,
-}
-
-/// Change of an account; None leaves a field as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserUpdate {
-    /// Which.
-    pub id: UserId,
-    /// New login name.
-    pub username: Option<Name>,
-    /// New password, hashed.
-    pub password_hash: Option<String>,
-    /// New role; revokes the account's tokens.
-    pub role: Option<Role>,
 }
 
 /// Change of a node's contact.

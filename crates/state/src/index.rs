@@ -52,6 +52,12 @@ impl State {
                 self.users.insert(o.id, o).is_some()
             }
             Row::Token(o) => {
+                if let Some(old) = self.tokens.get(&o.id)
+                    && old.hash != o.hash
+                {
+                    let old = old.hash;
+                    self.token_hashes.remove(&old);
+                }
                 self.token_hashes.insert(o.hash, o.id);
                 self.user_tokens.insert((o.user, o.id));
                 self.tokens.insert(o.id, o).is_some()

@@ -4,6 +4,7 @@
 //! No clock, no randomness, no I/O, no hash-ordered iteration. Decisions (what should run where) are not made here but in
 //! `planner`; here a decision is only checked against the facts and recorded.
 
+mod access;
 mod apply;
 mod audit;
 mod carried;
@@ -20,18 +21,19 @@ mod scale;
 mod state;
 mod verdict;
 
+pub use access::{ApiToken, TokenRotation, TokenUse, UserUpdate};
 pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Succession, UserUpdate,
+    NodeUpdate, PlacementNote, Succession,
 };
 pub use dependencies::dependency_circle;
 pub use object::{
     Clock, ClusterMeta, Config, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
     MemberState, Namespace, Node, PastRequest, PlacementFailure, Secret, Unplaced, UnplacedReason,
 };
-pub use people::{Account, ApiToken, Role, Scope};
+pub use people::{Account, Role, Scope};
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
 pub use rollout::{Previous, Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
@@ -59,6 +61,8 @@ pub mod limits {
     pub const AUDIT_AGE: ring_types::Span = ring_types::Span::seconds(90 * 24 * 3600);
     /// Objects listed in one line of the audit record; the others are counted.
     pub const OBJECTS_PER_AUDIT_LINE: usize = 20;
+    /// Uses of tokens in one entry.
+    pub const USES_PER_ENTRY: usize = 1_000;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

@@ -1,6 +1,6 @@
-//! Who may do what: accounts and tokens.
+//! Who may do what: accounts.
 
-use ring_types::{Name, Revision, Timestamp, TokenId, UserId};
+use ring_types::{Name, Revision, Timestamp, UserId};
 
 /// What an account may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,29 +32,6 @@ pub struct Account {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Last writer.
-    pub version: Revision,
-}
-
-/// A login session or an API token. Only a hash is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiToken {
-    /// Identity.
-    pub id: TokenId,
-    /// Whose.
-    pub user: UserId,
-    /// Name given by its maker; empty for a session.
-    pub name: String,
-    /// SHA-256 of the clear token.
-    pub hash: [u8; 32],
-    /// What it may do; empty means all its user may.
-    pub scopes: Vec<Scope>,
-    /// Namespaces it is bound to; empty means all.
-    pub namespaces: Vec<Name>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,
 }

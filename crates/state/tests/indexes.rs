@@ -65,6 +65,7 @@ fn token(id: Uuid, user: usize) -> ApiToken {
         namespaces: Vec::new(),
         created_at: Timestamp(0),
         expires_at: None,
+        last_used_at: None,
         version: Default::default(),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn changes_access(command: &Command) -> bool {
     matches!(
         command.bare(),
         Command::RevokeTokens { .. }
+            | Command::RotateToken(_)
             | Command::UpdateUser(_)
             | Command::DeleteUser { .. }
             | Command::RemoveMember { .. }

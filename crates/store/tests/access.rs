@@ -27,6 +27,7 @@ fn token(n: u128) -> Command {
         namespaces: Vec::new(),
         created_at: Timestamp(0),
         expires_at: None,
+        last_used_at: None,
         version: Revision(0),
     })
 }

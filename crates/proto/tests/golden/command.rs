@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    InstanceReport, NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, UserUpdate,
+    InstanceReport, NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause,
@@ -133,6 +133,8 @@ fn access() -> Vec<Command> {
         Command::DeleteUser { id: USER },
         Command::CreateToken(token()),
         Command::RevokeTokens { ids: vec![TOKEN] },
+        Command::RotateToken(TokenRotation { id: TOKEN, hash: [8; 32] }),
+        Command::NoteTokenUse { uses: vec![TokenUse { token: TOKEN, at: LATER }] },
         Command::CreateJoinToken(join_token()),
         Command::RevokeJoinToken { id: JOIN_TOKEN },
     ]

@@ -125,6 +125,8 @@ fn what_deployments_carry_keeps_its_bytes() {
     check("deployment_carrying", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
     let [_, nfs] = object::volumes();
     check_wire("volume_nfs", &nfs);
+    let row = object::used_token();
+    check("token_used", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
 }
 
 #[test]
@@ -166,6 +168,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "apply_carrying",
         "deployment_carrying",
         "volume_nfs",
+        "token_used",
         "deployment_begun",
         "instance_begun",
         "apply_rolling",

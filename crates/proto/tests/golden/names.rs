@@ -18,7 +18,7 @@ macro_rules! names {
 names! {
     command(Command) {
         Bootstrap, Apply, DeleteDeployments, Prune, CreateNamespace, DeleteNamespace, PutSecret, DeleteSecret, PutConfig,
-        DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, CreateJoinToken, RevokeJoinToken, EnrolNode,
+        DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
     }

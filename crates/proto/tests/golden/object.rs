@@ -277,8 +277,14 @@ pub(crate) fn token() -> ApiToken {
         namespaces: vec![name("shop")],
         created_at: AT,
         expires_at: Some(LATER),
+        last_used_at: None,
         version: VERSION,
     }
+}
+
+/// One somebody came with, which the first release did not note.
+pub(crate) fn used_token() -> Row {
+    Row::Token(Arc::new(ApiToken { last_used_at: Some(LATER), ..token() }))
 }
 
 pub(crate) fn join_token() -> JoinToken {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring_types::{Name, TokenId, UserId};
 
 use super::{Done, Tx};
-use crate::{Account, ApiToken, Refusal, Reply, Role, Row, RowKey, UserUpdate};
+use crate::{Account, ApiToken, Refusal, RefusalCode, Reply, Role, Row, RowKey, TokenRotation, TokenUse, UserUpdate};
 
 impl Tx<'_> {
     pub(super) fn create_user(&mut self, id: UserId, username: &Name, password_hash: &str, role: Role) -> Done {
@@ -96,6 +96,32 @@ impl Tx<'_> {
         for id in ids {
             self.delete(RowKey::Token(id));
         }
+    }
+
+    pub(super) fn rotate_token(&mut self, rotation: TokenRotation) -> Done {
+        let id = rotation.id;
+        let missing = || Refusal::not_found(format!("token '{id}'"));
+        // A session has no name, and ends with a logout.
+        let token = self.state.token(id).filter(|token| !token.name.is_empty()).ok_or_else(missing)?;
+        if token.expires_at.is_some_and(|end| end <= self.at) {
+            let message = format!("token '{}' has expired; make a new one with `ring token create`", token.name);
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        let token = ApiToken { hash: rotation.hash, version: self.revision, ..ApiToken::clone(token) };
+        self.put(Row::Token(Arc::new(token)));
+        Ok(Reply::Done)
+    }
+
+    /// Only forward: control nodes tell of the same token one after the other, and not in the order of its uses.
+    pub(super) fn note_token_use(&mut self, uses: &[TokenUse]) -> Done {
+        for used in uses {
+            let known = self.state.token(used.token).filter(|token| token.last_used_at < Some(used.at));
+            if let Some(token) = known {
+                let token = ApiToken { last_used_at: Some(used.at), version: self.revision, ..ApiToken::clone(token) };
+                self.put(Row::Token(Arc::new(token)));
+            }
+        }
+        Ok(Reply::Done)
     }
 
     pub(super) fn revoke_tokens(&mut self, ids: &[TokenId]) -> Done {

@@ -147,6 +147,7 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         Command::UpdateUser(update) => vec![object("user", user(&update.id), update.id, "")],
         Command::DeleteUser { id } => vec![object("user", user(id), id, "")],
         Command::CreateToken(one) => vec![object("token", &one.name, one.id, "")],
+        Command::RotateToken(rotation) => vec![token(&rotation.id)],
         Command::RevokeTokens { ids } => ids.iter().map(token).collect(),
         Command::CreateJoinToken(one) => vec![object("join-token", "", one.id, "")],
         Command::RevokeJoinToken { id } => vec![object("join-token", "", id, "")],
