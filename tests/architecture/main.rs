@@ -5,5 +5,6 @@ mod sources;
 
 mod edges;
 mod purity;
+mod routes;
 mod size;
 mod words;

@@ -16,6 +16,7 @@ mod lossy;
 mod many;
 mod orders;
 mod output;
+mod people;
 mod removal;
 mod restart;
 mod rollouts;

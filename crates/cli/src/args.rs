@@ -95,7 +95,7 @@ pub(crate) enum Runner {
 }
 
 impl Command {
-    /// Takes the commands that make this host a node apart from the others.
+    /// Takes the commands that need what only a node has apart from the others.
     pub(crate) fn runner(self) -> Runner {
         match self {
             Self::Server(ServerCommand::Start(args)) => Runner::Node(args.data_dir.clone(), NodeCommand::ServerStart(args)),
@@ -105,6 +105,9 @@ impl Command {
             }
             Self::Cluster(cluster::ClusterCommand::Join(args)) => {
                 Runner::Node(args.data_dir.clone(), NodeCommand::ClusterJoin(args))
+            }
+            Self::User(user::UserCommand::ResetPassword(args)) => {
+                Runner::Node(args.data_dir.clone(), NodeCommand::ResetPassword(args))
             }
             other => Runner::Client(other),
         }

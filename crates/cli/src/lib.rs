@@ -12,6 +12,7 @@ mod error;
 mod format;
 mod node;
 pub mod output;
+mod password;
 mod reference;
 mod resolve;
 mod rows;
@@ -26,7 +27,8 @@ use args::Runner;
 use clap::Parser;
 
 pub use error::{CliError, Exit};
-pub use node::{AgentStart, ClusterInit, ClusterJoin, JoinAs, NodeCommand, NodeSettings, ServerStart};
+pub use node::{AgentStart, ClusterInit, ClusterJoin, JoinAs, NodeCommand, NodeSettings, ResetPassword, ServerStart};
+pub use password::{password_file, read_password};
 pub use reference::{command_reference, error_reference, help_pages};
 
 /// What a command line asks for.

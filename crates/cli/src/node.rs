@@ -21,6 +21,8 @@ pub enum NodeCommand {
     ClusterInit(ClusterInit),
     /// `ring cluster join`
     ClusterJoin(ClusterJoin),
+    /// `ring user reset-password`
+    ResetPassword(ResetPassword),
 }
 
 impl NodeCommand {
@@ -31,6 +33,7 @@ impl NodeCommand {
             Self::AgentStart(_) => "ring agent start",
             Self::ClusterInit(_) => "ring cluster init",
             Self::ClusterJoin(_) => "ring cluster join",
+            Self::ResetPassword(_) => "ring user reset-password",
         }
     }
 }
@@ -81,6 +84,9 @@ pub struct ServerStart {
     /// Run no work on this host
     #[arg(long)]
     pub no_agent: bool,
+    /// File with the password of the account 'admin', for the first start [env: RING_ADMIN_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
 }
 
 /// `ring agent start`
@@ -109,6 +115,9 @@ pub struct ClusterInit {
     /// Run no work on this host
     #[arg(long)]
     pub no_agent: bool,
+    /// File with the password of the account 'admin' [env: RING_ADMIN_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
     /// Where this node keeps its state [env: RING_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -152,6 +161,20 @@ pub struct ClusterJoin {
     #[arg(long)]
     pub no_agent: bool,
     /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `ring user reset-password`
+#[derive(Clone, Debug, Args)]
+pub struct ResetPassword {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub username: String,
+    /// File with the new password; '-' asks for it on a terminal, or reads it from standard input [default: a random one, printed once]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Where the control node of this host keeps its state; whoever can read it may do this [env: RING_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

@@ -118,6 +118,7 @@ fn environment() -> String {
         ("RING_DATA_DIR", "data directory of a node; `/var/lib/ring` for root, else `ring` under `~/.local/share`"),
         ("RING_SECRET_KEY", "key that encrypts secrets, base64 of 32 bytes; the file `secret-key` when unset"),
         ("RING_ADMIN_PASSWORD", "password of `admin` at the first start; a random one is printed once when unset"),
+        ("RING_ADMIN_PASSWORD_FILE", "file with that password; as `--admin-password-file`"),
         ("RING_JOIN_TOKEN", "token of `ring cluster join`"),
         ("RING_NODE_GRACE", "how long a node may be silent before its work counts as lost; 60s when unset"),
         ("RING_CERTIFICATE_LIFETIME", "how long certificates made by this control node are good; 90d when unset"),

@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::process::Process;
 
 /// Variables of the test's own environment that must not reach a `ring` under test.
-const INHERITED: [&str; 9] = [
+const INHERITED: [&str; 10] = [
     "RING_HOST",
     "RING_TOKEN",
     "RING_CONFIG_DIR",
@@ -21,6 +21,7 @@ const INHERITED: [&str; 9] = [
     "RING_DATA_DIR",
     "RING_SECRET_KEY",
     "RING_ADMIN_PASSWORD",
+    "RING_ADMIN_PASSWORD_FILE",
     "RING_LOG_FORMAT",
     "RING_ROLLOUT_DEADLINE",
 ];

@@ -318,6 +318,16 @@ impl Client {
         self.post("/tokens", token).await
     }
 
+    /// One API token, without its secret.
+    pub async fn token(&self, id: TokenId) -> Reply<Token> {
+        self.get(&format!("/tokens/{id}")).await
+    }
+
+    /// Gives an API token another secret, which the reply has.
+    pub async fn rotate_token(&self, id: TokenId) -> Reply<Changed<Token>> {
+        self.call(Request::new(Method::POST, &format!("/tokens/{id}/rotate"))).await
+    }
+
     /// Takes an API token away.
     pub async fn revoke_token(&self, id: TokenId) -> Reply<Done> {
         self.delete(&format!("/tokens/{id}")).await

@@ -134,6 +134,10 @@ pub struct Token {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub expires_at: Option<Timestamp>,
+    /// When somebody came with it last, to about two minutes; null for never.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub last_used_at: Option<Timestamp>,
     /// Revision that last wrote it.
     #[serde(default)]
     pub version: u64,

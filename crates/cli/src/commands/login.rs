@@ -1,15 +1,13 @@
 //! `ring login` and `ring logout`
 
-use std::io::{self, BufRead, IsTerminal};
-
 use clap::Args;
 use ring_api::model::LoginRequest;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::config::{Credential, Credentials};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Reply, note};
+use crate::output::Reply;
+use crate::password::read_password;
 
 /// `ring login`
 #[derive(Debug, Args)]
@@ -60,31 +58,4 @@ pub(crate) async fn logout(context: &Context) -> Result<Reply, CliError> {
         Ok(_) => reply,
         Err(error) => reply.warn([format!("the session stays valid on the server: {error}")]),
     })
-}
-
-/// From a prompt on a terminal, else the first line of standard input.
-pub(crate) fn read_password(username: &str) -> Result<String, CliError> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        return read_line();
-    }
-    note(&format!("password of '{username}':"));
-    let failed = |error: rustix::io::Errno| CliError::Input("the terminal", error.into());
-    let before = tcgetattr(&stdin).map_err(failed)?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &quiet).map_err(failed)?;
-    let line = read_line();
-    tcsetattr(&stdin, OptionalActions::Flush, &before).map_err(failed)?;
-    line
-}
-
-fn read_line() -> Result<String, CliError> {
-    let mut line = String::new();
-    let failed = |error| CliError::Input("standard input", error);
-    let count = io::stdin().lock().read_line(&mut line).map_err(failed)?;
-    if count == 0 {
-        return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-    }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -3,13 +3,13 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
-use ring_api::model::CreateToken;
+use ring_api::model::{CreateToken, Token};
 use ring_types::Span;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
-use crate::output::{ListView, Reply, note};
+use crate::output::{ListView, ObjectView, Reply, note};
 use crate::resolve::pick;
 use crate::time::span;
 
@@ -20,6 +20,10 @@ pub(crate) enum TokenCommand {
     Create(Create),
     /// List API tokens, without their secrets
     List(OutputArgs),
+    /// Show an API token, without its secret
+    Inspect(Inspect),
+    /// Give an API token another secret, printed once, alone on standard output; the one before stops at once
+    Rotate(Rotate),
     /// Take an API token away
     Revoke(Revoke),
 }
@@ -40,6 +44,20 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Its id, a unique prefix of it, or its name
+    id: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// Its id, a unique prefix of it, or its name
+    id: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// Its id, a unique prefix of it, or its name
     id: String,
@@ -55,11 +73,19 @@ pub(crate) async fn run(context: &Context, command: TokenCommand) -> Result<Repl
             let token =
                 CreateToken { name: args.name, scopes: args.scopes, namespaces: args.namespaces, expires_in: args.expires };
             let made = client.create_token(&token).await?.object;
-            let until = made.expires_at.map(|time| format!(", good until {}", crate::time::shown(time))).unwrap_or_default();
-            let told = format!("token '{}' created (id {}{until}); it is not shown again", made.name, made.id);
-            Ok(Reply::line(made.token.unwrap_or_default()).note(told))
+            Ok(secret(made, "created"))
         }
         TokenCommand::List(output) => Ok(Reply::view(ListView(client.tokens().await?), output.format)),
+        TokenCommand::Inspect(args) => {
+            let tokens = client.tokens().await?;
+            let token = client.token(pick(&tokens, &args.id)?.id).await?;
+            Ok(Reply::view(ObjectView(token), args.output.format))
+        }
+        TokenCommand::Rotate(args) => {
+            let tokens = client.tokens().await?;
+            let rotated = client.rotate_token(pick(&tokens, &args.id)?.id).await?.object;
+            Ok(secret(rotated, "rotated"))
+        }
         TokenCommand::Revoke(args) => {
             let tokens = client.tokens().await?;
             let token = pick(&tokens, &args.id)?;
@@ -70,6 +96,13 @@ pub(crate) async fn run(context: &Context, command: TokenCommand) -> Result<Repl
             Ok(Reply::line(format!("token {} revoked", token.name)))
         }
     }
+}
+
+/// The clear token alone on standard output, and what to know of it.
+fn secret(token: Token, done: &str) -> Reply {
+    let until = token.expires_at.map(|time| format!(", good until {}", crate::time::shown(time))).unwrap_or_default();
+    let told = format!("token '{}' {done} (id {}{until}); it is not shown again", token.name, token.id);
+    Reply::line(token.token.unwrap_or_default()).note(told)
 }
 
 /// Asks on a terminal; where nobody can be asked, the answer has to be on the command line.

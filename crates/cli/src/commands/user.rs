@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use ring_api::model::{CreateUser, Role, UpdateUser};
 
-use super::login::read_password;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
+use crate::node::ResetPassword;
 use crate::output::{ListView, Reply};
+use crate::password::read_password;
 use crate::resolve::pick;
 
 /// `ring user`
@@ -19,6 +20,8 @@ pub(crate) enum UserCommand {
     List(OutputArgs),
     /// Change an account
     Update(Update),
+    /// On the host of a control node, give an account a new password without logging in
+    ResetPassword(ResetPassword),
     /// Delete an account
     Delete(Delete),
 }
@@ -84,6 +87,7 @@ pub(crate) async fn run(context: &Context, command: UserCommand) -> Result<Reply
             let changed = client.update_user(user.id, &update).await?.object;
             Ok(Reply::line(format!("user {} updated (role {})", changed.username, changed.role)))
         }
+        UserCommand::ResetPassword(_) => Err(CliError::Usage("this command needs a control node's own host".to_owned())),
         UserCommand::Delete(args) => {
             let users = client.users().await?;
             let user = pick(&users, &args.user)?;

@@ -31,6 +31,7 @@ impl Row for Token {
         ("Namespaces", false),
         ("Created", false),
         ("Expires", false),
+        ("Last used", false),
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -43,6 +44,7 @@ impl Row for Token {
             namespaces.into(),
             Cell::time(self.created_at),
             self.expires_at.map_or_else(|| "never".to_owned(), crate::time::shown).into(),
+            self.last_used_at.map_or_else(|| "never".to_owned(), crate::time::shown).into(),
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! A control node, with or without an agent in the same process.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Context;
 use ring_cli::output::{data, note};
@@ -9,9 +10,8 @@ use ring_server::JoinRole;
 use ring_server::node::{ControlNode, FirstWords, InitOptions, StartOptions, init as init_cluster, join as join_cluster};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use super::options::{prepared_key, settings as node_settings, variable};
+use super::options::{admin_password, prepared_key, settings as node_settings};
 use super::{agent, signals};
 
 /// The cluster port of a host that is alone: nobody else needs it.
@@ -30,7 +30,7 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
         return serve(settings, ControlNode::start(options).await?, !args.no_agent, stop).await;
     }
     let advertise = args.advertise.unwrap_or(ALONE);
-    let mut options = init_options(settings, advertise)?;
+    let mut options = init_options(settings, advertise, args.admin_password_file.as_deref())?;
     // The port `ring init` was told is the one this user's other commands will ask; nobody else is to reach a host on loopback.
     let listen = if advertise.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let configured = settings.config.api_port().map(|port| SocketAddr::new(listen.into(), port));
@@ -45,7 +45,7 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
 /// `ring cluster init`
 pub(super) async fn init(settings: &NodeSettings, args: ClusterInit) -> anyhow::Result<()> {
     let stop = signals::until_told()?;
-    let mut options = init_options(settings, args.advertise)?;
+    let mut options = init_options(settings, args.advertise, args.admin_password_file.as_deref())?;
     options.api_listen = args.api_listen;
     options.name = args.name;
     options.labels = args.labels.into_iter().collect();
@@ -75,7 +75,7 @@ pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::
     serve(settings, ControlNode::start(options).await?, true, stop).await
 }
 
-fn init_options(settings: &NodeSettings, advertise: SocketAddr) -> anyhow::Result<InitOptions> {
+fn init_options(settings: &NodeSettings, advertise: SocketAddr, password: Option<&Path>) -> anyhow::Result<InitOptions> {
     Ok(InitOptions {
         data_dir: settings.paths.data_dir.clone(),
         name: None,
@@ -83,7 +83,7 @@ fn init_options(settings: &NodeSettings, advertise: SocketAddr) -> anyhow::Resul
         api_listen: None,
         labels: std::collections::BTreeMap::new(),
         with_agent: true,
-        admin_password: variable("RING_ADMIN_PASSWORD").map(Zeroizing::new),
+        admin_password: admin_password(password)?,
         prepared_key: prepared_key(settings).context("the secret key")?,
         settings: node_settings(settings)?,
     })

@@ -4,6 +4,7 @@ mod agent;
 mod control;
 mod logging;
 mod options;
+mod reset;
 mod runtimes;
 mod signals;
 
@@ -37,6 +38,9 @@ pub(super) fn shim() -> Option<ExitCode> {
 
 /// Runs a node until it is told to stop, or fails.
 pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
+    if let NodeCommand::ResetPassword(args) = &command {
+        return reset::run(settings, args);
+    }
     logging::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
     match runtime.context("cannot start the async runtime").and_then(|runtime| runtime.block_on(dispatch(settings, command))) {
@@ -66,6 +70,8 @@ async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Resu
         tracing::warn!("{}: the key '{key}' means nothing", settings.paths.config_file.display());
     }
     match command {
+        // It runs nothing, and was taken apart before.
+        NodeCommand::ResetPassword(_) => Ok(()),
         NodeCommand::ServerStart(args) => control::start(settings, &args).await,
         NodeCommand::ClusterInit(args) => control::init(settings, args).await,
         NodeCommand::AgentStart(_) => agent::start(settings).await,

@@ -1,15 +1,30 @@
 //! Environment and configuration, as the parts of a node want them.
 
-use anyhow::Context;
-use ring_cli::NodeSettings;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
 use ring_cli::config::read_secret_key;
+use ring_cli::{NodeSettings, password_file};
 use ring_server::node::Settings;
 use ring_server::pki::SecretKey;
 use ring_types::Span;
+use zeroize::Zeroizing;
 
 /// A variable that is set to something.
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The first password of `admin`, when one is given: in a file, or by itself.
+pub(super) fn admin_password(file: Option<&Path>) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let file = file.map(Path::to_owned).or_else(|| variable("RING_ADMIN_PASSWORD_FILE").map(PathBuf::from));
+    match (file, variable("RING_ADMIN_PASSWORD")) {
+        (Some(_), Some(_)) => {
+            bail!("the password of 'admin' is given twice: unset RING_ADMIN_PASSWORD, or leave out the password file")
+        }
+        (Some(path), None) => Ok(Some(Zeroizing::new(password_file(&path).context("the password of 'admin'")?))),
+        (None, given) => Ok(given.map(Zeroizing::new)),
+    }
 }
 
 /// How the parts of a control node are set.

@@ -24,6 +24,12 @@ pub enum NodeError {
     /// The data directory belongs to no cluster.
     #[error("{} belongs to no cluster yet: join one with `ring cluster join`", .0.display())]
     NotJoined(PathBuf),
+    /// The data directory is that of an agent.
+    #[error("{} is the data directory of an agent: this takes that of a control node", .0.display())]
+    NotControl(PathBuf),
+    /// No account has that name.
+    #[error("user '{0}' not found")]
+    NoUser(String),
     /// The host joined as something else.
     #[error("this host joined as {has}, not as {wanted}: use `{instead}`")]
     OtherRole {

@@ -24,6 +24,8 @@ pub struct Settings {
     pub secret_key: Option<SecretKey>,
     /// Longest time of a rolling update from one ready instance to the next, beside the start period of its checks.
     pub rollout_deadline: Span,
+    /// How often uses of API tokens are committed; their last use is shown to twice this.
+    pub note_uses_every: Duration,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             certificate_lifetime: DEFAULT_LIFETIME,
             secret_key: None,
             rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
+            note_uses_every: Duration::from_mins(1),
         }
     }
 }

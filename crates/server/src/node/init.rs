@@ -153,9 +153,14 @@ fn with_admin(
     given: Option<Zeroizing<String>>,
 ) -> Result<(Bootstrap, Option<Zeroizing<String>>), NodeError> {
     let made_up = given.is_none();
-    let password = given.unwrap_or_else(|| Zeroizing::new(hex::encode(rand::random::<[u8; 12]>())));
+    let password = given.unwrap_or_else(made_up_password);
     let admin_password_hash = hash_password(&password).map_err(NodeError::Password)?;
     Ok((Bootstrap { admin_password_hash, ..bootstrap }, made_up.then_some(password)))
+}
+
+/// A password nobody chose: 96 random bits.
+pub(super) fn made_up_password() -> Zeroizing<String> {
+    Zeroizing::new(hex::encode(rand::random::<[u8; 12]>()))
 }
 
 pub(super) fn store_config(data_dir: &std::path::Path, record: &HostRecord) -> StoreConfig {

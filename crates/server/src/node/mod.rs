@@ -10,6 +10,7 @@ mod init;
 mod join;
 mod promote;
 mod renewal;
+mod reset;
 mod running;
 mod start;
 
@@ -21,5 +22,6 @@ pub use join::{JoinOptions, join};
 pub use ring_controller::ControllerOptions;
 pub use ring_planner::LeaseOptions;
 pub use ring_store::Timing;
+pub use reset::reset_password;
 pub use running::ControlNode;
 pub use start::{StartOptions, has_joined};

@@ -26,7 +26,7 @@ use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
-use crate::rest::{App, AppParts, Recorder, router};
+use crate::rest::{App, AppParts, Recorder, Uses, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
@@ -171,6 +171,7 @@ impl Wiring {
 
     fn serve_api(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
         let audit = Arc::new(Recorder::new());
+        let uses = Arc::new(Uses::new(self.settings.note_uses_every));
         let app = App::new(AppParts {
             cluster: self.record.cluster,
             member: parts.member.id,
@@ -186,18 +187,14 @@ impl Wiring {
             agents: Agents::new(parts.hub.clone(), parts.peers.clone()),
             execs: Execs::new(parts.hub.clone(), parts.peers.clone()),
             audit: audit.clone(),
+            uses: uses.clone(),
             stop: parts.stop.clone(),
         });
         let listener = listener.tap_io(|stream| {
             // Without it a reply may wait for the acknowledgement of the one before.
             let _ = stream.set_nodelay(true);
         });
-        let (store, name, served) = (parts.store.clone(), parts.member.name.clone(), CancellationToken::new());
-        let until = served.clone();
-        tasks.spawn(async move {
-            audit.keep(&store, &name, until).await;
-            "the audit record"
-        });
+        let served = write_down(parts, audit, uses, tasks);
         let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
         let stop = parts.stop.clone();
         tasks.spawn(async move {
@@ -275,6 +272,28 @@ impl Wiring {
         });
         removed
     }
+}
+
+/// Commits what the API gathers, and tells the audit record to the log, until the token that is returned says that the last request
+/// was served.
+fn write_down(
+    parts: &Parts,
+    audit: Arc<Recorder>,
+    uses: Arc<Uses>,
+    tasks: &mut JoinSet<&'static str>,
+) -> CancellationToken {
+    let (store, name, served) = (parts.store.clone(), parts.member.name.clone(), CancellationToken::new());
+    let (shared, until) = (store.clone(), served.clone());
+    tasks.spawn(async move {
+        uses.run(&shared, until).await;
+        "the last uses of tokens"
+    });
+    let until = served.clone();
+    tasks.spawn(async move {
+        audit.keep(&store, &name, until).await;
+        "the audit record"
+    });
+    served
 }
 
 /// Keeps the addresses of the control nodes on disk, for a start at which none of those it joined with is left.

@@ -7,7 +7,7 @@ use ring_types::{ClusterId, MemberId, NodeId, Span};
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Recorder;
-use super::auth::{LoginLimit, Passwords};
+use super::auth::{LoginLimit, Passwords, Uses};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
 use crate::session::{Agents, Execs, Hub, Logs};
@@ -38,6 +38,8 @@ pub struct AppParts {
     pub logs: Logs,
     /// Takes the lines of the audit record that make no entry of their own.
     pub audit: Arc<Recorder>,
+    /// Takes the uses of API tokens.
+    pub uses: Arc<Uses>,
     /// What agents alone know of their instances.
     pub agents: Agents,
     /// Commands in instances.

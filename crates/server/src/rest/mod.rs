@@ -15,6 +15,7 @@ mod write;
 
 pub use app::{App, AppParts};
 pub use audit::Recorder;
+pub use auth::Uses;
 pub(crate) use auth::hash_password;
 pub use openapi::rest_reference;
 pub use router::router;

@@ -81,7 +81,8 @@ fn access_routes() -> Router<App> {
         .route("/users/me", get(users::me))
         .route("/users/{id}", get(users::one).put(users::update).delete(users::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{id}", delete(tokens::revoke))
+        .route("/tokens/{id}", get(tokens::one).delete(tokens::revoke))
+        .route("/tokens/{id}/rotate", post(tokens::rotate))
 }
 
 fn cluster_routes() -> Router<App> {

@@ -4,7 +4,7 @@ use ring_proto::agent::v1::{Answer, ExecOutput};
 use ring_proto::cluster::v1::control_service_server::ControlService;
 use ring_proto::cluster::v1::{
     AskRequest, ContactsReply, ContactsRequest, ExecOpen, ExecRequest, LocateReply, LocateRequest, LogsReply, LogsRequest,
-    exec_request,
+    ResetPasswordReply, ResetPasswordRequest, exec_request,
 };
 use ring_store::Store;
 use ring_types::NodeId;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::reset::reset;
 use super::{Guard, Pulse};
 use crate::session::{Hub, LogError, LogRequest, LogStream, pass_on};
 
@@ -80,6 +81,12 @@ impl ControlService for ControlApi {
         let (sender, receiver) = mpsc::channel(8);
         tokio::spawn(pass_on(command, requests, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn reset_password(&self, request: Request<ResetPasswordRequest>) -> Result<Response<ResetPasswordReply>, Status> {
+        let by = self.guard.member(&request)?;
+        let from = Guard::peer(&request)?.address;
+        reset(&self.store, by, from, request.get_ref()).await.map(Response::new)
     }
 
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Answer>, Status> {

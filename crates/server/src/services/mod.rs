@@ -8,6 +8,7 @@ mod join;
 mod membership;
 mod peers;
 mod pulse;
+mod reset;
 
 pub use control::ControlApi;
 pub(crate) use control::error_of;

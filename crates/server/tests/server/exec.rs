@@ -97,13 +97,15 @@ async fn what_speaks_against_it_is_said_before_the_upgrade() {
     assert_eq!(refused(&admin, &format!("{run}&container={other}")).await, of(404, "instance.not_found"));
     assert_eq!(refused(&admin, &run).await, of(426, "request.upgrade"));
     assert_eq!(refused(&control.anonymous(), &run).await, of(401, "auth.required"));
-    for (name, scopes, namespaces) in
-        [("reads", json!(["deployments:read"]), json!([])), ("elsewhere", json!(["deployments:write"]), json!(["other"]))]
-    {
+    let callers = [
+        ("reads", json!(["deployments:read"]), json!([]), of(403, "auth.forbidden")),
+        ("elsewhere", json!(["deployments:write"]), json!(["other"]), of(404, "deployment.not_found")),
+    ];
+    for (name, scopes, namespaces, told) in callers {
         let token = json!({ "name": name, "scopes": scopes, "namespaces": namespaces });
         let token = admin.post("/tokens", &token).await.expect(200);
         let caller = admin.with_token(token["token"].as_str().unwrap());
-        assert_eq!(refused(&caller, &run).await, of(403, "auth.forbidden"), "{name}");
+        assert_eq!(refused(&caller, &run).await, told, "{name}");
     }
     let told = async |query: &ExecQuery| match admin.client().exec(id, query).await.err().unwrap() {
         ClientError::Problem(problem) => (problem.code, problem.detail),

@@ -14,3 +14,5 @@ mod rollouts;
 mod seed;
 mod support;
 mod tls;
+mod tokens;
+mod walk;

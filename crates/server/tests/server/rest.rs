@@ -62,7 +62,8 @@ async fn every_route_that_is_not_open_wants_a_token() {
     let entry = caller.get(missing.body["type"].as_str().unwrap()).await.expect(200);
     assert!(entry.as_str().unwrap().contains("What to do"), "{entry}");
     assert_eq!(caller.get("/errors/no.such_code").await.code(), "object.not_found");
-    assert_eq!(caller.send(Method::PUT, "/deployments", None, &[]).await.status, 405);
+    let closed = caller.send(Method::PUT, "/deployments", None, &[]).await;
+    assert_eq!((closed.status, closed.headers["allow"].to_str().unwrap()), (405, "GET, HEAD, POST"));
     control.stop().await;
 }
 
@@ -92,7 +93,7 @@ async fn roles_and_scopes_bound_what_a_caller_may() {
     assert!(seen.as_array().unwrap().iter().all(|d| d["namespace"] == "ns"), "{seen}");
     let hidden = admin.get("/deployments?namespace[]=other").await.expect(200)[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(ci.get(&format!("/deployments/{hidden}")).await.status, 404);
-    assert_eq!(ci.delete(&format!("/deployments/{hidden}")).await.status, 403);
+    assert_eq!(ci.delete(&format!("/deployments/{hidden}")).await.status, 404);
 
     let id = token["id"].as_str().unwrap();
     admin.delete(&format!("/tokens/{id}")).await.expect(200);
@@ -106,11 +107,32 @@ async fn the_last_admin_stays_and_a_new_role_ends_tokens() {
     let admin = control.admin().await;
     let me = admin.get("/users/me").await.expect(200)["id"].as_str().unwrap().to_owned();
     assert_eq!(admin.delete(&format!("/users/{me}")).await.status, 409);
+    for role in ["viewer", "operator"] {
+        let demoted = admin.send(Method::PUT, &format!("/users/{me}"), Some(&json!({ "role": role })), &[]).await;
+        assert_eq!((demoted.status, demoted.code()), (409, "object.conflict"));
+    }
     let other = admin.post("/users", &json!({ "username": "o", "password": "p", "role": "operator" })).await.expect(200);
     let caller = control.anonymous().login("o", "p").await;
     let path = format!("/users/{}", other["id"].as_str().unwrap());
     admin.send(Method::PUT, &path, Some(&json!({ "role": "viewer" })), &[]).await.expect(200);
     assert_eq!(caller.get("/users/me").await.status, 401);
+
+    // With another admin it is no longer the last; a new role or password ends sessions and tokens, another name does not.
+    let second = admin.post("/users", &json!({ "username": "s", "password": "p", "role": "admin" })).await.expect(200);
+    let path = format!("/users/{}", second["id"].as_str().unwrap());
+    for (name, password, change, status) in [
+        ("s", "p", json!({ "username": "t" }), 200),
+        ("t", "p", json!({ "role": "admin" }), 200),
+        ("t", "p", json!({ "password": "q" }), 401),
+        ("t", "q", json!({ "role": "operator" }), 401),
+    ] {
+        let session = control.anonymous().login(name, password).await;
+        let token = session.post("/tokens", &json!({ "name": "ci", "scopes": ["admin"] })).await.expect(200);
+        let token = session.with_token(token["token"].as_str().unwrap());
+        admin.send(Method::PUT, &path, Some(&change), &[]).await.expect(200);
+        let seen = [session.get("/users/me").await.status, token.get("/users/me").await.status];
+        assert_eq!(seen, [status; 2], "{change}");
+    }
     control.stop().await;
 }
 

@@ -122,7 +122,7 @@ async fn who_may_not_write_may_not_restart() {
     let elsewhere = control.anonymous().with_token(token["token"].as_str().unwrap());
     for what in ["restart", "rollback"] {
         assert_eq!(follow(&viewer, &id, what, "k").await.status, 403);
-        assert_eq!(follow(&elsewhere, &id, what, "k").await.status, 403);
+        assert_eq!(follow(&elsewhere, &id, what, "k").await.status, 404);
     }
     control.stop().await;
 }

@@ -24,6 +24,8 @@ pub(crate) struct Control {
     pub(crate) api: SocketAddr,
     pub(crate) cluster: SocketAddr,
     pub(crate) words: Option<FirstWords>,
+    /// Its store, for what the API does not do.
+    pub(crate) store: ring_store::Store,
     stop: CancellationToken,
     running: JoinHandle<Result<(), ring_server::node::NodeError>>,
 }
@@ -73,9 +75,9 @@ impl Control {
     }
 
     fn run(dir: TempDir, node: ControlNode, cluster: SocketAddr, words: Option<FirstWords>) -> Self {
-        let (api, stop) = (node.api_address(), CancellationToken::new());
+        let (api, stop, store) = (node.api_address(), CancellationToken::new(), node.store().clone());
         let running = tokio::spawn(node.run(stop.clone().cancelled_owned()));
-        Self { dir, api, cluster, words, stop, running }
+        Self { dir, api, cluster, words, store, stop, running }
     }
 
     /// Stops it in good order; its directory stays.
@@ -197,7 +199,7 @@ impl Api {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Answer {
+    fn request(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -208,7 +210,30 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.unwrap();
+        request
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Answer {
+        Self::answer(self.request(method, path, body, headers).send().await.unwrap()).await
+    }
+
+    /// As [`Self::send`], of what may stream: a stream is left at its beginning.
+    pub(crate) async fn begin(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Answer {
+        let response = self.request(method, path, body, headers).send().await.unwrap();
+        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            return Answer { status: response.status().as_u16(), headers: response.headers().clone(), body: Value::Null };
+        }
+        Self::answer(response).await
+    }
+
+    /// A stream that has begun.
+    pub(crate) async fn open(&self, path: &str) -> reqwest::Response {
+        let response = self.request(Method::GET, path, None, &[]).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response
+    }
+
+    async fn answer(response: reqwest::Response) -> Answer {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));

@@ -85,6 +85,9 @@ async fn an_agents_certificate_opens_nothing_of_the_control_nodes() {
     let mut peers = ring_proto::cluster::v1::control_service_client::ControlServiceClient::new(channel);
     let refused = peers.locate(ring_proto::cluster::v1::LocateRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused:?}");
+    let wanted = ring_proto::cluster::v1::ResetPasswordRequest { username: "admin".into(), ..Default::default() };
+    let refused = peers.reset_password(wanted).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused:?}");
     renew(&dialer, control.cluster).await.unwrap();
     // Removed, it gets no new certificate.
     let admin = control.admin().await;
@@ -92,6 +95,22 @@ async fn an_agents_certificate_opens_nothing_of_the_control_nodes() {
     admin.delete(&format!("/nodes/{node}")).await.expect(200);
     let refused = renew(&dialer, control.cluster).await.unwrap_err();
     assert!(refused.contains("removed"), "{refused}");
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_reset_to_what_is_a_hash_and_nothing_else() {
+    let control = Control::first().await;
+    control.ready().await;
+    let (dialer, _) = own(&control);
+    let channel = dialer.dial(&control.cluster.to_string(), Expect::AnyMember).await.unwrap();
+    let mut peers = ring_proto::cluster::v1::control_service_client::ControlServiceClient::new(channel);
+    for hash in ["", "clear text", "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let wanted = ring_proto::cluster::v1::ResetPasswordRequest { username: "admin".into(), password_hash: hash.into() };
+        let refused = peers.reset_password(wanted).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{hash}: {refused:?}");
+    }
+    control.admin().await;
     control.stop().await;
 }
 

@@ -15,6 +15,7 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::POST, "/namespaces/{name}/prune", "namespace.prune"),
     (Method::GET, "/namespaces/{name}/audit", "namespace.audit"),
     (Method::DELETE, "/tokens/{id}", "token.revoke"),
+    (Method::POST, "/tokens/{id}/rotate", "token.rotate"),
     (Method::GET, "/cluster/audit", "cluster.audit"),
     (Method::POST, "/cluster/members/{id}/promote", "member.promote"),
     (Method::POST, "/cluster/transfer-leader", "cluster.transfer_leader"),

@@ -109,6 +109,7 @@ mod tests {
             namespaces: namespaces.iter().map(|n| Name::new(n).unwrap()).collect(),
             created_at: Timestamp(0),
             expires_at: None,
+            last_used_at: None,
             version: Revision(1),
         };
         Caller { user: Arc::new(user), token: Arc::new(token) }

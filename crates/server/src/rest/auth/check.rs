@@ -1,11 +1,11 @@
 //! The gate every request passes.
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::table::{Need, need};
+use super::table::{Need, methods, need};
 use super::{Caller, Verb, hash_of};
 use crate::clock;
 use crate::rest::App;
@@ -16,9 +16,10 @@ use ring_api::errors::ErrorCode;
 
 /// Lets a request through when its route is in the table and its caller may.
 pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let needed = request.extensions().get::<MatchedPath>().and_then(|path| need(request.method(), path.as_str()));
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let needed = path.as_ref().and_then(|path| need(request.method(), path.as_str()));
     let admitted = match needed {
-        None => return ApiError::new(ErrorCode::RouteClosed, "this path has no such method").into_response(),
+        None => return closed(&request, path.as_ref().map_or("", MatchedPath::as_str)),
         Some(Need::Nothing) => Ok(None),
         Some(needed) => admit(&app, needed, &mut request).await.map(Some),
     };
@@ -41,6 +42,16 @@ pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request,
     response
 }
 
+/// The path has other methods, which the reply names.
+fn closed(request: &Request, path: &str) -> Response {
+    let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    let mut response = ApiError::new(ErrorCode::RouteClosed, detail).into_response();
+    if let Ok(methods) = HeaderValue::from_str(&methods(path)) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
 async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
     let hash = hash_of(bearer(request.headers())?);
     // What changes something by a GET is not let through by a copy that may be stale.
@@ -57,6 +68,7 @@ async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
         caller = Caller::of(&view.state, &hash, clock::now());
     }
     let caller = caller.ok_or_else(|| ApiError::unauthenticated("the token is not known, or has expired"))?;
+    app.uses.note(&caller.token, clock::now());
     // Also of somebody who may not: the record says who it was.
     request.extensions_mut().insert(caller.clone());
     if let Need::May(verb, resource) = needed {

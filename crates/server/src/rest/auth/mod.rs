@@ -7,6 +7,7 @@ mod limit;
 mod password;
 mod table;
 mod token;
+mod uses;
 
 pub(super) use caller::Caller;
 pub(super) use check::check;
@@ -17,3 +18,4 @@ pub(crate) use password::hash_password;
 pub(super) use table::ROUTES;
 pub(super) use table::{Need, Resource, Verb, need, scopes};
 pub(super) use token::{SESSION_LIFE, hash_of, pat, session};
+pub use uses::Uses;

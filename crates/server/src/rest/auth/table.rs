@@ -121,7 +121,9 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::DELETE, "/users/{id}", May(Write, Users)),
     (Method::GET, "/tokens", May(Read, Tokens)),
     (Method::POST, "/tokens", May(Write, Tokens)),
+    (Method::GET, "/tokens/{id}", May(Read, Tokens)),
     (Method::DELETE, "/tokens/{id}", May(Write, Tokens)),
+    (Method::POST, "/tokens/{id}/rotate", May(Write, Tokens)),
     (Method::GET, "/node/get", May(Read, Nodes)),
     (Method::GET, "/nodes", May(Read, Nodes)),
     (Method::GET, "/nodes/{id}", May(Read, Nodes)),
@@ -142,6 +144,12 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
 pub(in crate::rest) fn need(method: &Method, path: &str) -> Option<Need> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     ROUTES.iter().find(|(m, p, _)| m == method && *p == path).map(|(_, _, need)| *need)
+}
+
+/// The methods a path takes, as the header `Allow` has them.
+pub(in crate::rest) fn methods(path: &str) -> String {
+    let own = ROUTES.iter().filter(|(_, p, _)| *p == path).map(|(method, ..)| method.as_str());
+    own.flat_map(|method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] }).collect::<Vec<_>>().join(", ")
 }
 
 /// Every scope a token can have.

@@ -27,7 +27,7 @@ use super::routes::{
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune, audit::namespace,
         login::login, login::logout,
         users::list, users::create, users::me, users::one, users::update, users::remove,
-        tokens::list, tokens::create, tokens::revoke,
+        tokens::list, tokens::create, tokens::one, tokens::revoke, tokens::rotate,
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
         audit::cluster, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,

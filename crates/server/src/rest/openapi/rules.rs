@@ -4,7 +4,8 @@ use axum::http::Method;
 use utoipa::Modify;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema};
 
 use super::super::auth::{Need, need};
 
@@ -16,6 +17,7 @@ pub(super) struct Rules;
 
 impl Modify for Rules {
     fn modify(&self, openapi: &mut OpenApi) {
+        openapi.components.iter_mut().flat_map(|all| all.schemas.values_mut()).for_each(either);
         for (path, item) in &mut openapi.paths.paths {
             for (method, operation) in operations(item) {
                 let needed = need(&method, path).unwrap_or(Need::Nothing);
@@ -28,6 +30,16 @@ impl Modify for Rules {
             }
         }
     }
+}
+
+/// An object that is one of several may fit more than one of them: those that have every field of another.
+fn either(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::OneOf(one)) = schema else { return };
+    if one.discriminator.is_some() || !one.items.iter().all(|item| matches!(item, RefOr::Ref(_))) {
+        return;
+    }
+    let any = one.items.drain(..).fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+    *schema = RefOr::T(Schema::AnyOf(any.description(one.description.take()).build()));
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {

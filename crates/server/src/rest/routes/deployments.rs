@@ -24,6 +24,17 @@ pub(super) fn find(state: &State, caller: &Caller, id: DeploymentId) -> Result<A
     if caller.sees(&found.spec.namespace) { Ok(found.clone()) } else { Err(missing().reached(&found.spec.namespace)) }
 }
 
+/// Fails when the caller may not see it. A repeated request may find it gone, and still has to get the answer of the first time: the
+/// commit decides.
+pub(super) async fn may_change(app: &App, caller: &Caller, id: DeploymentId) -> Result<()> {
+    let state = app.store.local();
+    match state.deployment(id) {
+        Some(_) => find(&state, caller, id).map(drop),
+        None if caller.token.namespaces.is_empty() => Ok(()),
+        None => find(&app.store.read().await?, caller, id).map(drop),
+    }
+}
+
 /// The deployments the caller may see that fit all filters, oldest first.
 #[utoipa::path(get, path = "/deployments", tag = "deployments",
     params(("namespace[]" = Option<Vec<String>>, Query), ("status[]" = Option<Vec<String>>, Query), ("kind" = Option<String>, Query),
@@ -89,12 +100,7 @@ pub(in crate::rest) async fn remove(
     request: Request,
     Id(id): Id<DeploymentId>,
 ) -> Result<Json<model::Done>> {
-    // A repeated request finds it gone, and still has to get the answer of the first time: the commit decides.
-    if let Some(found) = app.store.local().deployment(id) {
-        caller.require_namespace(&found.spec.namespace)?;
-    } else if !caller.token.namespaces.is_empty() {
-        find(&app.store.read().await?, &caller, id)?;
-    }
+    may_change(&app, &caller, id).await?;
     let done = app.commit(&request, Command::DeleteDeployments { ids: vec![id] }).await?;
     Ok(Json(model::Done { revision: done.revision.0 }))
 }

@@ -24,7 +24,7 @@ use crate::rest::view;
 /// What happened to a deployment, oldest first; with `follow=true` as server-sent events, taken up anew with `Last-Event-ID`.
 #[utoipa::path(get, path = "/deployments/{id}/events", tag = "deployments",
     params(("id" = String, Path), ("level" = Option<String>, Query), ("limit" = Option<u32>, Query), ("follow" = Option<bool>, Query)),
-    responses((status = 200, body = Vec<model::DeploymentEvent>)))]
+    responses((status = 200, content((Vec<model::DeploymentEvent> = "application/json"), (String = "text/event-stream")))))]
 pub(in crate::rest) async fn events(
     Shared(app): Shared<App>,
     caller: Caller,

@@ -16,6 +16,7 @@ use ring_proto::agent::v1::{ExecStart, TerminalSize};
 use ring_state::{AuditObject, Deployment, Instance, State};
 use ring_types::{DeploymentId, InstanceState};
 
+use super::deployments::find;
 use super::still::Still;
 use crate::rest::App;
 use crate::rest::audit;
@@ -56,8 +57,7 @@ pub(in crate::rest) async fn exec(
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response> {
     let query = ExecQuery::parse(&query)?;
-    let deployment = view.state.deployment(id).ok_or_else(|| ApiError::not_found(ErrorCode::DeploymentNotFound, id))?;
-    caller.require_namespace(&deployment.spec.namespace)?;
+    let deployment = &find(&view.state, &caller, id)?;
     if deployment.deleting {
         return Err(ApiError::new(ErrorCode::ObjectState, format!("deployment '{id}' is being deleted")));
     }

@@ -62,6 +62,7 @@ async fn begin(app: &App, user: &Account, note: AuditNote) -> Result<LoginReply>
         namespaces: Vec::new(),
         created_at: Timestamp(0),
         expires_at,
+        last_used_at: None,
         version: Revision(0),
     };
     let note = AuditNote { token: Some(token.id), ..note };

@@ -38,7 +38,7 @@ const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
 #[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
         ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),
-    responses((status = 200, body = Vec<model::LogLine>)))]
+    responses((status = 200, content((Vec<model::LogLine> = "application/json"), (String = "text/event-stream")))))]
 pub(in crate::rest) async fn logs(
     Shared(app): Shared<App>,
     caller: Caller,

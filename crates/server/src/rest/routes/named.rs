@@ -73,7 +73,7 @@ pub(super) fn may_make(caller: &Caller, state: &State, namespace: &Name) -> Resu
 /// A repeated request finds it gone, and still has to get the answer of the first time: the commit decides.
 pub(super) fn may_delete<T: Named>(found: Option<&Arc<T>>, caller: &Caller, id: impl Display) -> Result<()> {
     match found {
-        Some(found) => caller.require_namespace(found.place().0),
+        Some(_) => seen(found, caller, id).map(drop),
         None if caller.token.namespaces.is_empty() => Ok(()),
         None => Err(ApiError::not_found(T::NOT_FOUND, id)),
     }

@@ -26,7 +26,8 @@ pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model:
 #[utoipa::path(get, path = "/namespaces/{name}", tag = "namespaces", params(("name" = String, Path)),
     responses((status = 200, body = model::Namespace)))]
 pub(in crate::rest) async fn one(caller: Caller, view: View, Id(name): Id<Name>) -> Result<Json<model::Namespace>> {
-    let found = view.state.namespace(&name).filter(|n| caller.sees(&n.name));
+    caller.require_namespace(&name)?;
+    let found = view.state.namespace(&name);
     found
         .map(|n| Json(view::namespace(&view::Contents::of(&view.state), n)))
         .ok_or_else(|| ApiError::not_found(ErrorCode::NamespaceNotFound, &name))

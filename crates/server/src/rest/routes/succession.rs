@@ -6,7 +6,7 @@ use ring_state::{Command, Reply, Succession};
 use ring_types::DeploymentId;
 
 use super::apply::word;
-use super::deployments::find;
+use super::deployments::may_change;
 use crate::rest::App;
 use crate::rest::auth::Caller;
 use crate::rest::body::{Id, Json};
@@ -48,12 +48,7 @@ async fn follow(
     id: DeploymentId,
     command: fn(Succession) -> Command,
 ) -> Result<Json<ApplyReply>> {
-    // A repeated request may find it replaced and gone, and still has to get the answer of the first time: the commit decides.
-    match app.store.local().deployment(id) {
-        Some(found) => caller.require_namespace(&found.spec.namespace)?,
-        None if caller.token.namespaces.is_empty() => {}
-        None => drop(find(&app.store.read().await?, caller, id)?),
-    }
+    may_change(app, caller, id).await?;
     let successor = DeploymentId(request.part("successor").0);
     let rollout_deadline = Some(app.rollout_deadline);
     let (done, state) = app.commit_and_see(&request, command(Succession { id, successor, rollout_deadline })).await?;

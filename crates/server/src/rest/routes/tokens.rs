@@ -3,7 +3,7 @@
 use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateToken, Done};
-use ring_state::{ApiToken, Command, Role};
+use ring_state::{ApiToken, Command, Role, State, TokenRotation};
 use ring_types::Rule;
 use ring_types::{Revision, Timestamp, TokenId, Violation};
 
@@ -19,11 +19,22 @@ use crate::{clock, ids};
 /// The caller's tokens; an admin's view has everybody's. Sessions are not among them.
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Vec<model::Token>)))]
 pub(in crate::rest) async fn list(caller: Caller, view: View) -> Json<Vec<model::Token>> {
-    let all = caller.user.role == Role::Admin;
-    let seen = view.state.tokens().filter(|t| !t.name.is_empty() && (all || t.user == caller.user.id));
-    let mut tokens: Vec<_> = seen.map(|t| view::token(&view.state, t)).collect();
+    let mut tokens: Vec<_> =
+        view.state.tokens().filter(|token| shown(token, &caller)).map(|t| view::token(&view.state, t)).collect();
     tokens.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
     Json(tokens)
+}
+
+/// Sessions are not tokens to people.
+fn shown(token: &ApiToken, caller: &Caller) -> bool {
+    !token.name.is_empty() && (caller.user.role == Role::Admin || token.user == caller.user.id)
+}
+
+/// One API token, without its secret.
+#[utoipa::path(get, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path)), responses((status = 200, body = model::Token)))]
+pub(in crate::rest) async fn one(caller: Caller, view: View, Id(id): Id<TokenId>) -> Result<Json<model::Token>> {
+    let found = view.state.token(id).filter(|token| shown(token, &caller));
+    found.map(|t| Json(view::token(&view.state, t))).ok_or_else(|| ApiError::not_found(ErrorCode::TokenNotFound, id))
 }
 
 /// Makes an API token; the reply has it in clear, once.
@@ -49,12 +60,42 @@ pub(in crate::rest) async fn create(
         namespaces: namespaces?,
         created_at: Timestamp(0),
         expires_at: body.expires_in.map(|life| clock::now() + life),
+        last_used_at: None,
         version: Revision(0),
     };
-    let (done, state) = app.commit_and_see(&request, Command::CreateToken(token)).await?;
+    told(&app, &request, id, clear, Command::CreateToken(token)).await
+}
+
+/// Gives a token another secret, which the reply has in clear, once. The one before stops working at once; name, scopes, namespaces
+/// and end stay.
+#[utoipa::path(post, path = "/tokens/{id}/rotate", tag = "tokens", params(("id" = String, Path)),
+    responses((status = 200, body = model::Token), (status = 409, body = ring_api::problem::Problem)))]
+pub(in crate::rest) async fn rotate(
+    Shared(app): Shared<App>,
+    view: View,
+    request: Request,
+    Id(id): Id<TokenId>,
+) -> Result<Json<Changed<model::Token>>> {
+    known(&app, &view.state, &request, id).await?;
+    let clear = pat(&app.secret, request.0);
+    told(&app, &request, id, clear.clone(), Command::RotateToken(TokenRotation { id, hash: hash_of(&clear) })).await
+}
+
+/// Commits what gives a token its secret, and tells it.
+async fn told(app: &App, request: &Request, id: TokenId, clear: String, command: Command) -> Result<Json<Changed<model::Token>>> {
+    let (done, state) = app.commit_and_see(request, command).await?;
     let made = state.token(id).ok_or_else(|| ApiError::not_found(ErrorCode::TokenNotFound, id))?;
     let object = model::Token { token: Some(clear), ..view::token(&state, made) };
     Ok(Json(Changed { object, revision: done.revision.0 }))
+}
+
+/// Fails when there is no such token. A repeated request may find it gone, and still has to get the answer of the first time.
+async fn known(app: &App, state: &State, request: &Request, id: TokenId) -> Result<()> {
+    let repeated = state.past_request(request.0).is_some();
+    if !repeated && state.token(id).is_none() && app.store.read().await?.token(id).is_none() {
+        return Err(ApiError::not_found(ErrorCode::TokenNotFound, id));
+    }
+    Ok(())
 }
 
 /// A token without a scope could do everything; one says so with `admin`.
@@ -83,10 +124,7 @@ pub(in crate::rest) async fn revoke(
     request: Request,
     Id(id): Id<TokenId>,
 ) -> Result<Json<Done>> {
-    let repeated = view.state.past_request(request.0).is_some();
-    if !repeated && view.state.token(id).is_none() && app.store.read().await?.token(id).is_none() {
-        return Err(ApiError::not_found(ErrorCode::TokenNotFound, id));
-    }
+    known(&app, &view.state, &request, id).await?;
     let done = app.commit(&request, Command::RevokeTokens { ids: vec![id] }).await?;
     Ok(Json(Done { revision: done.revision.0 }))
 }

@@ -40,6 +40,7 @@ pub(in crate::rest) fn token(state: &State, token: &ApiToken) -> model::Token {
         user: state.user(token.user).map(|u| u.username.to_string()).unwrap_or_default(),
         created_at: Some(token.created_at),
         expires_at: token.expires_at,
+        last_used_at: token.last_used_at,
         version: token.version.0,
     }
 }
