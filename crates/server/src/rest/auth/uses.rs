@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn many_uses_are_one_and_what_is_known_is_not_told_again() {
-        let uses = Uses::new(Duration::from_secs(60));
+        let uses = Uses::new(Duration::from_mins(1));
         for at in [70_000, 90_000, 80_000] {
             uses.note(&token(1, "ci", None), Timestamp(at));
         }
