@@ -2,13 +2,14 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    NodeChange, NodeUpdate, PlacementNote, Succession, UserUpdate,
+    NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue, Succession, UserUpdate,
 };
 
 message! {
     Entry => Entry { at, request, command }
     Bootstrap => Bootstrap {
         cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
+        data_key_sealed,
     }
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec, registry_password, volumes }
@@ -21,13 +22,16 @@ message! {
     NodeUpdate => NodeUpdate { node, labels, schedulable }
     PlacementNote => PlacementNote { deployment, failure }
     AuditedCommand => AuditedCommand { note, command }
+    NewDataKey => NewDataKey { id, sealed }
+    Reseal => Reseal { key, values }
+    Resealed => Resealed { value, sealed }
 }
 
 oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment, Audited,
+            RestartDeployment, RollbackDeployment, Audited, RotateDataKey, Reseal,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },
@@ -35,7 +39,7 @@ oneof! {
             Prune { namespace, all },
             CreateNamespace { name },
             DeleteNamespace { name },
-            PutSecret { id, namespace, name, sealed, create },
+            PutSecret { id, namespace, name, sealed, key, create },
             DeleteSecret { id, force },
             PutConfig { id, namespace, name, data, labels, create },
             DeleteConfig { id, force },
@@ -53,6 +57,7 @@ oneof! {
             Claim { node, epoch, instances },
             Report { node, reports },
             RecordAudit { records },
+            SettleDataKey { key },
             Plan { actions },
         }
         tuples {}
@@ -74,6 +79,14 @@ oneof! {
             ForgetDeployment { deployment },
             Autoscale { deployment, from, replicas, message },
         }
+        tuples {}
+    }
+}
+
+oneof! {
+    SealedValue => SealedValue in sealed_value {
+        values {}
+        records { Secret { id, version }, Password { deployment, digest } }
         tuples {}
     }
 }

@@ -1,8 +1,8 @@
 //! The objects the cluster remembers.
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
-    Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, DataKey,
+    Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
     PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
@@ -18,7 +18,8 @@ message! {
     Rollout => Rollout { phase, deadline, progress_at, ready }
     Previous => Previous { spec, registry_password }
     Scale => Scale { replicas, at }
-    RegistryPassword => RegistryPassword { sealed, digest }
+    RegistryPassword => RegistryPassword { sealed, key, digest }
+    DataKey => DataKey { id, sealed, created_at, settled, version }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
@@ -28,7 +29,7 @@ message! {
     Node => Node {
         id, name, info, labels, status, schedulable, epoch, boot, member, joined_at, status_since, version,
     }
-    Secret => Secret { id, namespace, name, sealed, created_at, updated_at, version }
+    Secret => Secret { id, namespace, name, sealed, key, created_at, updated_at, version }
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
     Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }
     Account => Account { id, username, password_hash, role, created_at, updated_at, version }

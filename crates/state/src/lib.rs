@@ -10,6 +10,7 @@ mod carried;
 mod command;
 mod dependencies;
 mod index;
+mod keys;
 mod object;
 mod refusal;
 mod reply;
@@ -23,12 +24,13 @@ pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, A
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Succession, UserUpdate,
+    NodeUpdate, Succession, UserUpdate,
 };
 pub use dependencies::dependency_circle;
+pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
 pub use object::{
     Account, ApiToken, Clock, ClusterMeta, Config, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken,
-    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, Role, Scope, Secret, Unplaced, UnplacedReason,
+    Member, MemberState, Namespace, Node, PastRequest, PlacementFailure, PlacementNote, Role, Scope, Unplaced, UnplacedReason,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
@@ -57,6 +59,12 @@ pub mod limits {
     pub const AUDIT_AGE: ring_types::Span = ring_types::Span::seconds(90 * 24 * 3600);
     /// Objects listed in one line of the audit record; the others are counted.
     pub const OBJECTS_PER_AUDIT_LINE: usize = 20;
+    /// Data keys at once; while so many are in use there is no further rotation.
+    pub const DATA_KEYS: usize = 16;
+    /// Values sealed anew in one entry.
+    pub const RESEALS_PER_ENTRY: usize = 100;
+    /// Bytes sealed anew in one entry, unless one value alone has more.
+    pub const RESEALED_BYTES_PER_ENTRY: usize = 1 << 20;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

@@ -12,8 +12,8 @@ use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
     CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
-    LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret, Token,
-    TransferLeader, UpdateUser, User, Volume,
+    KeyRotation, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret,
+    Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
@@ -238,6 +238,16 @@ impl Client {
     /// Makes or replaces a secret.
     pub async fn create_secret(&self, secret: &CreateSecret) -> Reply<Changed<Secret>> {
         self.post("/secrets", secret).await
+    }
+
+    /// Makes a new data key; the leader seals every value anew with it.
+    pub async fn rotate_key(&self) -> Reply<Changed<KeyRotation>> {
+        self.call(Request::new(Method::POST, "/secrets/rotate-key")).await
+    }
+
+    /// How far the rotation of the data key is.
+    pub async fn key_rotation(&self) -> Reply<KeyRotation> {
+        self.get("/secrets/rotate-key").await
     }
 
     /// Deletes a secret; with `force` also one that is in use.

@@ -26,7 +26,7 @@ pub use health_check::{HealthCheckResult, HealthCheckStatus};
 pub use instance::{FailingCheck, Instance};
 pub use metrics::{DeploymentMetrics, InstanceMetrics, Usage};
 pub use objects::{
-    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
+    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, KeyRotation, Namespace, Prune, PruneReply, Secret, Volume,
 };
 pub use plan::{
     ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,

@@ -15,6 +15,7 @@ mod named;
 pub(crate) mod namespace;
 pub(crate) mod node;
 mod plan;
+mod rotate;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod secret;

@@ -128,6 +128,15 @@ fn what_deployments_carry_keeps_its_bytes() {
 }
 
 #[test]
+fn what_names_its_data_key_keeps_its_bytes() {
+    check_wire("secret_put_sealed", &command::sealed());
+    check_wire("bootstrap_with_key", &command::bootstrap_with_key());
+    for (example, row) in object::sealed() {
+        check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    }
+}
+
+#[test]
 fn rolling_updates_keep_their_bytes() {
     check_wire("apply_rolling", &command::rolling());
     check_wire("outcomes_rolling", &reply::rolling());

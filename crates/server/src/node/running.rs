@@ -25,6 +25,7 @@ use super::host::Settings;
 use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
+use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{self, App, AppParts, Recorder, router};
 use crate::services::{
@@ -105,7 +106,8 @@ impl Wiring {
         self.serve_api(&parts, ports.api, &mut tasks);
         self.keep_up(&parts, &mut tasks)?;
         let removed = self.await_removal(&parts, &mut tasks);
-        let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
+        let sealer = Arc::new(Resealer(self.secret.clone()));
+        let controllers = Controllers::start(store.clone(), contacts, sealer, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
         let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
         let data_dir = self.files.data_dir().to_owned();

@@ -15,7 +15,7 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
+    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta, metrics,
     namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
@@ -62,6 +62,7 @@ fn deployment_routes() -> Router<App> {
 fn object_routes() -> Router<App> {
     Router::new()
         .route("/secrets", get(secrets::list).post(secrets::put))
+        .route("/secrets/rotate-key", get(keys::progress).post(keys::rotate))
         .route("/secrets/{id}", get(secrets::one).delete(secrets::remove))
         .route("/configs", get(configs::list).post(configs::create))
         .route("/configs/{id}", get(configs::one).put(configs::replace).delete(configs::remove))

@@ -96,6 +96,8 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::POST, "/deployments/{id}/rollback", May(Write, Deployments)),
     (Method::GET, "/secrets", May(Read, Secrets)),
     (Method::POST, "/secrets", May(Write, Secrets)),
+    (Method::GET, "/secrets/rotate-key", May(Read, Secrets)),
+    (Method::POST, "/secrets/rotate-key", May(Write, Secrets)),
     (Method::GET, "/secrets/{id}", May(Read, Secrets)),
     (Method::DELETE, "/secrets/{id}", May(Write, Secrets)),
     (Method::GET, "/configs", May(Read, Configs)),

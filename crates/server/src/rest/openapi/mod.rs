@@ -11,7 +11,7 @@ pub use reference::rest_reference;
 use rules::Rules;
 
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
+    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta, metrics,
     namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 
@@ -21,7 +21,7 @@ use super::routes::{
     paths(
         deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, succession::restart,
         succession::rollback, logs::logs, events::events, exec::exec, health_checks::health_checks, metrics::metrics,
-        secrets::list, secrets::put, secrets::one, secrets::remove,
+        secrets::list, secrets::put, secrets::one, secrets::remove, keys::progress, keys::rotate,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune, audit::namespace,

@@ -11,6 +11,7 @@ pub(super) mod exec;
 pub(super) mod follow;
 pub(super) mod health_checks;
 pub(super) mod join_tokens;
+pub(super) mod keys;
 pub(super) mod login;
 pub(super) mod logs;
 pub(super) mod meta;
