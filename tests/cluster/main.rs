@@ -4,6 +4,7 @@
 
 mod alone;
 mod api;
+mod authority;
 mod carried;
 mod ci;
 mod exec;

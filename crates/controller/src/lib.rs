@@ -5,6 +5,7 @@
 //! of) is a cache that a new leader builds anew. A wake-up carries no decision, so starting, going on and starting again
 //! after an election are one path.
 
+mod authority;
 mod clock;
 mod cluster;
 mod contacts;
@@ -54,6 +55,7 @@ impl Controllers {
         tasks.spawn(supervise::while_leading("scaling", cluster.clone(), stop.clone(), scaling));
         let rotation = keys::Rotation::new(sealer, options.clone());
         tasks.spawn(supervise::while_leading("keys", cluster.clone(), stop.clone(), rotation));
+        tasks.spawn(supervise::while_leading("authority", cluster.clone(), stop.clone(), authority::Phases));
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }

@@ -1,8 +1,9 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue, Succession, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaStep, Command, CreateVolume, EnrolMember,
+    EnrolNode, Entry, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue, Succession,
+    UserUpdate,
 };
 
 message! {
@@ -22,6 +23,9 @@ message! {
     NodeUpdate => NodeUpdate { node, labels, schedulable }
     PlacementNote => PlacementNote { deployment, failure }
     AuditedCommand => AuditedCommand { note, command }
+    NewCa => NewCa { certificate, key_sealed }
+    CaConfirm => CaConfirm { rotation, phase, members, nodes }
+    CaStep => CaStep { rotation, phase, force }
     NewDataKey => NewDataKey { id, sealed }
     Reseal => Reseal { key, values }
     Resealed => Resealed { value, sealed }
@@ -31,7 +35,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment, Audited, RotateDataKey, Reseal,
+            RestartDeployment, RollbackDeployment, Audited, RotateDataKey, Reseal, RotateCa, ConfirmCa, StepCa,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },

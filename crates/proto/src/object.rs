@@ -1,9 +1,10 @@
 //! The objects the cluster remembers.
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, DataKey,
-    Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
-    PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
+    Config, DataKey, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace,
+    Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced,
+    UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -19,6 +20,7 @@ message! {
     Previous => Previous { spec, registry_password }
     Scale => Scale { replicas, at }
     RegistryPassword => RegistryPassword { sealed, key, digest }
+    CaRotation => CaRotation { id, certificate, key_sealed, phase, started_at, members, nodes, version }
     DataKey => DataKey { id, sealed, created_at, settled, version }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
@@ -60,6 +62,7 @@ enumeration! {
     }
     Condition => Condition { NodeUnreachable, NotPlaced, BackingOff, Unhealthy, NotReady, RollingOut, Waiting }
     RolloutPhase => RolloutPhase { Progressing, Completed, Failed }
+    CaPhase => CaPhase { Trust, Renew }
     Role => Role { Viewer, Operator, Admin }
     JoinRole => JoinRole { Agent, Control }
     MemberState => MemberState { Joining, Active, Removed }

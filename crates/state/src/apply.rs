@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod authority;
 mod cluster;
 mod deployments;
 mod instances;
@@ -144,6 +145,9 @@ impl<'a> Tx<'a> {
             Command::RotateDataKey(wanted) => self.rotate_data_key(wanted),
             Command::Reseal(wanted) => self.reseal(wanted),
             Command::SettleDataKey { key } => self.settle_data_key(*key),
+            Command::RotateCa(wanted) => self.rotate_ca(wanted),
+            Command::ConfirmCa(wanted) => self.confirm_ca(wanted),
+            Command::StepCa(wanted) => self.step_ca(wanted),
             Command::Plan { actions } => self.plan(actions),
         }
     }

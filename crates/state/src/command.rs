@@ -10,8 +10,8 @@ use ring_types::{
 };
 
 use crate::{
-    ApiToken, AuditRecord, AuditedCommand, CreateVolume, JoinToken, NewDataKey, PlacementNote, RegistryPassword, Reseal, Role,
-    RolloutPhase,
+    ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, JoinToken, NewCa, NewDataKey, PlacementNote,
+    RegistryPassword, Reseal, Role, RolloutPhase, Succession,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -230,6 +230,12 @@ pub enum Command {
         /// Which.
         key: KeyId,
     },
+    /// Brings a new authority: both are trusted until every host has a certificate of the new one.
+    RotateCa(NewCa),
+    /// Hosts have done their part of a phase.
+    ConfirmCa(CaConfirm),
+    /// Ends a phase.
+    StepCa(CaStep),
     /// What a controller decided.
     Plan {
         /// In the order they are to be done; each is checked by itself.
@@ -304,17 +310,6 @@ impl ApplyDeployment {
     pub fn new(id: DeploymentId, spec: Arc<DeploymentSpec>) -> Self {
         Self { id, spec, registry_password: None, volumes: BTreeMap::new() }
     }
-}
-
-/// A deployment is to be followed by another of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Succession {
-    /// Which.
-    pub id: DeploymentId,
-    /// Identity the new record gets.
-    pub successor: DeploymentId,
-    /// As of an apply.
-    pub rollout_deadline: Option<Span>,
 }
 
 /// Admission of a host that runs work.

@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod authority;
 mod carried;
 mod command;
 mod dependencies;
@@ -21,10 +22,11 @@ mod state;
 mod verdict;
 
 pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
+pub use authority::{CaConfirm, CaPhase, CaRotation, CaStep, NewCa};
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, Succession, UserUpdate,
+    NodeUpdate, UserUpdate,
 };
 pub use dependencies::dependency_circle;
 pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
@@ -34,7 +36,7 @@ pub use object::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
-pub use rollout::{Previous, Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
+pub use rollout::{Previous, Rollout, RolloutPhase, Succession, is_exclusive, may_run, parent_keeps};
 pub use row::{Row, RowChange, RowKey, Table};
 pub use scale::Scale;
 pub use state::{LoadError, State, Usage};

@@ -7,8 +7,8 @@ use ring_types::{
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken, Member,
-    Namespace, Node, PastRequest, Secret, Volume,
+    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken,
+    Member, Namespace, Node, PastRequest, Secret, Volume,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -33,11 +33,12 @@ pub enum Table {
     Volume = 15,
     Audit = 16,
     DataKey = 20,
+    CaRotation = 21,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -55,6 +56,7 @@ impl Table {
         Self::Volume,
         Self::Audit,
         Self::DataKey,
+        Self::CaRotation,
     ];
 
     /// The table of a number.
@@ -87,6 +89,7 @@ pub enum RowKey {
     /// By the entry that brought it, and its place among that entry's lines.
     Audit(Revision, u32),
     DataKey(KeyId),
+    CaRotation,
 }
 
 impl RowKey {
@@ -110,6 +113,7 @@ impl RowKey {
             Self::Volume(_) => Table::Volume,
             Self::Audit(..) => Table::Audit,
             Self::DataKey(_) => Table::DataKey,
+            Self::CaRotation => Table::CaRotation,
         }
     }
 }
@@ -135,6 +139,7 @@ pub enum Row {
     Volume(Arc<Volume>),
     Audit(Arc<AuditEntry>),
     DataKey(Arc<DataKey>),
+    CaRotation(Arc<CaRotation>),
 }
 
 impl Row {
@@ -158,6 +163,7 @@ impl Row {
             Self::Volume(o) => RowKey::Volume(o.id),
             Self::Audit(o) => RowKey::Audit(o.revision, o.part),
             Self::DataKey(o) => RowKey::DataKey(o.id),
+            Self::CaRotation(_) => RowKey::CaRotation,
         }
     }
 }

@@ -175,6 +175,12 @@ impl Client {
         self.get("/cluster").await
     }
 
+    /// Makes a new authority, which takes the place of the present one; with `force` ends the phase of a rotation under way.
+    pub async fn rotate_authority(&self, force: bool) -> Reply<Done> {
+        let path = if force { "/cluster/ca/rotate?force=true" } else { "/cluster/ca/rotate" };
+        self.call(Request::new(Method::POST, path)).await
+    }
+
     /// Control nodes.
     pub async fn members(&self) -> Reply<Vec<Member>> {
         self.get("/cluster/members").await

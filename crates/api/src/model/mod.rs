@@ -18,7 +18,8 @@ pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token,
 pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 pub use audit::{AuditEntry, AuditObject, AuditOutcome};
 pub use cluster::{
-    ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
+    AuthorityPhase, AuthorityRotation, ClusterStatus, CreateJoinToken, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts,
+    NodePatch, TransferLeader,
 };
 pub use deployment::{Deployment, Network, RolloutPhase};
 pub use exit::ExitStatus;

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod audit;
+mod authority;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;

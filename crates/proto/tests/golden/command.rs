@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    InstanceReport, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, Role, RolloutPhase, SealedValue,
-    Succession, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaPhase, CaStep, Command, CreateVolume,
+    EnrolMember, EnrolNode, Entry, InstanceReport, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed,
+    Role, RolloutPhase, SealedValue, Succession, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, MemberId, NodeStatus, Outcome, Revision, Span, StartFailure,
@@ -138,6 +138,14 @@ fn keys() -> Vec<Command> {
         Command::RotateDataKey(NewDataKey { id: KeyId(2), sealed: vec![6; 60] }),
         Command::Reseal(Reseal { key: KeyId(2), values }),
         Command::SettleDataKey { key: KeyId(2) },
+        Command::RotateCa(NewCa { certificate: "-----BEGIN CERTIFICATE-----".to_owned(), key_sealed: vec![0, 255, 2] }),
+        Command::ConfirmCa(CaConfirm {
+            rotation: Revision(300),
+            phase: CaPhase::Trust,
+            members: vec![MemberId(3)],
+            nodes: vec![NODE],
+        }),
+        Command::StepCa(CaStep { rotation: Revision(300), phase: CaPhase::Renew, force: true }),
     ]
 }
 
@@ -149,8 +157,11 @@ pub(crate) fn sealed() -> Command {
 
 /// The beginning of a cluster with a data key.
 pub(crate) fn bootstrap_with_key() -> Command {
-    let Some(Command::Bootstrap(bootstrap)) = members().into_iter().next() else { panic!("not the first") };
-    Command::Bootstrap(Bootstrap { data_key_sealed: vec![6; 60], ..bootstrap })
+    let with_key = |command| match command {
+        Command::Bootstrap(bootstrap) => Some(Command::Bootstrap(Bootstrap { data_key_sealed: vec![6; 60], ..bootstrap })),
+        _ => None,
+    };
+    examples().into_iter().find_map(with_key).unwrap()
 }
 
 fn access() -> Vec<Command> {

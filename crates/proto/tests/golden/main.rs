@@ -96,7 +96,7 @@ fn replies_keep_their_bytes() {
 
 #[test]
 fn rows_keep_their_bytes() {
-    for row in object::examples() {
+    for row in [object::examples(), object::rotations()].concat() {
         let table = row.key().table();
         check(&names::row(&row), &row, &encode_row(&row), |bytes| decode_row(table, bytes));
     }
@@ -160,7 +160,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         command::examples().iter().map(names::command).collect::<Vec<_>>(),
         command::actions().iter().map(names::action).collect(),
         reply::examples().iter().map(names::reply).collect(),
-        object::examples().iter().map(names::row).collect(),
+        [object::examples(), object::rotations()].concat().iter().map(names::row).collect(),
     ]
     .concat();
     let wanted: BTreeSet<String> = names::ALL.iter().map(|n| (*n).to_owned()).collect();
@@ -180,6 +180,10 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "apply_rolling",
         "outcomes_rolling",
         "deployment_rolling",
+        "secret_put_sealed",
+        "bootstrap_with_key",
+        "secret_sealed",
+        "deployment_sealed",
     ]
     .into_iter()
     .chain(object::exits().map(|(example, _)| example));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, DataKey,
-    Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
-    PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale, Secret, Unplaced,
-    UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
+    Config, DataKey, Deployment, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace,
+    Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale, Secret,
+    Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
     Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, KeyId, MemberId,
@@ -87,7 +87,6 @@ pub(crate) fn examples() -> Vec<Row> {
             node: Some(NODE),
         })),
         Row::Volume(Arc::new(volumes()[0].clone())),
-        Row::DataKey(Arc::new(DataKey { id: KeyId(2), sealed: vec![6; 60], created_at, settled: true, version })),
         Row::Audit(Arc::new(AuditEntry { revision: VERSION, part: 2, at: AT, record: audit_record() })),
         Row::Request(Arc::new(PastRequest { id: REQUEST, revision: VERSION, reply: Reply::Deleted(vec![DEPLOYMENT]) })),
     ]
@@ -141,6 +140,24 @@ pub(crate) fn rolling() -> Row {
         previous: Some(Arc::new(previous)),
         ..deployment()
     }))
+}
+
+/// What rotations keep.
+pub(crate) fn rotations() -> Vec<Row> {
+    let (created_at, version) = (AT, VERSION);
+    vec![
+        Row::CaRotation(Arc::new(CaRotation {
+            id: VERSION,
+            certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
+            key_sealed: vec![0, 255, 2],
+            phase: CaPhase::Renew,
+            started_at: created_at,
+            members: vec![MemberId(1), MemberId(3)],
+            nodes: vec![NODE],
+            version,
+        })),
+        Row::DataKey(Arc::new(DataKey { id: KeyId(2), sealed: vec![6; 60], created_at, settled: true, version })),
+    ]
 }
 
 /// A secret and a registry password that name their data key.

@@ -10,6 +10,7 @@ mod init;
 mod join;
 mod promote;
 mod renewal;
+mod rotation;
 mod running;
 mod start;
 

@@ -15,7 +15,7 @@ use ring_state::RowKey;
 use ring_store::{PeerConnector, Store, Update};
 use ring_types::{Cpu, Epoch, InstanceId, MemberId, NodeId, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -24,6 +24,7 @@ use tonic::transport::Server;
 use super::host::Settings;
 use super::promote;
 use super::renewal::Own;
+use super::rotation::OwnRotation;
 use super::{AgentHost, NodeError};
 use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
@@ -109,7 +110,13 @@ impl Wiring {
         let sealer = Arc::new(Resealer(self.secret.clone()));
         let controllers = Controllers::start(store.clone(), contacts, sealer, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
-        let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
+        let agent = AgentHost::of(
+            &self.record,
+            &self.files,
+            self.dialer.clone(),
+            self.agent_addresses(&member),
+            watch::Sender::default(),
+        );
         let data_dir = self.files.data_dir().to_owned();
         Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, data_dir })
     }
@@ -243,6 +250,17 @@ impl Wiring {
             }
             stop.cancelled().await;
             "the record of members"
+        });
+        let (store, source_too, member) = (parts.store.clone(), source.clone(), parts.member.id);
+        let rotation = OwnRotation { store, tls: self.tls.clone(), files: self.files.clone(), source: source_too, member };
+        let stop = parts.stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = rotation.follow() => {}
+                () = stop.cancelled() => {}
+            }
+            stop.cancelled().await;
+            "the rotation of the authority"
         });
         let (tls, files, stop) = (self.tls.clone(), self.files.clone(), parts.stop.clone());
         tasks.spawn(async move {

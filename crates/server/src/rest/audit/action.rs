@@ -17,6 +17,7 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::GET, "/namespaces/{name}/audit", "namespace.audit"),
     (Method::DELETE, "/tokens/{id}", "token.revoke"),
     (Method::GET, "/cluster/audit", "cluster.audit"),
+    (Method::POST, "/cluster/ca/rotate", "authority.rotate"),
     (Method::POST, "/cluster/members/{id}/promote", "member.promote"),
     (Method::POST, "/cluster/transfer-leader", "cluster.transfer_leader"),
     (Method::DELETE, "/cluster/tokens/{id}", "join-token.revoke"),
@@ -26,6 +27,7 @@ const NAMED: &[(Method, &str, &str)] = &[
 const KINDS: &[(&str, &str)] = &[
     ("/cluster/tokens", "join-token"),
     ("/cluster/members", "member"),
+    ("/cluster/ca", "authority"),
     ("/cluster", "cluster"),
     ("/deployments", "deployment"),
     ("/secrets/rotate-key", "data-key"),

@@ -130,6 +130,7 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::PATCH, "/nodes/{id}", May(Write, Nodes)),
     (Method::DELETE, "/nodes/{id}", May(Write, Nodes)),
     (Method::GET, "/cluster", May(Read, Cluster)),
+    (Method::POST, "/cluster/ca/rotate", May(Write, Cluster)),
     (Method::GET, "/cluster/audit", May(Read, Cluster)),
     (Method::GET, "/cluster/members", May(Read, Cluster)),
     (Method::POST, "/cluster/members/{id}/promote", May(Write, Cluster)),

@@ -2,6 +2,7 @@
 
 pub(super) mod apply;
 pub(super) mod audit;
+pub(super) mod authority;
 pub(super) mod cluster;
 pub(super) mod configs;
 mod dependencies;
