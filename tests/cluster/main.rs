@@ -4,6 +4,7 @@
 
 mod alone;
 mod api;
+mod authority;
 mod carried;
 mod ci;
 mod drains;
@@ -12,11 +13,13 @@ mod health;
 mod hostile;
 mod jobs;
 mod joining;
+mod keys;
 mod lossy;
 mod many;
 mod orders;
 mod output;
 mod people;
+mod plaintext;
 mod removal;
 mod restart;
 mod rollouts;

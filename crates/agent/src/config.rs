@@ -18,6 +18,12 @@ use crate::error::ConnectError;
 pub trait ControlConnector: Send + Sync + 'static {
     /// Dials `address` (`host:port` of a cluster port).
     async fn connect(&self, address: &str) -> Result<Channel, ConnectError>;
+
+    /// A control node says by their fingerprints which authorities are to be trusted, the one that signs first; `confirm`: the
+    /// cluster waits to hear that it was done. Whoever makes connections sees to it; it must not take long.
+    fn authorities(&self, fingerprints: &[String], confirm: bool) {
+        let _ = (fingerprints, confirm);
+    }
 }
 
 /// Everything an agent needs.

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use uuid::Uuid;
 
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, ControlConnector};
 use crate::context::{Context, pause};
 use crate::instances::Instances;
 use addresses::Addresses;
@@ -74,6 +74,7 @@ struct Open {
     outgoing: mpsc::Sender<AgentMessage>,
     logs: mpsc::Sender<AgentMessage>,
     welcome: Welcome,
+    connector: Arc<dyn ControlConnector>,
 }
 
 impl Sessions {
@@ -160,7 +161,10 @@ impl Sessions {
             .map_err(|_| lost("hello", "no welcome".into()))?
             .map_err(|status| lost("hello", format!("{}: {}", status.code(), status.message())))?;
         match first {
-            Some(control_message::Message::Welcome(welcome)) => Ok(Open { inbound, outgoing, logs, welcome }),
+            Some(control_message::Message::Welcome(welcome)) => {
+                let connector = Arc::clone(&self.config.connector);
+                Ok(Open { inbound, outgoing, logs, welcome, connector })
+            }
             Some(control_message::Message::Goodbye(goodbye)) if goodbye.fatal => Err(End::Dismissed(goodbye.reason)),
             Some(control_message::Message::Goodbye(goodbye)) => Err(lost("goodbye", goodbye.reason)),
             _ => Err(lost("hello", "answered without a welcome".into())),

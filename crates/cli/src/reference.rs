@@ -121,6 +121,10 @@ fn environment() -> String {
         ("RING_ADMIN_PASSWORD_FILE", "file with that password; as `--admin-password-file`"),
         ("RING_JOIN_TOKEN", "token of `ring cluster join`"),
         ("RING_NODE_GRACE", "how long a node may be silent before its work counts as lost; 60s when unset"),
+        (
+            "RING_SNAPSHOT_EVERY",
+            "log entries after which a control node writes its state as a whole and cuts the log; 20000 when unset",
+        ),
         ("RING_CERTIFICATE_LIFETIME", "how long certificates made by this control node are good; 90d when unset"),
         (
             "RING_AUTOSCALE_PAUSE",

@@ -5,9 +5,11 @@
 //! of) is a cache that a new leader builds anew. A wake-up carries no decision, so starting, going on and starting again
 //! after an election are one path.
 
+mod authority;
 mod clock;
 mod cluster;
 mod contacts;
+mod keys;
 mod leases;
 mod loads;
 mod options;
@@ -19,11 +21,14 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 pub use contacts::{Contacts, Sighting};
+pub use keys::Sealer;
 pub use options::ControllerOptions;
 use ring_store::Store;
 
@@ -35,18 +40,22 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into.
-    pub fn start(store: Store, contacts: Contacts, options: ControllerOptions) -> Self {
-        Self::over(store, contacts, options)
+    /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into, `sealer` has the
+    /// keys of rotations.
+    pub fn start(store: Store, contacts: Contacts, sealer: Arc<dyn Sealer>, options: ControllerOptions) -> Self {
+        Self::over(store, contacts, sealer, options)
     }
 
-    fn over<C: Cluster>(cluster: C, contacts: Contacts, options: ControllerOptions) -> Self {
+    fn over<C: Cluster>(cluster: C, contacts: Contacts, sealer: Arc<dyn Sealer>, options: ControllerOptions) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let planner = placement::Planner::new(options.clone());
         tasks.spawn(supervise::while_leading("planner", cluster.clone(), stop.clone(), planner));
         let scaling = scaling::Scaling::new(contacts.clone(), options.clone());
         tasks.spawn(supervise::while_leading("scaling", cluster.clone(), stop.clone(), scaling));
+        let rotation = keys::Rotation::new(sealer, options.clone());
+        tasks.spawn(supervise::while_leading("keys", cluster.clone(), stop.clone(), rotation));
+        tasks.spawn(supervise::while_leading("authority", cluster.clone(), stop.clone(), authority::Phases));
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }

@@ -6,15 +6,81 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ring_planner::{AutoscaleOptions, LeaseOptions};
-use ring_state::State;
-use ring_types::{Autoscale, Cpu, DeploymentStatus, MemberId, NodeId, NodeStatus, Outcome, Span};
+use ring_state::{Command, NewDataKey, Reply, SealedValue, State};
+use ring_types::{Autoscale, Cpu, DeploymentStatus, KeyId, MemberId, Name, NodeId, NodeStatus, Outcome, SecretId, Span};
 
-use crate::{Contacts, ControllerOptions, Controllers, clock};
+use crate::{Contacts, ControllerOptions, Controllers, Sealer, clock};
 use fake::{Fake, job, worker};
 
 fn start(fake: &Fake) -> Controllers {
     let options = ControllerOptions { retry_after: Duration::from_millis(5), ..ControllerOptions::default() };
-    Controllers::over(fake.clone(), Contacts::new(), options)
+    Controllers::over(fake.clone(), Contacts::new(), Arc::new(Stamp), options)
+}
+
+/// Seals by naming the key; one value never opens.
+struct Stamp;
+
+impl Sealer for Stamp {
+    fn reseal(&self, state: &State, value: &SealedValue) -> Result<Vec<u8>, String> {
+        match value {
+            SealedValue::Secret { id, .. } if id.0.as_u128() == DAMAGED => Err("damaged".to_owned()),
+            _ => Ok(vec![u8::try_from(state.sealing_key().0).unwrap_or(u8::MAX)]),
+        }
+    }
+}
+
+const DAMAGED: u128 = 3;
+
+fn put_secret(fake: &Fake, n: u128, sealed: u8, key: u64) -> Reply {
+    let (namespace, name) = (Name::new("ns").unwrap(), Name::new(&format!("s{n}")).unwrap());
+    let id = SecretId(uuid::Uuid::from_u128(n));
+    fake.apply(Command::PutSecret { id, namespace, name, sealed: vec![sealed], key: KeyId(key), create: false })
+}
+
+fn rotate(fake: &Fake, id: u64) {
+    let reply = fake.apply(Command::RotateDataKey(NewDataKey { id: KeyId(id), sealed: Vec::new() }));
+    assert_eq!(reply, Reply::Done);
+}
+
+fn settled(state: &State, key: u64) -> bool {
+    state.current_data_key().is_some_and(|current| current.id == KeyId(key) && current.settled)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_carried_through_by_whoever_leads() {
+    let fake = Fake::with_nodes(0);
+    for n in 0..350 {
+        put_secret(&fake, 1000 + n, 0, 0);
+    }
+    let controllers = start(&fake);
+    fake.lead(true);
+    rotate(&fake, 1);
+    fake.reaches(|state| state.sealed_otherwise().count() < 350).await;
+    fake.lead(false);
+    fake.lead(true);
+    fake.reaches(|state| settled(state, 1)).await;
+    assert!(fake.state().secrets().all(|secret| secret.key == KeyId(1) && secret.sealed == [1]));
+    rotate(&fake, 2);
+    rotate(&fake, 3);
+    fake.reaches(|state| settled(state, 3)).await;
+    assert!(fake.state().secrets().all(|secret| secret.sealed == [3]));
+    controllers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_does_not_open_holds_the_old_key_until_it_has_a_new_value() {
+    let fake = Fake::with_nodes(0);
+    (1..=5).for_each(|n| drop(put_secret(&fake, n, 0, 0)));
+    rotate(&fake, 1);
+    let _controllers = start(&fake);
+    fake.lead(true);
+    fake.reaches(|state| state.sealed_otherwise().count() == 1).await;
+    let before = fake.proposals();
+    fake.quiet().await;
+    assert_eq!(fake.proposals(), before, "nothing is proposed in vain");
+    assert!(!settled(&fake.state(), 1) && fake.state().seals_with(KeyId(0)));
+    put_secret(&fake, DAMAGED, 9, 1);
+    fake.reaches(|state| settled(state, 1)).await;
 }
 
 fn status(state: &State) -> Option<DeploymentStatus> {
@@ -109,7 +175,7 @@ async fn missed_changes_are_found_by_looking_at_everything() {
 async fn a_sweep_finds_what_nothing_told_of() {
     let fake = Fake::with_nodes(1);
     let options = ControllerOptions { sweep_every: Duration::from_millis(50), ..ControllerOptions::default() };
-    let _controllers = Controllers::over(fake.clone(), Contacts::new(), options);
+    let _controllers = Controllers::over(fake.clone(), Contacts::new(), Arc::new(Stamp), options);
     fake.lead(true);
     fake.quiet().await;
     let id = fake.create_silently(worker("missed", 1));
@@ -163,7 +229,7 @@ async fn silent_nodes_are_noticed_and_heard_again() {
     let contacts = Contacts::new();
     let leases = LeaseOptions { suspect_after: Span(200), lost_after: Span(700), max_lost_percent: 50 };
     let options = ControllerOptions { leases, ..ControllerOptions::default() };
-    let _controllers = Controllers::over(fake.clone(), contacts.clone(), options);
+    let _controllers = Controllers::over(fake.clone(), contacts.clone(), Arc::new(Stamp), options);
     fake.lead(true);
     let nodes: Vec<_> = fake.state().nodes().map(|node| (node.id, node.epoch)).collect();
     let (silent, rest) = nodes.split_first().unwrap();
@@ -205,7 +271,7 @@ async fn a_worker_grows_with_what_its_node_measures() {
     let contacts = Contacts::new();
     let autoscale = AutoscaleOptions { up_after: Span(0), samples: 2, ..AutoscaleOptions::default() };
     let options = ControllerOptions { autoscale, ..ControllerOptions::default() };
-    let _controllers = Controllers::over(fake.clone(), contacts.clone(), options);
+    let _controllers = Controllers::over(fake.clone(), contacts.clone(), Arc::new(Stamp), options);
     fake.lead(true);
     let mut spec = worker("w", 1);
     spec.autoscale = Some(Autoscale { min: 1, max: 3, target_cpu: 50 });

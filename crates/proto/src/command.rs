@@ -1,14 +1,16 @@
 //! Log entries.
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    NodeChange, NodeUpdate, PlacementNote, Succession, TokenRotation, TokenUse, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaStep, Command, CreateVolume, EnrolMember,
+    EnrolNode, Entry, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue, Succession,
+    TokenRotation, TokenUse, UserUpdate,
 };
 
 message! {
     Entry => Entry { at, request, command }
     Bootstrap => Bootstrap {
         cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
+        data_key_sealed,
     }
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec, registry_password, volumes }
@@ -23,13 +25,19 @@ message! {
     NodeUpdate => NodeUpdate { node, labels, schedulable, drain }
     PlacementNote => PlacementNote { deployment, failure }
     AuditedCommand => AuditedCommand { note, command }
+    NewCa => NewCa { certificate, key_sealed }
+    CaConfirm => CaConfirm { rotation, phase, members, nodes }
+    CaStep => CaStep { rotation, phase, force }
+    NewDataKey => NewDataKey { id, sealed }
+    Reseal => Reseal { key, values }
+    Resealed => Resealed { value, sealed }
 }
 
 oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment, Audited, RotateToken,
+            Audited, ConfirmCa, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },
@@ -37,7 +45,7 @@ oneof! {
             Prune { namespace, all },
             CreateNamespace { name },
             DeleteNamespace { name },
-            PutSecret { id, namespace, name, sealed, create },
+            PutSecret { id, namespace, name, sealed, key, create },
             DeleteSecret { id, force },
             PutConfig { id, namespace, name, data, labels, create },
             DeleteConfig { id, force },
@@ -56,6 +64,7 @@ oneof! {
             Claim { node, epoch, instances },
             Report { node, reports },
             RecordAudit { records },
+            SettleDataKey { key },
             Plan { actions },
         }
         tuples {}
@@ -77,6 +86,14 @@ oneof! {
             ForgetDeployment { deployment },
             Autoscale { deployment, from, replicas, message },
         }
+        tuples {}
+    }
+}
+
+oneof! {
+    SealedValue => SealedValue in sealed_value {
+        values {}
+        records { Secret { id, version }, Password { deployment, digest } }
         tuples {}
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ring_state::{AuditedCommand, Command};
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, MemberId, Memory,
-    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
+    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, KeyId, MemberId,
+    Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::state::v1::Labels;
@@ -229,6 +229,7 @@ scalars! {
     Cpu as u64: |v| v.0, |v, _| Ok(Self(v));
     Memory as u64: |v| v.0, |v, _| Ok(Self(v));
     MemberId as u64: |v| v.0, |v, _| Ok(Self(v));
+    KeyId as u64: |v| v.0, |v, _| Ok(Self(v));
     Epoch as u64: |v| v.0, |v, _| Ok(Self(v));
     Generation as u64: |v| v.0, |v, _| Ok(Self(v));
     Revision as u64: |v| v.0, |v, _| Ok(Self(v));

@@ -1,9 +1,10 @@
 //! The objects the cluster remembers.
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
-    Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
-    PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret, Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
+    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState,
+    Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret,
+    Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -18,7 +19,9 @@ message! {
     Rollout => Rollout { phase, deadline, progress_at, ready }
     Previous => Previous { spec, registry_password }
     Scale => Scale { replicas, at }
-    RegistryPassword => RegistryPassword { sealed, digest }
+    RegistryPassword => RegistryPassword { sealed, key, digest }
+    CaRotation => CaRotation { id, certificate, key_sealed, phase, started_at, members, nodes, version }
+    DataKey => DataKey { id, sealed, created_at, settled, version }
     PlacementFailure => PlacementFailure { missing, reasons }
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
@@ -29,7 +32,7 @@ message! {
         id, name, info, labels, status, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
     }
     Drain => Drain { since, deadline }
-    Secret => Secret { id, namespace, name, sealed, created_at, updated_at, version }
+    Secret => Secret { id, namespace, name, sealed, key, created_at, updated_at, version }
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
     Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }
     Account => Account { id, username, password_hash, role, created_at, updated_at, version }
@@ -60,6 +63,7 @@ enumeration! {
     }
     Condition => Condition { NodeUnreachable, NotPlaced, BackingOff, Unhealthy, NotReady, RollingOut, Waiting }
     RolloutPhase => RolloutPhase { Progressing, Completed, Failed }
+    CaPhase => CaPhase { Trust, Renew }
     Role => Role { Viewer, Operator, Admin }
     JoinRole => JoinRole { Agent, Control }
     MemberState => MemberState { Joining, Active, Removed }

@@ -25,5 +25,5 @@ oneof! {
 }
 
 enumeration! {
-    RefusalCode => RefusalCode { NotFound, Conflict, Forbidden, LimitReached, Invalid }
+    RefusalCode => RefusalCode { NotFound, Conflict, Forbidden, LimitReached, Invalid, Stale }
 }

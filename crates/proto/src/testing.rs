@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId,
+    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, Memory, Name, NodeId,
     RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
 };
 use uuid::Uuid;
@@ -74,6 +74,7 @@ sample! {
     Cpu: |s| Self(s.number());
     Memory: |s| Self(s.number());
     MemberId: |s| Self(s.number());
+    KeyId: |s| Self(s.number());
     Epoch: |s| Self(s.number());
     Generation: |s| Self(s.number());
     Revision: |s| Self(s.number());

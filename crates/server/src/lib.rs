@@ -3,6 +3,7 @@
 
 mod clock;
 mod ids;
+mod keys;
 pub mod node;
 pub mod pki;
 mod registry;

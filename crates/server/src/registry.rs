@@ -4,11 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring_proto::agent::v1::RegistryLogin;
 use ring_state::{Deployment, RegistryPassword, State};
-use ring_types::{DeploymentSpec, Name};
+use ring_types::{DeploymentId, DeploymentSpec, Name};
 use serde_json::Value;
 
 use crate::pki::{SealError, SecretKey};
-use crate::secrets;
+use crate::{keys, secrets};
 
 /// Where an image is that names no registry, and what Docker's own client calls that place.
 const HUB: &str = "docker.io";
@@ -20,12 +20,21 @@ fn context(namespace: &Name, name: &Name) -> String {
 }
 
 /// Seals the password of a manifest for its deployment.
-pub(crate) fn seal(key: &SecretKey, spec: &DeploymentSpec, password: &str) -> Result<RegistryPassword, SealError> {
+pub(crate) fn seal(key: &SecretKey, state: &State, spec: &DeploymentSpec, password: &str) -> Result<RegistryPassword, SealError> {
     let (namespace, name) = (&spec.namespace, &spec.name);
-    let sealed = key.seal(&context(namespace, name), password.as_bytes())?;
+    let (sealed_with, sealed) = keys::seal(key, state, &context(namespace, name), password.as_bytes())?;
     let parts: [&[u8]; 4] =
         [b"ring/registry-digest", namespace.as_str().as_bytes(), name.as_str().as_bytes(), password.as_bytes()];
-    Ok(RegistryPassword { sealed, digest: key.derive(&parts) })
+    Ok(RegistryPassword { sealed, key: sealed_with, digest: key.derive(&parts) })
+}
+
+/// A password under the data key in use.
+pub(crate) fn reseal(key: &SecretKey, state: &State, id: DeploymentId, digest: &[u8; 32]) -> Result<Vec<u8>, SealError> {
+    let spec = &state.deployment(id).ok_or(SealError::Open)?.spec;
+    let kept = state.registry_password(id, digest, state.sealing_key()).ok_or(SealError::Open)?;
+    let context = context(&spec.namespace, &spec.name);
+    let clear = keys::open(key, state, kept.key, &context, &kept.sealed)?;
+    Ok(keys::seal(key, state, &context, &clear)?.1)
 }
 
 /// How an instance of a deployment logs in to its registry. None: it does not, or its node's own client knows how.
@@ -35,7 +44,7 @@ pub(crate) fn seal(key: &SecretKey, spec: &DeploymentSpec, password: &str) -> Re
 pub(crate) fn login(key: &SecretKey, state: &State, deployment: &Deployment) -> Result<Option<RegistryLogin>, String> {
     let config = &deployment.spec.config;
     if let Some(username) = &config.username {
-        let password = inline(key, deployment)?;
+        let password = inline(key, state, deployment)?;
         let server = config.server.clone().unwrap_or_default();
         return Ok(Some(RegistryLogin { server, username: username.clone(), password }));
     }
@@ -43,11 +52,11 @@ pub(crate) fn login(key: &SecretKey, state: &State, deployment: &Deployment) -> 
     from_secret(key, state, &deployment.spec, name).map(Some)
 }
 
-fn inline(key: &SecretKey, deployment: &Deployment) -> Result<String, String> {
+fn inline(key: &SecretKey, state: &State, deployment: &Deployment) -> Result<String, String> {
     let (namespace, name) = (&deployment.spec.namespace, &deployment.spec.name);
     let fault = |why: &str| format!("config.password of deployment '{namespace}/{name}' {why}: apply its manifest again");
     let kept = deployment.registry_password.as_ref().ok_or_else(|| fault("is not recorded"))?;
-    let clear = key.open(&context(namespace, name), &kept.sealed).map_err(|_| fault("does not open"))?;
+    let clear = keys::open(key, state, kept.key, &context(namespace, name), &kept.sealed).map_err(|_| fault("does not open"))?;
     String::from_utf8(clear.to_vec()).map_err(|_| fault("is not text"))
 }
 
@@ -153,15 +162,15 @@ mod tests {
 
     #[test]
     fn a_password_is_sealed_for_its_deployment_and_known_by_its_digest() {
-        let key = SecretKey::generate();
-        let (first, again) = (seal(&key, &spec(), "hush").unwrap(), seal(&key, &spec(), "hush").unwrap());
+        let (key, state) = (SecretKey::generate(), State::default());
+        let (first, again) = (seal(&key, &state, &spec(), "hush").unwrap(), seal(&key, &state, &spec(), "hush").unwrap());
         assert_eq!(first.digest, again.digest);
         assert_ne!(first.sealed, again.sealed);
-        assert_ne!(first.digest, seal(&key, &spec(), "other").unwrap().digest);
-        assert_ne!(first.digest, seal(&SecretKey::generate(), &spec(), "hush").unwrap().digest);
+        assert_ne!(first.digest, seal(&key, &state, &spec(), "other").unwrap().digest);
+        assert_ne!(first.digest, seal(&SecretKey::generate(), &state, &spec(), "hush").unwrap().digest);
         let mut other = spec();
         other.name = Name::new("api").unwrap();
-        assert_ne!(first.digest, seal(&key, &other, "hush").unwrap().digest);
+        assert_ne!(first.digest, seal(&key, &state, &other, "hush").unwrap().digest);
         assert!(key.open(&context(&other.namespace, &other.name), &first.sealed).is_err());
         assert_eq!(key.open(&context(&spec().namespace, &spec().name), &first.sealed).unwrap().as_slice(), b"hush");
     }

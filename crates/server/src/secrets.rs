@@ -1,8 +1,9 @@
 //! Values of secrets: sealed before they are proposed, opened only for the agent that runs what names them.
 
 use ring_state::State;
-use ring_types::{Name, SecretId};
+use ring_types::{KeyId, Name, SecretId};
 
+use crate::keys;
 use crate::pki::{SealError, SecretKey};
 
 fn context(id: SecretId) -> String {
@@ -10,8 +11,15 @@ fn context(id: SecretId) -> String {
 }
 
 /// Seals a value for the secret `id`.
-pub(crate) fn seal(key: &SecretKey, id: SecretId, value: &str) -> Result<Vec<u8>, SealError> {
-    key.seal(&context(id), value.as_bytes())
+pub(crate) fn seal(key: &SecretKey, state: &State, id: SecretId, value: &str) -> Result<(KeyId, Vec<u8>), SealError> {
+    keys::seal(key, state, &context(id), value.as_bytes())
+}
+
+/// The value of a secret under the data key in use.
+pub(crate) fn reseal(key: &SecretKey, state: &State, id: SecretId) -> Result<Vec<u8>, SealError> {
+    let found = state.secret(id).ok_or(SealError::Open)?;
+    let clear = keys::open(key, state, found.key, &context(id), &found.sealed)?;
+    Ok(keys::seal(key, state, &context(id), &clear)?.1)
 }
 
 /// The value of a secret by name, or why it cannot be had.
@@ -20,7 +28,7 @@ pub(crate) fn open(key: &SecretKey, state: &State, namespace: &Name, name: &str)
         format!("secret '{name}' not found in namespace '{namespace}': create it with `ring secret create {name} -n {namespace}`")
     };
     let found = Name::new(name).ok().and_then(|name| state.secret_named(namespace, &name)).ok_or_else(missing)?;
-    let clear =
-        key.open(&context(found.id), &found.sealed).map_err(|e| format!("secret '{name}' in namespace '{namespace}': {e}"))?;
+    let clear = keys::open(key, state, found.key, &context(found.id), &found.sealed)
+        .map_err(|e| format!("secret '{name}' in namespace '{namespace}': {e}"))?;
     String::from_utf8(clear.to_vec()).map_err(|_| format!("secret '{name}' is not text"))
 }

@@ -5,9 +5,11 @@
 
 mod access;
 mod audit;
+mod authority;
 mod cluster;
 mod deployments;
 mod instances;
+mod keys;
 mod plan;
 mod records;
 mod rollouts;
@@ -112,7 +114,9 @@ impl<'a> Tx<'a> {
             Command::Prune { namespace, all } => self.prune(namespace, *all),
             Command::CreateNamespace { name } => self.create_namespace(name),
             Command::DeleteNamespace { name } => self.delete_namespace(name),
-            Command::PutSecret { id, namespace, name, sealed, create } => self.put_secret(*id, namespace, name, sealed, *create),
+            Command::PutSecret { id, namespace, name, sealed, key, create } => {
+                self.put_secret(*id, (namespace, name), (sealed, *key), *create)
+            }
             Command::DeleteSecret { id, force } => self.delete_secret(*id, *force),
             Command::PutConfig { id, namespace, name, data, labels, create } => {
                 let (namespace, name) = (namespace.clone(), name.clone());
@@ -147,6 +151,12 @@ impl<'a> Tx<'a> {
                 self.audit(records.clone());
                 Ok(Reply::Done)
             }
+            Command::RotateDataKey(wanted) => self.rotate_data_key(wanted),
+            Command::Reseal(wanted) => self.reseal(wanted),
+            Command::SettleDataKey { key } => self.settle_data_key(*key),
+            Command::RotateCa(wanted) => self.rotate_ca(wanted),
+            Command::ConfirmCa(wanted) => self.confirm_ca(wanted),
+            Command::StepCa(wanted) => self.step_ca(wanted),
             Command::Plan { actions } => self.plan(actions),
         }
     }

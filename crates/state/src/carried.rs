@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_types::{Name, NodeId, Revision, Timestamp, VolumeDriver, VolumeId};
+use ring_types::{KeyId, Name, NodeId, Revision, Timestamp, VolumeDriver, VolumeId};
 
 /// A named volume. What it holds is on a node or on a file server; this says where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Volume {
 pub struct RegistryPassword {
     /// Nonce and ciphertext.
     pub sealed: Vec<u8>,
+    /// The data key it is sealed with.
+    pub key: KeyId,
     /// What tells two passwords apart without opening them: the same one gives the same digest, which says nothing to
     /// whoever lacks the cluster's secret key. Sealing gives other bytes each time.
     pub digest: [u8; 32],

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause, Timestamp,
-    TokenId, UserId, VolumeId,
+    InstanceState, JoinTokenId, KeyId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause,
+    Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::{
-    ApiToken, AuditRecord, AuditedCommand, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase,
-    TokenRotation, TokenUse, UserUpdate,
+    ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, JoinToken, NewCa, NewDataKey, PlacementNote,
+    RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -79,6 +79,8 @@ pub enum Command {
         name: Name,
         /// Nonce and ciphertext, sealed for `id`.
         sealed: Vec<u8>,
+        /// The data key it is sealed with.
+        key: KeyId,
         /// Fails with a conflict when it exists under another id.
         create: bool,
     },
@@ -226,6 +228,21 @@ pub enum Command {
         /// Lines.
         records: Vec<AuditRecord>,
     },
+    /// Brings a data key that is used from now on; what is sealed with others is to be sealed anew.
+    RotateDataKey(NewDataKey),
+    /// Values sealed anew with the data key in use.
+    Reseal(Reseal),
+    /// Nothing is sealed with another key than this one any more: the others go. Passed over while that is not so.
+    SettleDataKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Brings a new authority: both are trusted until every host has a certificate of the new one.
+    RotateCa(NewCa),
+    /// Hosts have done their part of a phase.
+    ConfirmCa(CaConfirm),
+    /// Ends a phase.
+    StepCa(CaStep),
     /// What a controller decided.
     Plan {
         /// In the order they are to be done; each is checked by itself.
@@ -253,6 +270,8 @@ pub struct Bootstrap {
     pub ca_certificate: String,
     /// Its key, encrypted.
     pub ca_key_sealed: Vec<u8>,
+    /// The first data key, encrypted; empty in clusters of releases that had none.
+    pub data_key_sealed: Vec<u8>,
     /// Name of the first control node, whose id is 1.
     pub member_name: Name,
     /// Its cluster port.
@@ -298,17 +317,6 @@ impl ApplyDeployment {
     pub fn new(id: DeploymentId, spec: Arc<DeploymentSpec>) -> Self {
         Self { id, spec, registry_password: None, volumes: BTreeMap::new() }
     }
-}
-
-/// A deployment is to be followed by another of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Succession {
-    /// Which.
-    pub id: DeploymentId,
-    /// Identity the new record gets.
-    pub successor: DeploymentId,
-    /// As of an apply.
-    pub rollout_deadline: Option<Span>,
 }
 
 /// Admission of a host that runs work.
@@ -478,13 +486,4 @@ pub enum Action {
         /// Why, for people.
         message: String,
     },
-}
-
-/// Why instances are missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlacementNote {
-    /// Whose.
-    pub deployment: DeploymentId,
-    /// None: all are placed.
-    pub failure: Option<PlacementFailure>,
 }

@@ -37,6 +37,8 @@ impl State {
                 self.configs.insert(o.id, o).is_some()
             }
             Row::Audit(o) => self.audit.insert((o.revision, o.part), o).is_some(),
+            Row::CaRotation(o) => self.ca_rotation.replace(o).is_some(),
+            Row::DataKey(o) => self.data_keys.insert(o.id, o).is_some(),
             Row::Volume(o) => {
                 self.volume_names.insert((o.namespace.clone(), o.name.clone()), o.id);
                 self.volumes.insert(o.id, o).is_some()
@@ -114,6 +116,8 @@ impl State {
             RowKey::Audit(revision, part) => {
                 self.audit.remove(&(*revision, *part));
             }
+            RowKey::CaRotation => self.ca_rotation = None,
+            RowKey::DataKey(id) => drop(self.data_keys.remove(id)),
             RowKey::Volume(id) => {
                 if let Some(o) = self.volumes.remove(id) {
                     self.volume_names.remove(&(o.namespace.clone(), o.name.clone()));
@@ -209,6 +213,8 @@ impl State {
             RowKey::JoinToken(k) => self.join_tokens.get(k).cloned().map(Row::JoinToken),
             RowKey::Member(k) => self.members.get(k).cloned().map(Row::Member),
             RowKey::Event(deployment, id) => self.events.get(&(*deployment, *id)).cloned().map(Row::Event),
+            RowKey::CaRotation => self.ca_rotation.clone().map(Row::CaRotation),
+            RowKey::DataKey(id) => self.data_keys.get(id).cloned().map(Row::DataKey),
             RowKey::Audit(revision, part) => self.audit.get(&(*revision, *part)).cloned().map(Row::Audit),
             RowKey::Volume(k) => self.volumes.get(k).cloned().map(Row::Volume),
             RowKey::Request(k) => self.requests.get(k).cloned().map(Row::Request),

@@ -7,10 +7,12 @@
 mod access;
 mod apply;
 mod audit;
+mod authority;
 mod carried;
 mod command;
 mod dependencies;
 mod index;
+mod keys;
 mod object;
 mod people;
 mod refusal;
@@ -23,20 +25,22 @@ mod verdict;
 
 pub use access::{ApiToken, TokenRotation, TokenUse, UserUpdate};
 pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
+pub use authority::{CaConfirm, CaPhase, CaRotation, CaStep, NewCa};
 pub use carried::{CreateVolume, RegistryPassword, Volume};
 pub use command::{
     Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate, PlacementNote, Succession,
+    NodeUpdate,
 };
 pub use dependencies::dependency_circle;
+pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
 pub use object::{
     Clock, ClusterMeta, Config, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
-    MemberState, Namespace, Node, PastRequest, PlacementFailure, Secret, Unplaced, UnplacedReason,
+    MemberState, Namespace, Node, PastRequest, PlacementFailure, PlacementNote, Unplaced, UnplacedReason,
 };
 pub use people::{Account, Role, Scope};
 pub use refusal::{Refusal, RefusalCode};
 pub use reply::{Applied, ClaimOutcome, DeploymentOutcome, Outcome, Reply};
-pub use rollout::{Previous, Rollout, RolloutPhase, is_exclusive, may_run, parent_keeps};
+pub use rollout::{Previous, Rollout, RolloutPhase, Succession, is_exclusive, may_run, parent_keeps};
 pub use row::{Row, RowChange, RowKey, Table};
 pub use scale::Scale;
 pub use state::{LoadError, State, Usage};
@@ -63,6 +67,12 @@ pub mod limits {
     pub const OBJECTS_PER_AUDIT_LINE: usize = 20;
     /// Uses of tokens in one entry.
     pub const USES_PER_ENTRY: usize = 1_000;
+    /// Data keys at once; while so many are in use there is no further rotation.
+    pub const DATA_KEYS: usize = 16;
+    /// Values sealed anew in one entry.
+    pub const RESEALS_PER_ENTRY: usize = 100;
+    /// Bytes sealed anew in one entry, unless one value alone has more.
+    pub const RESEALED_BYTES_PER_ENTRY: usize = 1 << 20;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

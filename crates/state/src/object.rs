@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, Health,
-    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, SecretId, Span,
-    StopCause, Timestamp,
+    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, Span, StopCause,
+    Timestamp,
 };
 
 use crate::{Previous, RegistryPassword, Reply, Rollout, Scale};
@@ -103,6 +103,15 @@ pub struct PlacementFailure {
     pub missing: u32,
     /// Nodes by what speaks against them, most first.
     pub reasons: Vec<Unplaced>,
+}
+
+/// Why instances are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementNote {
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// None: all are placed.
+    pub failure: Option<PlacementFailure>,
 }
 
 /// So many nodes are refused for this reason.
@@ -264,25 +273,6 @@ impl Node {
         labels.extend(self.labels.clone());
         labels
     }
-}
-
-/// A secret. Its value is encrypted before it gets here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret {
-    /// Identity; part of what the encryption authenticates.
-    pub id: SecretId,
-    /// Namespace.
-    pub namespace: Name,
-    /// Name.
-    pub name: Name,
-    /// Nonce and ciphertext.
-    pub sealed: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it last changed.
-    pub updated_at: Timestamp,
-    /// Last writer.
-    pub version: Revision,
 }
 
 /// A config.

@@ -15,6 +15,8 @@ pub enum RefusalCode {
     LimitReached,
     /// The command makes no sense in this state.
     Invalid,
+    /// What it was built from has changed: built anew, it may be done.
+    Stale,
 }
 
 impl RefusalCode {
@@ -22,7 +24,7 @@ impl RefusalCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "object.not_found",
-            Self::Conflict => "object.conflict",
+            Self::Conflict | Self::Stale => "object.conflict",
             Self::Forbidden => "object.forbidden",
             Self::LimitReached => "limit.reached",
             Self::Invalid => "object.state",

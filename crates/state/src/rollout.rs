@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use ring_types::{
-    DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, NodeId, Permission, Span, Timestamp, Volume, VolumeKind,
+    DeploymentId, DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, NodeId, Permission, Span, Timestamp, Volume,
+    VolumeKind,
 };
 
 use crate::{Deployment, Instance, RegistryPassword, State};
@@ -35,6 +36,17 @@ pub enum RolloutPhase {
     Completed,
     /// It came to nothing, or was called off: the parent stands.
     Failed,
+}
+
+/// A deployment is to be followed by another of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// Which.
+    pub id: DeploymentId,
+    /// Identity the new record gets.
+    pub successor: DeploymentId,
+    /// As of an apply.
+    pub rollout_deadline: Option<Span>,
 }
 
 /// What a deployment can go back to.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use ring_types::{
-    ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
+    ConfigId, DeploymentId, InstanceId, JoinTokenId, KeyId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node,
-    PastRequest, Secret, Volume,
+    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken,
+    Member, Namespace, Node, PastRequest, Secret, Volume,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -32,11 +32,13 @@ pub enum Table {
     Clock = 14,
     Volume = 15,
     Audit = 16,
+    DataKey = 20,
+    CaRotation = 21,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -53,6 +55,8 @@ impl Table {
         Self::Clock,
         Self::Volume,
         Self::Audit,
+        Self::DataKey,
+        Self::CaRotation,
     ];
 
     /// The table of a number.
@@ -84,6 +88,8 @@ pub enum RowKey {
     Volume(VolumeId),
     /// By the entry that brought it, and its place among that entry's lines.
     Audit(Revision, u32),
+    DataKey(KeyId),
+    CaRotation,
 }
 
 impl RowKey {
@@ -106,6 +112,8 @@ impl RowKey {
             Self::Clock => Table::Clock,
             Self::Volume(_) => Table::Volume,
             Self::Audit(..) => Table::Audit,
+            Self::DataKey(_) => Table::DataKey,
+            Self::CaRotation => Table::CaRotation,
         }
     }
 }
@@ -130,6 +138,8 @@ pub enum Row {
     Clock(Clock),
     Volume(Arc<Volume>),
     Audit(Arc<AuditEntry>),
+    DataKey(Arc<DataKey>),
+    CaRotation(Arc<CaRotation>),
 }
 
 impl Row {
@@ -152,6 +162,8 @@ impl Row {
             Self::Clock(_) => RowKey::Clock,
             Self::Volume(o) => RowKey::Volume(o.id),
             Self::Audit(o) => RowKey::Audit(o.revision, o.part),
+            Self::DataKey(o) => RowKey::DataKey(o.id),
+            Self::CaRotation(_) => RowKey::CaRotation,
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use ring_types::{
-    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, MemberId, Memory, Name, NodeId, RequestId, Revision,
-    SecretId, Timestamp, TokenId, UserId, VolumeId,
+    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId,
+    Revision, SecretId, Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node,
-    PastRequest, Row, Secret, Volume,
+    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken,
+    Member, Namespace, Node, PastRequest, Row, Secret, Volume,
 };
 
 /// What a node's instances have set aside for them.
@@ -51,6 +51,8 @@ pub struct Tables {
     pub(crate) requests: OrdMap<Revision, Arc<PastRequest>>,
     pub(crate) audit: OrdMap<(Revision, u32), Arc<AuditEntry>>,
     pub(crate) volumes: OrdMap<VolumeId, Arc<Volume>>,
+    pub(crate) data_keys: OrdMap<KeyId, Arc<DataKey>>,
+    pub(crate) ca_rotation: Option<Arc<CaRotation>>,
     // Indexes: derived from the rows above, never stored.
     pub(crate) request_ids: OrdMap<RequestId, Revision>,
     pub(crate) deployment_names: OrdSet<(Name, Name, DeploymentId)>,
@@ -125,6 +127,8 @@ impl State {
             .chain(std::iter::once(Row::Clock(self.clock)))
             .chain(self.volumes.values().cloned().map(Row::Volume))
             .chain(self.audit.values().cloned().map(Row::Audit))
+            .chain(self.data_keys.values().cloned().map(Row::DataKey))
+            .chain(self.ca_rotation.iter().cloned().map(Row::CaRotation))
     }
 
     /// Index of the last entry that is part of this.

@@ -10,7 +10,7 @@ use common::{World, deployment_id, instance_id, name, node_id, worker};
 use ring_state::{
     Action, ApplyDeployment, Command, CreateVolume, Outcome, RefusalCode, RegistryPassword, Reply, RowKey, State, Volume,
 };
-use ring_types::{DeploymentId, DeploymentSpec, InstanceState, NodeId, Permission, VolumeDriver, VolumeId, VolumeKind};
+use ring_types::{DeploymentId, DeploymentSpec, InstanceState, KeyId, NodeId, Permission, VolumeDriver, VolumeId, VolumeKind};
 use uuid::Uuid;
 
 fn volume_id(n: u128) -> VolumeId {
@@ -189,7 +189,7 @@ fn rows_are_enough_to_know_every_volume_by_name() {
 }
 
 fn password(digest: u8, sealed: u8) -> RegistryPassword {
-    RegistryPassword { sealed: vec![sealed; 4], digest: [digest; 32] }
+    RegistryPassword { sealed: vec![sealed; 4], key: KeyId(0), digest: [digest; 32] }
 }
 
 #[test]
@@ -217,6 +217,7 @@ fn every_reference_of_a_deployment_keeps_its_object() {
         namespace: name("ns"),
         name: name(label),
         sealed: vec![1],
+        key: KeyId(0),
         create: true,
     };
     for (n, label) in [(1, "variable"), (2, "file"), (3, "pull")] {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::{World, name, worker};
 use proptest::prelude::*;
 use ring_state::{Action, ApiToken, Command, Role, State};
-use ring_types::{ConfigId, DeploymentId, Name, SecretId, Timestamp, TokenId, UserId};
+use ring_types::{ConfigId, DeploymentId, KeyId, Name, SecretId, Timestamp, TokenId, UserId};
 use uuid::Uuid;
 
 /// Namespaces that are easily taken for each other.
@@ -27,7 +27,7 @@ fn id(space: usize, label: usize) -> Uuid {
 fn step(world: &mut World, (kind, space, label, put): (u8, usize, usize, u8)) {
     let (namespace, name, id, put) = (name(SPACES[space]), name(NAMES[label]), id(space, label), put % 2 == 0);
     let command = match (kind, put) {
-        (0, true) => Command::PutSecret { id: SecretId(id), namespace, name, sealed: vec![1], create: false },
+        (0, true) => Command::PutSecret { id: SecretId(id), namespace, name, sealed: vec![1], key: KeyId(0), create: false },
         (0, false) => Command::DeleteSecret { id: SecretId(id), force: true },
         (1, true) => {
             let (data, labels) = (BTreeMap::new(), BTreeMap::new());

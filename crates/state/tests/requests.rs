@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use ring_state::{
     ApplyDeployment, Command, EnrolMember, EnrolNode, JoinRole, JoinToken, Outcome, RefusalCode, Reply, Role, State, UserUpdate,
 };
-use ring_types::{InstanceState, JoinTokenId, MemberId, RequestId, Revision, SecretId, Timestamp, UserId};
+use ring_types::{InstanceState, JoinTokenId, KeyId, MemberId, RequestId, Revision, SecretId, Timestamp, UserId};
 use uuid::Uuid;
 
 #[test]
@@ -148,7 +148,8 @@ fn the_last_admin_stays() {
 fn a_secret_in_use_is_not_deleted_without_force() {
     let mut world = World::new();
     let id = SecretId(Uuid::from_u128(3));
-    let put = Command::PutSecret { id, namespace: name("ns"), name: name("url"), sealed: vec![1, 2], create: true };
+    let put =
+        Command::PutSecret { id, namespace: name("ns"), name: name("url"), sealed: vec![1, 2], key: KeyId(0), create: true };
     assert_eq!(world.run(put.clone()), Reply::Done);
     assert!(refusal(world.run(put)).contains("exists already"));
     let mut spec = job("j");

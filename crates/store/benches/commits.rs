@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_grou
 use futures::StreamExt;
 use ring_state::Command;
 use ring_store::Store;
-use ring_types::{RequestId, SecretId};
+use ring_types::{KeyId, RequestId, SecretId};
 use uuid::Uuid;
 
 /// A write of 256 bytes. It changes one of a thousand rows, so that the state does not grow while it is measured.
@@ -24,6 +24,7 @@ fn write(n: u64) -> Command {
         namespace: "default".parse().unwrap(),
         name: format!("s{}", n % 1000).parse().unwrap(),
         sealed: vec![7; 256],
+        key: KeyId(0),
         create: false,
     }
 }

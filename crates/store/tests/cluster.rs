@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, DEADLINE, Member, compaction, digest, has, namespace, request};
 use ring_state::{Command, Reply};
 use ring_store::{MemberError, ProposeError, Store, StoreError};
-use ring_types::{MemberId, RequestId, SecretId};
+use ring_types::{KeyId, MemberId, RequestId, SecretId};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,6 +197,7 @@ async fn a_command_may_be_large_but_not_too_large() {
         namespace: "default".parse().unwrap(),
         name: format!("s{n}").parse().unwrap(),
         sealed: vec![7; size],
+        key: KeyId(0),
         create: true,
     };
     for member in &cluster.members {

@@ -13,7 +13,7 @@ use ring_proto::raft::v1::refused::Reason;
 use ring_proto::raft::v1::{PingRequest, ProposeManyRequest, ProposeRequest};
 use ring_state::{Command, Reply};
 use ring_store::PeerMember;
-use ring_types::{ClusterId, MemberId, SecretId};
+use ring_types::{ClusterId, KeyId, MemberId, SecretId};
 use tonic::{Code, Request};
 
 fn ping(cluster: ClusterId, from: u64, to: u64) -> Request<PingRequest> {
@@ -65,6 +65,7 @@ async fn each_command_of_a_message_has_an_answer_of_its_own() {
         namespace: "default".parse().unwrap(),
         name: "s".parse().unwrap(),
         sealed: vec![7; 9 << 20],
+        key: KeyId(0),
         create: true,
     };
     let one = |n: u128, command: Vec<u8>, hops: u32| {

@@ -96,6 +96,9 @@ counter! {
     Epoch;
     /// Version of what is sent to an agent about one instance; only grows.
     Generation;
+    /// One data key of a cluster; the highest is in use. 0 is the cluster's secret key itself, which sealed values before there
+    /// were data keys.
+    KeyId;
     /// The log index that last wrote an object, and the position of a reader in the history of the state.
     Revision;
 }

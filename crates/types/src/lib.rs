@@ -19,7 +19,7 @@ mod violation;
 pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
 pub use health::{FailingCheck, Health};
 pub use id::{
-    ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, MemberId, NodeId, RequestId, Revision,
+    ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, NodeId, RequestId, Revision,
     SecretId, TokenId, UserId, VolumeId,
 };
 pub use name::{Name, NameError};

@@ -22,6 +22,7 @@ use super::exec::Execs;
 use super::questions::Questions;
 use super::streams::Streams;
 use super::{End, Open, logs, wire};
+use crate::config::ControlConnector;
 use crate::context::Context;
 use crate::instances::Instances;
 use crate::outbox::ReportBatch;
@@ -38,6 +39,7 @@ pub(super) struct Exchange {
     context: Arc<Context>,
     instances: Arc<Instances>,
     info: watch::Receiver<NodeInfo>,
+    connector: Arc<dyn ControlConnector>,
     outgoing: mpsc::Sender<AgentMessage>,
     logs: Streams,
     execs: Execs,
@@ -99,6 +101,7 @@ impl Exchange {
             context,
             instances,
             info,
+            connector: Arc::clone(&open.connector),
             outgoing: open.outgoing.clone(),
             logs: logs::streams(open.logs.clone()),
             execs: Execs::new(open.logs.clone()),
@@ -217,6 +220,7 @@ impl Exchange {
                     self.send(answer)?;
                 }
             }
+            Some(Theirs::Authorities(now)) => self.connector.authorities(&now.fingerprints, now.confirm),
             Some(Theirs::ControlNodes(nodes)) => addresses.learn(&nodes.addresses),
             Some(Theirs::LogCredit(credit)) => {
                 self.logs.credit(credit.stream, credit.messages);

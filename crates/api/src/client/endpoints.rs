@@ -12,8 +12,8 @@ use super::{Client, ClientError};
 use crate::model::{
     ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
     CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
-    LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret, Token,
-    TransferLeader, UpdateUser, User, Volume,
+    KeyRotation, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret,
+    Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
@@ -175,6 +175,12 @@ impl Client {
         self.get("/cluster").await
     }
 
+    /// Makes a new authority, which takes the place of the present one; with `force` ends the phase of a rotation under way.
+    pub async fn rotate_authority(&self, force: bool) -> Reply<Done> {
+        let path = if force { "/cluster/ca/rotate?force=true" } else { "/cluster/ca/rotate" };
+        self.call(Request::new(Method::POST, path)).await
+    }
+
     /// Control nodes.
     pub async fn members(&self) -> Reply<Vec<Member>> {
         self.get("/cluster/members").await
@@ -238,6 +244,16 @@ impl Client {
     /// Makes or replaces a secret.
     pub async fn create_secret(&self, secret: &CreateSecret) -> Reply<Changed<Secret>> {
         self.post("/secrets", secret).await
+    }
+
+    /// Makes a new data key; the leader seals every value anew with it.
+    pub async fn rotate_key(&self) -> Reply<Changed<KeyRotation>> {
+        self.call(Request::new(Method::POST, "/secrets/rotate-key")).await
+    }
+
+    /// How far the rotation of the data key is.
+    pub async fn key_rotation(&self) -> Reply<KeyRotation> {
+        self.get("/secrets/rotate-key").await
     }
 
     /// Deletes a secret; with `force` also one that is in use.

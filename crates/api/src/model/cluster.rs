@@ -187,6 +187,38 @@ pub struct ClusterStatus {
     /// Version of the answering server.
     #[serde(default)]
     pub server_version: String,
+    /// Fingerprint of the authority that signs certificates: what join tokens pin.
+    #[serde(default)]
+    pub authority: String,
+    /// The rotation of the authority that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_rotation: Option<AuthorityRotation>,
+}
+
+/// A rotation of the cluster's authority. Both authorities are trusted until it is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuthorityRotation {
+    /// Where it is.
+    pub phase: AuthorityPhase,
+    /// Fingerprint of the new authority.
+    pub next: String,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub started_at: Timestamp,
+    /// Names of control nodes and nodes that have not done their part of the phase; at most 100.
+    pub missing: Vec<String>,
+    /// How many there are.
+    pub missing_count: u64,
+}
+
+/// A phase of such a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorityPhase {
+    /// Every host learns to trust the new authority.
+    Trust,
+    /// Every host gets a certificate of it.
+    Renew,
 }
 
 /// Body of `POST /cluster/transfer-leader`.

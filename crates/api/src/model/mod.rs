@@ -18,8 +18,8 @@ pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token,
 pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
 pub use audit::{AuditEntry, AuditObject, AuditOutcome};
 pub use cluster::{
-    ClusterStatus, CreateJoinToken, Drain, DrainRequest, JoinRole, JoinToken, Member, MemberRole, Node, NodeCounts, NodePatch,
-    TransferLeader,
+    AuthorityPhase, AuthorityRotation, ClusterStatus, CreateJoinToken, Drain, DrainRequest, JoinRole, JoinToken, Member,
+    MemberRole, Node, NodeCounts, NodePatch, TransferLeader,
 };
 pub use deployment::{Deployment, Network, RolloutPhase};
 pub use exit::ExitStatus;
@@ -27,7 +27,7 @@ pub use health_check::{HealthCheckResult, HealthCheckStatus};
 pub use instance::{FailingCheck, Instance};
 pub use metrics::{DeploymentMetrics, InstanceMetrics, Usage};
 pub use objects::{
-    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, Namespace, Prune, PruneReply, Secret, Volume,
+    Config, CreateConfig, CreateNamespace, CreateSecret, CreateVolume, KeyRotation, Namespace, Prune, PruneReply, Secret, Volume,
 };
 pub use plan::{
     ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,

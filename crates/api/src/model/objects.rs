@@ -82,6 +82,24 @@ pub struct Secret {
     pub version: u64,
 }
 
+/// How far the rotation of the data key is, which seals secrets and registry passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyRotation {
+    /// The key in use, counted from 1; 0 in a cluster that has none yet: the cluster's secret key itself seals values there.
+    pub key: u64,
+    /// When it was made.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub created_at: Option<Timestamp>,
+    /// Nothing is sealed with another key, and older ones are gone.
+    pub done: bool,
+    /// Values that are still sealed with another key.
+    pub left: u64,
+    /// Those of the next 20 that do not open and hold the rotation up. Each needs a new value, or has to go.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
+}
+
 /// Body of `POST /secrets`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

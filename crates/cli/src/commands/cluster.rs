@@ -6,6 +6,7 @@ use ring_api::model::{ClusterStatus, CreateJoinToken, JoinRole, Member};
 use ring_types::{MemberId, Span};
 
 use super::audit::AuditArgs;
+use super::authority::{self, CaCommand};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::{Format, OutputArgs};
@@ -38,6 +39,9 @@ pub(crate) enum ClusterCommand {
     Audit(AuditArgs),
     /// Let another control node lead
     TransferLeader(Transfer),
+    /// The authority that signs the certificates of all hosts
+    #[command(subcommand)]
+    Ca(CaCommand),
 }
 
 /// `ring cluster token`
@@ -87,6 +91,7 @@ pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Re
     let client = context.client()?;
     match command {
         ClusterCommand::Init(_) | ClusterCommand::Join(_) => Err(CliError::Usage("this command runs a node".to_owned())),
+        ClusterCommand::Ca(command) => authority::run(&client, command).await,
         ClusterCommand::Token(command) => token(&client, command).await,
         ClusterCommand::Status(output) => Ok(Reply::view(StatusView(client.cluster().await?), output.format)),
         ClusterCommand::Members(output) => Ok(Reply::view(ListView(client.members().await?), output.format)),
@@ -182,6 +187,9 @@ impl View for StatusView {
             ("state digest", status.state_digest.clone()),
         ];
         let mut lines: Vec<_> = facts.iter().map(|(what, value)| format!("{what:<12}  {value}")).collect();
+        let rotation =
+            status.authority_rotation.iter().map(|rotation| format!("{:<12}  {}", "rotation", authority::told(rotation)));
+        lines.extend(rotation);
         lines.push(String::new());
         lines.push(ListView(status.members.clone()).render(format, screen)?);
         Ok(lines.join("\n"))

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod audit;
+mod authority;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -16,6 +17,7 @@ mod named;
 pub(crate) mod namespace;
 pub(crate) mod node;
 mod plan;
+mod rotate;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod secret;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use ring_api::model::CreateSecret;
 
 use super::named::{Delete, List, each, listed};
+use super::rotate::{self, RotateKey};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Reply;
@@ -21,6 +22,8 @@ pub(crate) enum SecretCommand {
     List(List),
     /// Delete a secret
     Delete(Delete),
+    /// Make a new data key and seal every secret and registry password with it, while everything runs
+    RotateKey(RotateKey),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +44,7 @@ pub(crate) struct Create {
 pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Reply, CliError> {
     let client = context.client()?;
     match command {
+        SecretCommand::RotateKey(args) => rotate::run(context, args).await,
         SecretCommand::Create(args) => {
             let value = match (args.value, &args.value_file) {
                 (Some(value), _) => value,

@@ -41,11 +41,11 @@ pub(crate) struct Wait<'a> {
 }
 
 /// First pause between two looks; grows to the longest.
-const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long no control node may serve before waiting is given up.
-const OUTAGE: Duration = Duration::from_mins(2);
+pub(super) const OUTAGE: Duration = Duration::from_mins(2);
 
 /// Log lines shown of one that failed.
 const LAST_LINES: u32 = 20;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring_planner::{IdSource, Moment, Plan, plan};
 use ring_state::{ApplyDeployment, Command, EnrolNode, Entry, Reply, State};
 use ring_types::{
-    ConfigId, Cpu, DeploymentId, DeploymentSpec, EnvValue, InstanceId, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo,
+    ConfigId, Cpu, DeploymentId, DeploymentSpec, EnvValue, InstanceId, KeyId, Kind, Memory, Name, NodeCapacity, NodeId, NodeInfo,
     RequestId, RuntimeKind, RuntimeReport, SecretId, Timestamp,
 };
 use uuid::Uuid;
@@ -155,7 +155,14 @@ impl World {
         let (namespace, name) = (name(namespace), name(label));
         let id = SecretId(self.ids.random());
         let secret = (namespace.clone(), name.clone());
-        self.run(Command::PutSecret { id, namespace: secret.0, name: secret.1, sealed: vec![0; 64], create: true });
+        self.run(Command::PutSecret {
+            id,
+            namespace: secret.0,
+            name: secret.1,
+            sealed: vec![0; 64],
+            key: KeyId(0),
+            create: true,
+        });
         let id = ConfigId(self.ids.random());
         let data = [("key".to_owned(), "content".to_owned())].into();
         self.run(Command::PutConfig { id, namespace, name, data, labels: Default::default(), create: true });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ring_planner::{Waiting, affected};
 use ring_state::{Command, Entry, RowKey, State};
-use ring_types::{DeploymentId, DeploymentSpec, EnvValue, NodeStatus, Outcome, RequestId, SecretId};
+use ring_types::{DeploymentId, DeploymentSpec, EnvValue, KeyId, NodeStatus, Outcome, RequestId, SecretId};
 
 use crate::world::{World, job, name, needs, worker};
 
@@ -74,7 +74,7 @@ fn what_names_a_secret_is_looked_at_when_it_appears() {
     let secret = SecretId(world.fresh());
     let found = changed(&mut world, |w| {
         let (namespace, name) = (name("ns"), name("s"));
-        w.apply(Command::PutSecret { id: secret, namespace, name, sealed: vec![1], create: true });
+        w.apply(Command::PutSecret { id: secret, namespace, name, sealed: vec![1], key: KeyId(0), create: true });
     });
     assert_eq!(found, BTreeSet::from([id]));
 }

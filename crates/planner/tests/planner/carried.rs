@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ring_planner::{Waiting, affected};
 use ring_state::{ApplyDeployment, Command, CreateVolume, RowKey, UnplacedReason};
 use ring_types::{
-    Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, NodeId, NodeStatus, Permission, SecretId, Volume,
-    VolumeDriver, VolumeId, VolumeKind,
+    Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, KeyId, NodeId, NodeStatus, Permission, SecretId,
+    Volume, VolumeDriver, VolumeId, VolumeKind,
 };
 
 use crate::world::{World, job, name, needs, worker};
@@ -38,7 +38,14 @@ fn shared(source: &str) -> Volume {
 impl World {
     fn put_secret(&mut self, label: &str) {
         let id = SecretId(self.fresh());
-        self.apply(Command::PutSecret { id, namespace: name("ns"), name: name(label), sealed: vec![1], create: true });
+        self.apply(Command::PutSecret {
+            id,
+            namespace: name("ns"),
+            name: name(label),
+            sealed: vec![1],
+            key: KeyId(0),
+            create: true,
+        });
     }
 
     fn put_config(&mut self, label: &str, keys: &[&str]) {

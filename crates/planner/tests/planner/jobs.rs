@@ -1,7 +1,8 @@
 //! Jobs.
 
 use ring_types::{
-    Condition, DeploymentStatus, EnvValue, Goal, InstanceState, NodeStatus, OnNodeLoss, Outcome, SecretId, Span, StartFailure,
+    Condition, DeploymentStatus, EnvValue, Goal, InstanceState, KeyId, NodeStatus, OnNodeLoss, Outcome, SecretId, Span,
+    StartFailure,
 };
 
 use crate::world::{World, creates, job, name, worker};
@@ -112,7 +113,7 @@ fn a_missing_secret_is_told_before_anything_is_made_and_heals() {
     assert!(shown.message.contains("secret 'db-url' does not exist"), "{}", shown.message);
     let secret = SecretId(world.fresh());
     let (namespace, name) = (name("ns"), name("db-url"));
-    world.apply(ring_state::Command::PutSecret { id: secret, namespace, name, sealed: vec![1], create: true });
+    world.apply(ring_state::Command::PutSecret { id: secret, namespace, name, sealed: vec![1], key: KeyId(0), create: true });
     world.settle();
     assert_eq!(world.deployment(id).status, DeploymentStatus::Creating);
     assert_eq!(world.deployment(id).message, "");

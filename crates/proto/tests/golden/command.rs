@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, Command, CreateVolume, EnrolMember, EnrolNode, Entry,
-    InstanceReport, NodeChange, NodeUpdate, PlacementNote, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
+    Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaPhase, CaStep, Command, CreateVolume,
+    EnrolMember, EnrolNode, Entry, InstanceReport, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed,
+    Role, RolloutPhase, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, MemberId, NodeStatus, Outcome, Span, StartFailure, StopCause,
-    UnknownExit, VolumeDriver,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, MemberId, NodeStatus, Outcome, Revision, Span, StartFailure,
+    StopCause, UnknownExit, VolumeDriver,
 };
 
 use crate::object::{self, exit, failure, health, info, join_token, password, token};
@@ -22,7 +23,7 @@ pub(crate) fn entry() -> Entry {
 }
 
 pub(crate) fn examples() -> Vec<Command> {
-    [deployments(), objects(), access(), audit(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
+    [deployments(), objects(), access(), audit(), keys(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
 }
 
 fn deployments() -> Vec<Command> {
@@ -33,6 +34,7 @@ fn deployments() -> Vec<Command> {
             cluster: CLUSTER,
             ca_certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
             ca_key_sealed: vec![0, 255, 1],
+            data_key_sealed: Vec::new(),
             member_name: name("c1"),
             address: "10.0.0.1:3031".to_owned(),
             api_address: "10.0.0.1:3030".to_owned(),
@@ -89,7 +91,14 @@ fn config() -> ApplyConfig {
 
 fn objects() -> Vec<Command> {
     vec![
-        Command::PutSecret { id: SECRET, namespace: name("shop"), name: name("web-key"), sealed: vec![9; 40], create: true },
+        Command::PutSecret {
+            id: SECRET,
+            namespace: name("shop"),
+            name: name("web-key"),
+            sealed: vec![9; 40],
+            key: KeyId(0),
+            create: true,
+        },
         Command::DeleteSecret { id: SECRET, force: true },
         Command::PutConfig {
             id: CONFIG,
@@ -119,6 +128,40 @@ fn audit() -> Vec<Command> {
         Command::Audited(Box::new(AuditedCommand { note: object::audit_note(), command })),
         Command::RecordAudit { records: vec![object::audit_record()] },
     ]
+}
+
+fn keys() -> Vec<Command> {
+    let secret = SealedValue::Secret { id: SECRET, version: Revision(300) };
+    let password = SealedValue::Password { deployment: DEPLOYMENT, digest: [0xef; 32] };
+    let values = [secret, password].map(|value| Resealed { value, sealed: vec![7; 40] }).to_vec();
+    vec![
+        Command::RotateDataKey(NewDataKey { id: KeyId(2), sealed: vec![6; 60] }),
+        Command::Reseal(Reseal { key: KeyId(2), values }),
+        Command::SettleDataKey { key: KeyId(2) },
+        Command::RotateCa(NewCa { certificate: "-----BEGIN CERTIFICATE-----".to_owned(), key_sealed: vec![0, 255, 2] }),
+        Command::ConfirmCa(CaConfirm {
+            rotation: Revision(300),
+            phase: CaPhase::Trust,
+            members: vec![MemberId(3)],
+            nodes: vec![NODE],
+        }),
+        Command::StepCa(CaStep { rotation: Revision(300), phase: CaPhase::Renew, force: true }),
+    ]
+}
+
+/// A secret sealed with a data key.
+pub(crate) fn sealed() -> Command {
+    let (namespace, name) = (name("shop"), name("web-key"));
+    Command::PutSecret { id: SECRET, namespace, name, sealed: vec![9; 40], key: KeyId(2), create: false }
+}
+
+/// The beginning of a cluster with a data key.
+pub(crate) fn bootstrap_with_key() -> Command {
+    let with_key = |command| match command {
+        Command::Bootstrap(bootstrap) => Some(Command::Bootstrap(Bootstrap { data_key_sealed: vec![6; 60], ..bootstrap })),
+        _ => None,
+    };
+    examples().into_iter().find_map(with_key).unwrap()
 }
 
 fn access() -> Vec<Command> {

@@ -96,7 +96,7 @@ fn replies_keep_their_bytes() {
 
 #[test]
 fn rows_keep_their_bytes() {
-    for row in object::examples() {
+    for row in [object::examples(), object::rotations()].concat() {
         let table = row.key().table();
         check(&names::row(&row), &row, &encode_row(&row), |bytes| decode_row(table, bytes));
     }
@@ -130,6 +130,15 @@ fn what_deployments_carry_keeps_its_bytes() {
 }
 
 #[test]
+fn what_names_its_data_key_keeps_its_bytes() {
+    check_wire("secret_put_sealed", &command::sealed());
+    check_wire("bootstrap_with_key", &command::bootstrap_with_key());
+    for (example, row) in object::sealed() {
+        check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    }
+}
+
+#[test]
 fn rolling_updates_keep_their_bytes() {
     check_wire("apply_rolling", &command::rolling());
     check_wire("outcomes_rolling", &reply::rolling());
@@ -153,7 +162,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         command::examples().iter().map(names::command).collect::<Vec<_>>(),
         command::actions().iter().map(names::action).collect(),
         reply::examples().iter().map(names::reply).collect(),
-        object::examples().iter().map(names::row).collect(),
+        [object::examples(), object::rotations()].concat().iter().map(names::row).collect(),
     ]
     .concat();
     let wanted: BTreeSet<String> = names::ALL.iter().map(|n| (*n).to_owned()).collect();
@@ -174,6 +183,10 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "apply_rolling",
         "outcomes_rolling",
         "deployment_rolling",
+        "secret_put_sealed",
+        "bootstrap_with_key",
+        "secret_sealed",
+        "deployment_sealed",
     ]
     .into_iter()
     .chain(object::exits().map(|(example, _)| example));

@@ -21,6 +21,7 @@ names! {
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
+        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa,
     }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
@@ -29,7 +30,7 @@ names! {
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
         Meta, Namespace, Deployment, Instance, Node, Secret, Config, User, Token, JoinToken, Member, Event, Request, Clock,
-        Volume, Audit,
+        Volume, Audit, DataKey, CaRotation,
     }
 }
 
@@ -49,7 +50,7 @@ macro_rules! enums {
 }
 
 enums! {
-    CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
+    CaPhase CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
     NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RolloutPhase RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }

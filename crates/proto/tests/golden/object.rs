@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Clock, ClusterMeta, Config, Deployment,
-    Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Namespace, Node, PastRequest,
-    PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale, Secret, Unplaced,
-    UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
+    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState,
+    Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale,
+    Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
-    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, MemberId, Memory,
-    NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, StopCause,
+    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, KeyId, MemberId,
+    Memory, NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, StopCause,
     UnknownExit, VolumeDriver,
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn examples() -> Vec<Row> {
             namespace: name("shop"),
             name: name("web-key"),
             sealed: vec![9; 40],
+            key: KeyId(0),
             created_at,
             updated_at,
             version,
@@ -141,8 +142,43 @@ pub(crate) fn rolling() -> Row {
     }))
 }
 
+/// What rotations keep.
+pub(crate) fn rotations() -> Vec<Row> {
+    let (created_at, version) = (AT, VERSION);
+    vec![
+        Row::CaRotation(Arc::new(CaRotation {
+            id: VERSION,
+            certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
+            key_sealed: vec![0, 255, 2],
+            phase: CaPhase::Renew,
+            started_at: created_at,
+            members: vec![MemberId(1), MemberId(3)],
+            nodes: vec![NODE],
+            version,
+        })),
+        Row::DataKey(Arc::new(DataKey { id: KeyId(2), sealed: vec![6; 60], created_at, settled: true, version })),
+    ]
+}
+
+/// A secret and a registry password that name their data key.
+pub(crate) fn sealed() -> [(&'static str, Row); 2] {
+    let secret = Secret {
+        id: SECRET,
+        namespace: name("shop"),
+        name: name("web-key"),
+        sealed: vec![9; 40],
+        key: KeyId(2),
+        created_at: AT,
+        updated_at: LATER,
+        version: VERSION,
+    };
+    let registry_password = Some(RegistryPassword { key: KeyId(2), ..password() });
+    let deployment = Deployment { registry_password, ..deployment() };
+    [("secret_sealed", Row::Secret(Arc::new(secret))), ("deployment_sealed", Row::Deployment(Arc::new(deployment)))]
+}
+
 pub(crate) fn password() -> RegistryPassword {
-    RegistryPassword { sealed: vec![8; 40], digest: [0xef; 32] }
+    RegistryPassword { sealed: vec![8; 40], key: KeyId(0), digest: [0xef; 32] }
 }
 
 /// One on a node, with every field a local one has, and one on a file server.

@@ -1,5 +1,6 @@
 //! Environment and configuration, as the parts of a node want them.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -48,6 +49,11 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     }
     if let Some(life) = variable("RING_CERTIFICATE_LIFETIME") {
         found.certificate_lifetime = life.parse::<Span>().context("RING_CERTIFICATE_LIFETIME")?.duration();
+    }
+    if let Some(entries) = variable("RING_SNAPSHOT_EVERY") {
+        let every = entries.parse::<NonZeroU64>().context("RING_SNAPSHOT_EVERY: a number of entries, at least 1")?.get();
+        found.compaction.keep = found.compaction.keep.min(every);
+        found.compaction.every = every;
     }
     Ok(found)
 }

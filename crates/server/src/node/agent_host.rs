@@ -7,13 +7,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ring_agent::{ConnectError, ControlConnector};
 use ring_types::NodeId;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::NodeError;
 use super::host::address_towards;
 use super::renewal::Asked;
-use crate::pki::{Expect, HostFiles, HostRecord};
+use super::rotation::{Told, follow_told};
+use crate::pki::{Expect, Fingerprint, HostFiles, HostRecord};
 use crate::tls::{Dialer, HostTls, renew_forever};
 
 /// What the agent of this host is told.
@@ -40,12 +42,15 @@ struct LoadedAgent {
     host: AgentHost,
     tls: Arc<HostTls>,
     files: HostFiles,
+    told: watch::Receiver<Told>,
 }
 
 /// Dials control nodes, and keeps the addresses that answered: members come and go while an agent stays.
 struct AgentDialer {
     dialer: Dialer,
     files: HostFiles,
+    /// What its sessions say of the authorities; beside a control node that one knows by itself.
+    told: watch::Sender<Told>,
 }
 
 #[async_trait]
@@ -57,6 +62,14 @@ impl ControlConnector for AgentDialer {
         }
         Ok(channel)
     }
+
+    fn authorities(&self, fingerprints: &[String], confirm: bool) {
+        let wanted: Result<Vec<Fingerprint>, _> = fingerprints.iter().map(|one| one.parse()).collect();
+        match wanted {
+            Ok(wanted) => drop(self.told.send_replace(Told { wanted, confirm })),
+            Err(error) => tracing::warn!("a control node named an authority that has no fingerprint: {error}"),
+        }
+    }
 }
 
 impl AgentHost {
@@ -67,11 +80,19 @@ impl AgentHost {
     pub fn load(data_dir: &Path, stop: CancellationToken) -> Result<Self, NodeError> {
         let loaded = LoadedAgent::read(data_dir)?;
         let source = Asked { dialer: Dialer::new(loaded.tls.clone()), files: loaded.files.clone() };
+        let following = follow_told(loaded.tls.clone(), loaded.files.clone(), source.clone(), loaded.told, stop.clone());
+        tokio::spawn(following);
         tokio::spawn(renew_forever(loaded.tls, loaded.files, Arc::new(source), stop));
         Ok(loaded.host)
     }
 
-    pub(super) fn of(record: &HostRecord, files: &HostFiles, dialer: Dialer, control_addresses: Vec<String>) -> Option<Self> {
+    pub(super) fn of(
+        record: &HostRecord,
+        files: &HostFiles,
+        dialer: Dialer,
+        control_addresses: Vec<String>,
+        told: watch::Sender<Told>,
+    ) -> Option<Self> {
         Some(Self {
             node: record.node?,
             name: record.name.clone(),
@@ -79,7 +100,7 @@ impl AgentHost {
             control_addresses,
             labels: record.labels.clone(),
             address: own_address(record),
-            connector: Arc::new(AgentDialer { dialer, files: files.clone() }),
+            connector: Arc::new(AgentDialer { dialer, files: files.clone(), told }),
         })
     }
 }
@@ -94,9 +115,10 @@ impl LoadedAgent {
         }
         let tls = Arc::new(HostTls::load(&files)?);
         let addresses = record.control_addresses.clone();
-        let host = AgentHost::of(&record, &files, Dialer::new(tls.clone()), addresses);
+        let (tell, told) = watch::channel(Told::default());
+        let host = AgentHost::of(&record, &files, Dialer::new(tls.clone()), addresses, tell);
         let host = host.ok_or_else(|| NodeError::NotJoined(data_dir.to_owned()))?;
-        Ok(Self { host, tls, files })
+        Ok(Self { host, tls, files, told })
     }
 }
 

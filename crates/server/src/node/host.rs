@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ring_controller::ControllerOptions;
-use ring_store::Timing;
+use ring_store::{Compaction, Timing};
 use ring_types::{Name, Span};
 
 use super::NodeError;
@@ -16,6 +16,8 @@ use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
 pub struct Settings {
     /// Heartbeats and elections.
     pub timing: Timing,
+    /// When the state is written as a whole.
+    pub compaction: Compaction,
     /// Planner and leases.
     pub controllers: ControllerOptions,
     /// How long certificates are good.
@@ -32,6 +34,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             timing: Timing::default(),
+            compaction: Compaction::default(),
             controllers: ControllerOptions::default(),
             certificate_lifetime: DEFAULT_LIFETIME,
             secret_key: None,

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use ring_state::{Bootstrap, Command, JoinRole, Reply};
 use ring_store::{Store, StoreConfig};
-use ring_types::{ClusterId, MemberId, Name, NodeId, UserId};
+use ring_types::{ClusterId, KeyId, MemberId, Name, NodeId, UserId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::host::{Settings, api_address, api_listen, cluster_listen, name, store_dir};
 use super::running::{Ports, Wiring};
 use super::{ControlNode, NodeError};
-use crate::ids;
-use crate::pki::{Authority, CertificateRequest, HostFiles, HostRecord, Identity, MemberRecord, SecretKey};
+use crate::pki::{Authority, CertificateRequest, HostFiles, HostRecord, Identity, MemberRecord, PkiError, SecretKey};
 use crate::rest::{hash_password, join_command, join_token_record};
 use crate::services::{Admission, control_addresses};
 use crate::tls::HostTls;
+use crate::{ids, keys};
 
 /// What a new cluster is to be.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub async fn init(options: InitOptions) -> Result<(ControlNode, FirstWords), Nod
     let tls = HostTls::load(&files)?;
     let wiring = Wiring::new(record.clone(), files.clone(), secret, tls, options.settings.clone());
     let mut config = store_config(&options.data_dir, &record);
-    config.timing = options.settings.timing;
+    (config.timing, config.compaction) = (options.settings.timing, options.settings.compaction);
     let store = Store::create(config, wiring.connector(), Command::Bootstrap(bootstrap)).await?;
     let admission = wiring.admission(&store);
     if let Some(node) = record.node {
@@ -139,6 +139,7 @@ fn certify(options: &InitOptions, files: &HostFiles, record: &HostRecord, secret
         cluster: record.cluster,
         ca_certificate: authority.certificate_pem().to_owned(),
         ca_key_sealed: authority.seal_key(secret)?,
+        data_key_sealed: keys::new_data_key(secret, record.cluster, KeyId(1)).map_err(PkiError::from)?,
         member_name,
         address: options.advertise.to_string(),
         api_address: record.member.as_ref().map(|m| m.api_address.clone()).unwrap_or_default(),

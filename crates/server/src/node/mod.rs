@@ -11,6 +11,7 @@ mod join;
 mod promote;
 mod renewal;
 mod reset;
+mod rotation;
 mod running;
 mod start;
 

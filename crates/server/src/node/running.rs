@@ -15,7 +15,7 @@ use ring_state::RowKey;
 use ring_store::{PeerConnector, Store, Update};
 use ring_types::{Cpu, Epoch, InstanceId, MemberId, NodeId, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -24,7 +24,9 @@ use tonic::transport::Server;
 use super::host::Settings;
 use super::promote;
 use super::renewal::Own;
+use super::rotation::OwnRotation;
 use super::{AgentHost, NodeError};
+use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{App, AppParts, Recorder, Uses, router};
 use crate::services::{
@@ -106,9 +108,16 @@ impl Wiring {
         self.serve_api(&parts, ports.api, &mut tasks);
         self.keep_up(&parts, &mut tasks)?;
         let removed = self.await_removal(&parts, &mut tasks);
-        let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
+        let sealer = Arc::new(Resealer(self.secret.clone()));
+        let controllers = Controllers::start(store.clone(), contacts, sealer, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
-        let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
+        let agent = AgentHost::of(
+            &self.record,
+            &self.files,
+            self.dialer.clone(),
+            self.agent_addresses(&member),
+            watch::Sender::default(),
+        );
         let data_dir = self.files.data_dir().to_owned();
         Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, data_dir })
     }
@@ -233,6 +242,17 @@ impl Wiring {
             stop.cancelled().await;
             "the record of members"
         });
+        let (store, source_too, member) = (parts.store.clone(), source.clone(), parts.member.id);
+        let rotation = OwnRotation { store, tls: self.tls.clone(), files: self.files.clone(), source: source_too, member };
+        let stop = parts.stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = rotation.follow() => {}
+                () = stop.cancelled() => {}
+            }
+            stop.cancelled().await;
+            "the rotation of the authority"
+        });
         let (tls, files, stop) = (self.tls.clone(), self.files.clone(), parts.stop.clone());
         tasks.spawn(async move {
             renew_forever(tls, files, source, stop).await;
@@ -276,12 +296,7 @@ impl Wiring {
 
 /// Commits what the API gathers, and tells the audit record to the log, until the token that is returned says that the last request
 /// was served.
-fn write_down(
-    parts: &Parts,
-    audit: Arc<Recorder>,
-    uses: Arc<Uses>,
-    tasks: &mut JoinSet<&'static str>,
-) -> CancellationToken {
+fn write_down(parts: &Parts, audit: Arc<Recorder>, uses: Arc<Uses>, tasks: &mut JoinSet<&'static str>) -> CancellationToken {
     let (store, name, served) = (parts.store.clone(), parts.member.name.clone(), CancellationToken::new());
     let (shared, until) = (store.clone(), served.clone());
     tasks.spawn(async move {

@@ -48,7 +48,7 @@ impl ControlNode {
         let secret = secret_key(&files, &options.settings)?;
         let wiring = Wiring::new(record.clone(), files.clone(), secret, HostTls::load(&files)?, options.settings.clone());
         let mut config = store_config(&options.data_dir, &record);
-        config.timing = options.settings.timing;
+        (config.timing, config.compaction) = (options.settings.timing, options.settings.compaction);
         let store = Store::open(config, wiring.connector()).await?;
         wiring.start(store, ports)
     }

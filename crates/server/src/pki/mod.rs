@@ -13,6 +13,7 @@ mod hostile;
 mod identity;
 mod join_token;
 mod seal;
+mod trust;
 mod verify;
 
 pub(crate) use authority::certificate_from_pem;
@@ -24,4 +25,5 @@ pub use host_key::HostKey;
 pub use identity::{Identity, Validity};
 pub use join_token::{JoinTokenText, TokenTextError};
 pub use seal::{SealError, SecretKey};
+pub use trust::TrustStore;
 pub use verify::{Expect, ServerVerifier, client_verifier};

@@ -20,6 +20,9 @@ pub enum SealError {
     /// The sealed bytes were made with another key, for another object, or are damaged.
     #[error("the sealed value does not open: it was made with another secret key, or is damaged")]
     Open,
+    /// The data key it names is not there.
+    #[error("the sealed value does not open: its data key {0} is not known to this cluster")]
+    NoDataKey(u64),
     /// The cipher refused.
     #[error("the value cannot be sealed")]
     Seal,

@@ -12,7 +12,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Fingerprint, Identity, PkiError};
+use super::{Fingerprint, Identity, PkiError, TrustStore};
 
 /// Which control node a connection is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +47,9 @@ impl From<Mistaken> for Error {
 /// Lets in clients with a certificate of this cluster, and clients with none: what those may call is decided per service.
 ///
 /// # Errors
-/// When the authority's certificate cannot be used.
-pub fn client_verifier(
-    authority: &CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
-    let roots = Arc::new(roots(authority).map_err(PkiError::Tls)?);
+/// When an authority's certificate cannot be used.
+pub fn client_verifier(trust: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+    let roots = Arc::new(trust.roots().map_err(PkiError::Tls)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider).allow_unauthenticated();
     builder.build().map_err(|e| PkiError::Verifier(e.to_string()))
 }
@@ -80,17 +77,17 @@ enum Trust {
 }
 
 impl ServerVerifier {
-    /// Believes whom `expect` says, when `authority` signed its certificate.
+    /// Believes whom `expect` says, when an authority of `trust` signed its certificate.
     ///
     /// # Errors
     /// When the authority's certificate cannot be used.
     pub fn of_cluster(
         cluster: ClusterId,
-        authority: &CertificateDer<'_>,
+        trust: &TrustStore,
         expect: Expect,
         provider: &CryptoProvider,
     ) -> Result<Self, PkiError> {
-        let roots = roots(authority).map_err(PkiError::Tls)?;
+        let roots = trust.roots().map_err(PkiError::Tls)?;
         Ok(Self::new(Trust::Cluster { cluster, roots, expect }, provider))
     }
 

@@ -125,7 +125,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal.code {
             RefusalCode::NotFound => ErrorCode::ObjectNotFound,
-            RefusalCode::Conflict => ErrorCode::ObjectConflict,
+            RefusalCode::Conflict | RefusalCode::Stale => ErrorCode::ObjectConflict,
             RefusalCode::Forbidden => ErrorCode::ObjectForbidden,
             RefusalCode::LimitReached => ErrorCode::LimitReached,
             RefusalCode::Invalid => ErrorCode::ObjectState,

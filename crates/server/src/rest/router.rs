@@ -15,8 +15,8 @@ use super::App;
 use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
-    namespaces, nodes, secrets, succession, tokens, users, volumes,
+    apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
+    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 use ring_api::errors::ErrorCode;
 
@@ -62,6 +62,7 @@ fn deployment_routes() -> Router<App> {
 fn object_routes() -> Router<App> {
     Router::new()
         .route("/secrets", get(secrets::list).post(secrets::put))
+        .route("/secrets/rotate-key", get(keys::progress).post(keys::rotate))
         .route("/secrets/{id}", get(secrets::one).delete(secrets::remove))
         .route("/configs", get(configs::list).post(configs::create))
         .route("/configs/{id}", get(configs::one).put(configs::replace).delete(configs::remove))
@@ -91,6 +92,7 @@ fn cluster_routes() -> Router<App> {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::one).patch(nodes::change).delete(nodes::remove))
         .route("/cluster", get(cluster::status))
+        .route("/cluster/ca/rotate", post(authority::rotate))
         .route("/cluster/audit", get(audit::cluster))
         .route("/cluster/members", get(cluster::members))
         .route("/cluster/members/{id}", delete(cluster::remove))

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ring_api::IDEMPOTENCY_KEY;
 use ring_api::errors::ErrorCode;
-use ring_state::{AuditNote, AuditRecord, AuditedCommand, Command, Reply};
+use ring_state::{AuditNote, AuditRecord, AuditedCommand, Command, RefusalCode, Reply, State};
 use ring_store::Committed;
 use ring_types::{Name, RequestId, Rule};
 
@@ -59,11 +59,38 @@ impl App {
     }
 
     /// The same, and the state as it is afterwards.
-    pub(super) async fn commit_and_see(&self, request: &Request, command: Command) -> Result<(Committed, ring_state::State)> {
+    pub(super) async fn commit_and_see(&self, request: &Request, command: Command) -> Result<(Committed, State)> {
         let done = self.commit(request, command).await?;
-        let state = crate::session::state_at(&self.store, done.revision).await;
-        let state = state.ok_or_else(|| ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"))?;
+        let state = self.see(&done).await?;
         Ok((done, state))
+    }
+
+    /// The state after what was committed.
+    pub(super) async fn see(&self, done: &Committed) -> Result<State> {
+        let state = crate::session::state_at(&self.store, done.revision).await;
+        state.ok_or_else(|| ApiError::new(ErrorCode::ServerStopping, "this control node is stopping"))
+    }
+
+    /// Has a command committed that has sealed values in it. When the data key they are sealed with was rotated at the same
+    /// moment, they are sealed once more from the state as it is by then.
+    pub(super) async fn commit_sealed(
+        &self,
+        request: &Request,
+        state: &State,
+        build: impl Fn(&State) -> Result<Command>,
+    ) -> Result<Committed> {
+        let note = |command| AuditedCommand { note: AuditNote::clone(&request.1), command: Box::new(command) };
+        let first = Command::Audited(Box::new(note(build(state)?)));
+        let done = self.store.propose(request.0, first).await?;
+        match done.reply {
+            Reply::Refused(refusal) if refusal.code == RefusalCode::Stale => {
+                let again = Request(request.part("sealed-again"), request.1.clone());
+                let state = self.store.read().await?;
+                self.commit(&again, build(&state)?).await
+            }
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(done),
+        }
     }
 
     /// Has the line of a deed that is no command committed before it is done: what cannot be recorded is not done.

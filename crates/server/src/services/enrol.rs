@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ring_state::{
-    AuditNote, AuditedCommand, Command, EnrolMember, EnrolNode, JoinRole, Member, MemberState, RefusalCode, Reply, State,
+    AuditNote, AuditedCommand, Command, EnrolMember, EnrolNode, JoinRole, Member, MemberState, RefusalCode, Reply, RowKey, State,
 };
 use ring_store::{ProposeError, ReadError, Store};
 use ring_types::{JoinTokenId, MemberId, Name, NodeId, RequestId};
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 
 use crate::ids;
-use crate::pki::{Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey};
+use crate::pki::{Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey, TrustStore};
 
 /// Why a host was not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -181,13 +181,14 @@ impl Admission {
         }
     }
 
-    /// The authority, from the state.
+    /// The authority that signs now, from the state.
     pub(crate) fn authority(&self, state: &State) -> Result<Authority, EnrolError> {
         let meta = state.meta().ok_or_else(|| EnrolError::Unavailable("the cluster has not been initialised".to_owned()))?;
-        Ok(Authority::open(meta.cluster, &meta.ca_certificate, &meta.ca_key_sealed, &self.secret)?)
+        let (certificate, key) = state.signing_authority().unwrap_or((&meta.ca_certificate, &meta.ca_key_sealed));
+        Ok(Authority::open(meta.cluster, certificate, key, &self.secret)?)
     }
 
-    /// Signs a certificate for a host that was admitted; it and the authority's, PEM.
+    /// Signs a certificate for a host that was admitted; it and those of the authorities to trust, PEM.
     ///
     /// # Errors
     /// [`EnrolError::Pki`] when the request is not one.
@@ -200,7 +201,7 @@ impl Admission {
     ) -> Result<(String, String), EnrolError> {
         let authority = self.authority(state)?;
         let certificate = authority.sign(&CertificateRequest { csr_pem, identity, addresses, lifetime: self.lifetime })?;
-        Ok((certificate, authority.certificate_pem().to_owned()))
+        Ok((certificate, state.authorities().concat()))
     }
 
     /// Makes a token that admits hosts. The same request makes the same token.
@@ -212,6 +213,19 @@ impl Admission {
         let random = self.secret.derive(&[b"join-token", request.0.as_bytes()]);
         Ok(JoinTokenText::new(role, id, random, self.authority(state)?.fingerprint()))
     }
+}
+
+/// The authorities the cluster trusts now; the first signs.
+///
+/// # Errors
+/// When a certificate in the state is damaged.
+pub(crate) fn trusted(state: &State) -> Result<TrustStore, PkiError> {
+    TrustStore::from_pem(&state.authorities().concat())
+}
+
+/// May a change of this row change who is trusted?
+pub(crate) fn decides_trust(key: &RowKey) -> bool {
+    matches!(key, RowKey::Meta | RowKey::CaRotation)
 }
 
 /// Labels of a host.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ring_proto::cluster::v1::cluster_service_server::ClusterService;
-use ring_proto::cluster::v1::{PromoteProgress, PromoteRequest, RenewReply, RenewRequest};
-use ring_state::{Command, Reply};
+use ring_proto::cluster::v1::{ConfirmReply, ConfirmRequest, PromoteProgress, PromoteRequest, RenewReply, RenewRequest};
+use ring_state::{CaConfirm, CaPhase, Command, Reply};
 use ring_store::{MemberError, Store};
 use ring_types::{MemberId, RequestId};
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::enrol::ip_of;
 use super::{Admission, Guard};
+use crate::pki::TrustStore;
 
 /// Between two looks at how far a learner is.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(200);
@@ -107,6 +108,28 @@ impl ClusterService for ClusterApi {
         let (certificate_pem, ca_pem) = self.admission.sign(&state, &request.get_ref().csr_pem, identity, addresses)?;
         tracing::info!("renewed the certificate of {identity}");
         Ok(Response::new(RenewReply { certificate_pem, ca_pem }))
+    }
+
+    async fn confirm(&self, request: Request<ConfirmRequest>) -> Result<Response<ConfirmReply>, Status> {
+        let identity = self.guard.host(&request)?;
+        let issuer = Guard::peer(&request)?.issuer;
+        let state = self.store.read().await.map_err(|e| Status::unavailable(e.to_string()))?;
+        // The control node in the same process speaks for itself.
+        let (Some(rotation), Some(node), None) = (state.ca_rotation(), identity.node, identity.member) else {
+            return Ok(Response::new(ConfirmReply {}));
+        };
+        let next = TrustStore::from_pem(&rotation.certificate).map_err(|e| Status::internal(e.to_string()))?.fingerprints()[0];
+        let trusts = request.get_ref().authorities.iter().any(|one| *one == next.to_string());
+        let done = match rotation.phase {
+            CaPhase::Trust => trusts,
+            CaPhase::Renew => trusts && issuer == Some(next),
+        };
+        if !done {
+            return Err(Status::failed_precondition("the new authority is not trusted yet, or its certificate is not used"));
+        }
+        let confirm = CaConfirm { rotation: rotation.id, phase: rotation.phase, members: Vec::new(), nodes: vec![node] };
+        self.propose(Command::ConfirmCa(confirm)).await?;
+        Ok(Response::new(ConfirmReply {}))
     }
 
     type PromoteStream = ReceiverStream<Result<PromoteProgress, Status>>;

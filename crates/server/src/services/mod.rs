@@ -14,7 +14,7 @@ pub use control::ControlApi;
 pub(crate) use control::error_of;
 pub(crate) use dismissal::Dismissal;
 pub use enrol::{Admission, EnrolError};
-pub(crate) use enrol::{control_addresses, members};
+pub(crate) use enrol::{control_addresses, decides_trust, members, trusted};
 pub use guard::Guard;
 pub use join::JoinApi;
 pub use membership::ClusterApi;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ring_proto::Wire;
 use ring_proto::agent::v1::control_message::Message;
 use ring_proto::agent::v1::{
-    AgentMessage, ControlMessage, ControlNodes, Heartbeat, HeartbeatReply, Hello, Welcome, agent_message,
+    AgentMessage, Authorities, ControlMessage, ControlNodes, Heartbeat, HeartbeatReply, Hello, Welcome, agent_message,
 };
 use ring_state::{Command, RefusalCode, Reply, RowKey, State};
 use ring_store::Update;
@@ -19,7 +19,7 @@ use super::assignments::Told;
 use super::claims;
 use super::hub::{Item, Outgoing, Seat};
 use super::service::SessionContext;
-use crate::services::control_addresses;
+use crate::services::{control_addresses, decides_trust, trusted};
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -90,10 +90,12 @@ impl Conversation {
         self.still_wanted(&watch.state, epoch)?;
         self.send(Message::Welcome(self.welcome(&watch.state, epoch))).await?;
         self.send(Message::Assignments(told.complete(&watch.state))).await?;
+        let mut trusted = Authorities::default();
+        self.authorities(&watch.state, &mut trusted).await?;
         tracing::info!(node = %self.node, epoch = epoch.0, "the agent's session is open");
         let mut workers = JoinSet::new();
         let registered = self.employ(epoch, boot, &mut workers);
-        self.talk(incoming, watch.changes, told, registered).await
+        self.talk(incoming, watch.changes, (told, trusted), registered).await
     }
 
     async fn hello(&self, incoming: &mut Streaming<AgentMessage>) -> Result<Hello, End> {
@@ -169,7 +171,7 @@ impl Conversation {
         &self,
         mut incoming: Streaming<AgentMessage>,
         mut changes: ring_store::Changes,
-        mut told: Told,
+        mut told: (Told, Authorities),
         registered: Registered,
     ) -> Result<End, End> {
         let context = &self.context;
@@ -193,7 +195,7 @@ impl Conversation {
         }
     }
 
-    async fn changed(&self, update: Update, told: &mut Told, epoch: Epoch) -> Result<(), End> {
+    async fn changed(&self, update: Update, (told, trusted): &mut (Told, Authorities), epoch: Epoch) -> Result<(), End> {
         let news = match update {
             Update::Change(change) => {
                 if change.keys.contains(&RowKey::Node(self.node)) {
@@ -202,11 +204,15 @@ impl Conversation {
                 if change.keys.iter().any(|key| matches!(key, RowKey::Member(_))) {
                     self.control_nodes(&change.state).await?;
                 }
+                if change.keys.iter().any(decides_trust) {
+                    self.authorities(&change.state, trusted).await?;
+                }
                 told.change(&change.state, &change.keys)
             }
             Update::Lagged { state } => {
                 self.still_wanted(&state, epoch)?;
                 self.control_nodes(&state).await?;
+                self.authorities(&state, trusted).await?;
                 Some(told.complete(&state))
             }
         };
@@ -219,6 +225,18 @@ impl Conversation {
     /// Whom to dial when this control node is gone.
     async fn control_nodes(&self, state: &State) -> Result<(), End> {
         self.send(Message::ControlNodes(ControlNodes { addresses: control_addresses(state) })).await
+    }
+
+    /// Whom to trust, when it is not what was said last. Each phase of a rotation says something else.
+    async fn authorities(&self, state: &State, said: &mut Authorities) -> Result<(), End> {
+        let trusted = trusted(state).map_err(|e| End::because(e.to_string()))?;
+        let fingerprints = trusted.fingerprints().iter().map(ToString::to_string).collect();
+        let now = Authorities { fingerprints, confirm: state.ca_rotation().is_some() };
+        if now == *said {
+            return Ok(());
+        }
+        *said = now.clone();
+        self.send(Message::Authorities(now)).await
     }
 
     /// A node that was removed, or declared lost, has to hear it: what it is told here does not count any more.

@@ -17,7 +17,7 @@ use tonic::transport::server::Connected;
 
 use super::HostTls;
 use super::explain::explain;
-use crate::pki::Identity;
+use crate::pki::{Fingerprint, Identity};
 
 /// Handshakes under way at once; more wait in the kernel's queue.
 const HANDSHAKES: usize = 256;
@@ -34,6 +34,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What its certificate says; None when it showed none.
     pub identity: Option<Identity>,
+    /// Which authority signed its certificate.
+    pub issuer: Option<Fingerprint>,
 }
 
 /// An accepted connection.
@@ -41,6 +43,19 @@ pub struct Peer {
 pub struct PeerStream {
     stream: TlsStream<TcpStream>,
     peer: Peer,
+    tls: Arc<HostTls>,
+}
+
+impl PeerStream {
+    /// A connection does not outlive the authority of its certificate: whoever is at the other end dials again with another one.
+    fn check(&self) -> io::Result<()> {
+        match self.peer.issuer {
+            Some(issuer) if !self.tls.trusts(issuer) => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, "the authority of its certificate is not trusted any more"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Connected for PeerStream {
@@ -86,7 +101,7 @@ async fn accept_all(listener: TcpListener, tls: Arc<HostTls>, ready: mpsc::Sende
     }
 }
 
-async fn admit(tcp: TcpStream, address: SocketAddr, tls: &HostTls) -> Option<PeerStream> {
+async fn admit(tcp: TcpStream, address: SocketAddr, tls: &Arc<HostTls>) -> Option<PeerStream> {
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(tcp, address, tls)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -100,7 +115,7 @@ async fn admit(tcp: TcpStream, address: SocketAddr, tls: &HostTls) -> Option<Pee
     }
 }
 
-async fn handshake(mut tcp: TcpStream, address: SocketAddr, tls: &HostTls) -> io::Result<Option<PeerStream>> {
+async fn handshake(mut tcp: TcpStream, address: SocketAddr, tls: &Arc<HostTls>) -> io::Result<Option<PeerStream>> {
     tcp.set_nodelay(true)?;
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
@@ -115,7 +130,11 @@ async fn handshake(mut tcp: TcpStream, address: SocketAddr, tls: &HostTls) -> io
     let stream = TlsAcceptor::from(tls.server()).accept(tcp).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let identity = shown.map(Identity::of).transpose().map_err(io::Error::other)?;
-    Ok(Some(PeerStream { stream, peer: Peer { address, identity } }))
+    let issuer = shown.and_then(|shown| tls.issuer_of(shown));
+    if shown.is_some() && issuer.is_none() {
+        return Err(io::Error::other("the authority of its certificate is not trusted any more"));
+    }
+    Ok(Some(PeerStream { stream, peer: Peer { address, identity, issuer }, tls: tls.clone() }))
 }
 
 async fn answer_plaintext(tcp: &mut TcpStream) -> io::Result<()> {
@@ -131,6 +150,7 @@ async fn answer_plaintext(tcp: &mut TcpStream) -> io::Result<()> {
 
 impl AsyncRead for PeerStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

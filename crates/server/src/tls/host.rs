@@ -11,7 +11,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
-use crate::pki::{Expect, HostFiles, HostKey, Identity, PkiError, ServerVerifier, Validity, client_verifier};
+use crate::pki::{
+    Expect, Fingerprint, HostFiles, HostKey, Identity, PkiError, ServerVerifier, TrustStore, Validity, client_verifier,
+};
 
 const ALPN: &[u8] = b"h2";
 
@@ -27,7 +29,9 @@ pub struct HostTls {
 #[derive(Debug)]
 struct Material {
     certificate: CertificateDer<'static>,
-    authority: CertificateDer<'static>,
+    trust: TrustStore,
+    /// Which authority signed its certificate.
+    issuer: Option<Fingerprint>,
     server: Arc<ServerConfig>,
 }
 
@@ -41,7 +45,7 @@ impl HostTls {
         Self::new(files.key()?, &own, &authority)
     }
 
-    /// From a key, its certificate and the authority's, both PEM.
+    /// From a key, its certificate and those of the authorities it trusts, PEM.
     ///
     /// # Errors
     /// When they do not fit together.
@@ -52,7 +56,7 @@ impl HostTls {
         Ok(Self { cluster, key, provider, current: ArcSwap::from_pointee(material) })
     }
 
-    /// Shows another certificate of the same key from now on.
+    /// Shows another certificate of the same key from now on, and trusts these authorities.
     ///
     /// # Errors
     /// When it does not fit the key.
@@ -85,15 +89,39 @@ impl HostTls {
         self.key.request()
     }
 
+    /// The authorities it trusts.
+    pub fn authorities(&self) -> Vec<Fingerprint> {
+        self.current.load().trust.fingerprints()
+    }
+
+    /// It trusts these and no others, and has a certificate of the first.
+    pub fn is_current(&self, wanted: &[Fingerprint]) -> bool {
+        let material = self.current.load();
+        let trusted = material.trust.fingerprints();
+        trusted.len() == wanted.len()
+            && wanted.iter().all(|one| material.trust.has(*one))
+            && material.issuer == wanted.first().copied()
+    }
+
+    /// Does it trust that authority now?
+    pub(crate) fn trusts(&self, authority: Fingerprint) -> bool {
+        self.current.load().trust.has(authority)
+    }
+
+    /// Which authority it trusts signed a certificate.
+    pub(crate) fn issuer_of(&self, certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
+        self.current.load().trust.issuer_of(certificate, &self.provider)
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         self.current.load().server.clone()
     }
 
     pub(crate) fn client(&self, expect: Expect) -> Result<ClientConfig, PkiError> {
         let material = self.current.load();
-        let verifier = ServerVerifier::of_cluster(self.cluster, &material.authority, expect, &self.provider)?;
+        let verifier = ServerVerifier::of_cluster(self.cluster, &material.trust, expect, &self.provider)?;
         let builder = client_builder(self.provider.clone(), Arc::new(verifier))?;
-        let chain = vec![material.certificate.clone(), material.authority.clone()];
+        let chain = material.chain();
         let config = builder.with_client_auth_cert(chain, self.key.der()).map_err(PkiError::Tls)?;
         Ok(finish(config))
     }
@@ -102,9 +130,9 @@ impl HostTls {
 impl Material {
     fn new(key: &HostKey, own: &str, authority: &str, provider: &Arc<CryptoProvider>) -> Result<Self, PkiError> {
         let certificate = crate::pki::certificate_from_pem(own)?;
-        let authority = crate::pki::certificate_from_pem(authority)?;
-        let verifier = client_verifier(&authority, provider.clone())?;
-        let chain = vec![certificate.clone(), authority.clone()];
+        let trust = TrustStore::from_pem(authority)?;
+        let verifier = client_verifier(&trust, provider.clone())?;
+        let chain = chain(&certificate, &trust);
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(PkiError::Tls)?
@@ -115,8 +143,17 @@ impl Material {
         // Connections live long and every one of them is to be checked anew.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Ok(Self { certificate, authority, server: Arc::new(server) })
+        let issuer = trust.issuer_of(&certificate, provider);
+        Ok(Self { certificate, trust, issuer, server: Arc::new(server) })
     }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        chain(&self.certificate, &self.trust)
+    }
+}
+
+fn chain(certificate: &CertificateDer<'static>, trust: &TrustStore) -> Vec<CertificateDer<'static>> {
+    std::iter::once(certificate.clone()).chain(trust.certificates()).collect()
 }
 
 type ClientBuilder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;

@@ -1,5 +1,5 @@
 //! Connections between hosts: mutual TLS from the first byte. What this host shows can be replaced while it runs; new
-//! connections use the new certificate, old ones stay.
+//! connections use the new certificate; old ones stay, until the authority of theirs is dropped.
 
 mod accept;
 mod dial;
@@ -10,4 +10,4 @@ mod renew;
 pub use accept::{Peer, PeerStream, accept};
 pub use dial::{DialError, Dialer, dial_pinned};
 pub use host::HostTls;
-pub use renew::{Renewal, renew_forever};
+pub use renew::{Renewal, renew_forever, renew_now};

@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Where new certificates come from.
 #[async_trait]
 pub trait Renewal: Send + Sync {
-    /// Has `csr_pem` signed for this host's identity; the new certificate and the authority's, PEM.
+    /// Has `csr_pem` signed for this host's identity; the new certificate and those of the trusted authorities, PEM.
     async fn renew(&self, csr_pem: String) -> Result<(String, String), String>;
 }
 
@@ -27,7 +27,7 @@ pub async fn renew_forever(tls: Arc<HostTls>, files: HostFiles, source: Arc<dyn 
     loop {
         let pause = match until_renewal(&tls) {
             Some(wait) if !wait.is_zero() => wait.min(LONGEST),
-            Some(_) => match renew(&tls, &files, source.as_ref()).await {
+            Some(_) => match renew_now(&tls, &files, source.as_ref()).await {
                 Ok(()) => {
                     tracing::info!("the certificate of this host was renewed");
                     continue;
@@ -56,7 +56,11 @@ fn retry_pause(tls: &HostTls) -> Duration {
     RETRY.min((left / 10).max(Duration::from_secs(1)))
 }
 
-async fn renew(tls: &HostTls, files: &HostFiles, source: &dyn Renewal) -> Result<(), String> {
+/// Has a new certificate made, and shows it and trusts what came with it from now on.
+///
+/// # Errors
+/// In words, why there is none.
+pub async fn renew_now(tls: &HostTls, files: &HostFiles, source: &dyn Renewal) -> Result<(), String> {
     let csr = tls.request().map_err(|e| e.to_string())?;
     let (own, authority) = source.renew(csr).await?;
     tls.replace(&own, &authority).map_err(|e| e.to_string())?;

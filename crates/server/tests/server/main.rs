@@ -8,6 +8,7 @@ mod cluster;
 mod exec;
 mod health;
 mod host;
+mod hostile;
 mod plans;
 mod rest;
 mod rollouts;

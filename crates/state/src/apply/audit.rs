@@ -151,6 +151,9 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         Command::RevokeTokens { ids } => ids.iter().map(token).collect(),
         Command::CreateJoinToken(one) => vec![object("join-token", "", one.id, "")],
         Command::RevokeJoinToken { id } => vec![object("join-token", "", id, "")],
+        Command::RotateCa(_) => vec![object("authority", "", "", "new")],
+        Command::StepCa(step) if step.force => vec![object("authority", "", "", "forced")],
+        Command::RotateDataKey(wanted) => vec![object("data-key", "", wanted.id, "")],
         Command::UpdateNode(update) => vec![node(state, update.node)],
         Command::RemoveNode { node: id } => vec![node(state, *id)],
         Command::ActivateMember { id } | Command::RemoveMember { id } | Command::UpdateMember { id, .. } => {

@@ -23,6 +23,9 @@ impl Tx<'_> {
             ca_key_sealed: wanted.ca_key_sealed.clone(),
         };
         self.put(Row::Meta(Arc::new(meta)));
+        if !wanted.data_key_sealed.is_empty() {
+            self.first_data_key(&wanted.data_key_sealed);
+        }
         let member = Member {
             id: MemberId(1),
             name: wanted.member_name.clone(),

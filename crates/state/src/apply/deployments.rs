@@ -62,6 +62,7 @@ impl Tx<'_> {
         }
         let mut names = BTreeSet::new();
         for one in wanted {
+            one.registry_password.iter().try_for_each(|password| self.check_key(password.key))?;
             let (namespace, name) = (&one.spec.namespace, &one.spec.name);
             if !names.insert((namespace, name)) {
                 return Err(Refusal::conflict(format!("deployment '{namespace}/{name}' is in the manifest twice")));

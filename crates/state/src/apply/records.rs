@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{ConfigId, Name, SecretId};
+use ring_types::{ConfigId, KeyId, Name, SecretId};
 
 use super::{Done, Tx};
 use crate::{ApplyConfig, Config, Deployment, Namespace, Refusal, Reply, Row, RowKey, Secret};
@@ -41,7 +41,14 @@ impl Tx<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn put_secret(&mut self, id: SecretId, namespace: &Name, name: &Name, sealed: &[u8], create: bool) -> Done {
+    pub(super) fn put_secret(
+        &mut self,
+        id: SecretId,
+        (namespace, name): (&Name, &Name),
+        (sealed, key): (&[u8], KeyId),
+        create: bool,
+    ) -> Done {
+        self.check_key(key)?;
         let current = self.state.secret_named(namespace, name).cloned();
         match &current {
             Some(_) if create => return Err(Refusal::conflict(format!("secret '{namespace}/{name}' exists already"))),
@@ -57,6 +64,7 @@ impl Tx<'_> {
             namespace: namespace.clone(),
             name: name.clone(),
             sealed: sealed.to_vec(),
+            key,
             created_at: current.map_or(self.at, |s| s.created_at),
             updated_at: self.at,
             version: self.revision,

@@ -51,6 +51,7 @@ impl World {
             cluster: ClusterId(Uuid::from_u128(9)),
             ca_certificate: "ca".into(),
             ca_key_sealed: vec![1],
+            data_key_sealed: Vec::new(),
             member_name: name("c1"),
             address: "127.0.0.1:3031".into(),
             api_address: "127.0.0.1:3030".into(),

@@ -70,6 +70,7 @@ pub(crate) fn bootstrap() -> Command {
         cluster: CLUSTER,
         ca_certificate: "ca".to_owned(),
         ca_key_sealed: vec![1],
+        data_key_sealed: Vec::new(),
         member_name: "c1".parse().unwrap(),
         address: "127.0.0.1:1".to_owned(),
         api_address: "127.0.0.1:2".to_owned(),

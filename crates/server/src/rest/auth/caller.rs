@@ -46,6 +46,14 @@ impl Caller {
         Err(ApiError::forbidden(format!("'{}' lacks the permission {}:{word}", self.user.username, resource.as_str())))
     }
 
+    /// Fails when its token is bound to namespaces: what it asks for concerns them all.
+    pub(in crate::rest) fn require_everywhere(&self) -> Result<()> {
+        if self.token.namespaces.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::forbidden("the token is bound to namespaces, and this concerns all of them: use one that is not bound"))
+    }
+
     /// May it see and touch what is in this namespace?
     pub(in crate::rest) fn sees(&self, namespace: &Name) -> bool {
         self.token.namespaces.is_empty() || self.token.namespaces.contains(namespace)

@@ -11,8 +11,8 @@ pub use reference::rest_reference;
 use rules::Rules;
 
 use super::routes::{
-    apply, audit, cluster, configs, deployments, events, exec, health_checks, join_tokens, login, logs, meta, metrics,
-    namespaces, nodes, secrets, succession, tokens, users, volumes,
+    apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
+    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes,
 };
 
 #[derive(OpenApi)]
@@ -21,7 +21,7 @@ use super::routes::{
     paths(
         deployments::list, apply::apply, deployments::one, deployments::remove, deployments::instances, succession::restart,
         succession::rollback, logs::logs, events::events, exec::exec, health_checks::health_checks, metrics::metrics,
-        secrets::list, secrets::put, secrets::one, secrets::remove,
+        secrets::list, secrets::put, secrets::one, secrets::remove, keys::progress, keys::rotate,
         configs::list, configs::create, configs::one, configs::replace, configs::remove,
         volumes::list, volumes::create, volumes::one, volumes::remove,
         namespaces::list, namespaces::create, namespaces::one, namespaces::remove, namespaces::prune, audit::namespace,
@@ -29,7 +29,7 @@ use super::routes::{
         users::list, users::create, users::me, users::one, users::update, users::remove,
         tokens::list, tokens::create, tokens::one, tokens::revoke, tokens::rotate,
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
-        audit::cluster, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
+        audit::cluster, authority::rotate, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
         meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
     ),

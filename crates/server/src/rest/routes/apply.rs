@@ -44,13 +44,14 @@ pub(in crate::rest) async fn apply(
     let view = if dry_run { View::current(&app).await? } else { view };
     let manifest = read(&body, &view.state)?;
     allowed(&caller, &manifest, &view.state)?;
-    let command = command((&app.secret, app.rollout_deadline), &request, &manifest, force)?;
+    let build = |state: &State| command((&app.secret, app.rollout_deadline), state, &request, &manifest, force);
     if dry_run {
+        let command = build(&view.state)?;
         // Placing much takes long: not on a thread that serves others.
         let planned = tokio::task::spawn_blocking(move || plan::plan(&view.state, &manifest, &request, command));
         return planned.await.map_err(ApiError::internal)?.map(|plan| Json(ApplyAnswer::Planned(plan)));
     }
-    let done = app.commit(&request, command).await?;
+    let done = app.commit_sealed(&request, &view.state, build).await?;
     let Reply::Deployments(outcomes) = done.reply else {
         return Err(ApiError::internal(format!("unexpected answer to an apply: {:?}", done.reply)));
     };
@@ -88,7 +89,13 @@ fn allowed(caller: &Caller, manifest: &Manifest, state: &State) -> Result<()> {
 }
 
 /// The whole manifest as one log entry. Ids come from the request, so that the same request again makes the same objects.
-fn command((key, deadline): (&SecretKey, Span), request: &Request, manifest: &Manifest, force: bool) -> Result<Command> {
+fn command(
+    (key, deadline): (&SecretKey, Span),
+    state: &State,
+    request: &Request,
+    manifest: &Manifest,
+    force: bool,
+) -> Result<Command> {
     let config = |entry: &ring_api::manifest::ConfigEntry| ApplyConfig {
         id: ConfigId(request.part(&format!("config/{}/{}", entry.namespace, entry.name)).0),
         namespace: entry.namespace.clone(),
@@ -99,15 +106,15 @@ fn command((key, deadline): (&SecretKey, Span), request: &Request, manifest: &Ma
     Ok(Command::Apply {
         namespaces: manifest.namespaces.iter().map(|entry| entry.name.clone()).collect(),
         configs: manifest.configs.iter().map(config).collect(),
-        deployments: deployments(key, request, manifest)?,
+        deployments: deployments((key, state), request, manifest)?,
         force,
         rollout_deadline: Some(deadline),
     })
 }
 
-fn deployments(key: &SecretKey, request: &Request, manifest: &Manifest) -> Result<Vec<ApplyDeployment>> {
+fn deployments((key, state): (&SecretKey, &State), request: &Request, manifest: &Manifest) -> Result<Vec<ApplyDeployment>> {
     let one = |(i, entry): (usize, &DeploymentEntry)| {
-        let password = entry.registry_password.as_deref().map(|password| registry::seal(key, &entry.spec, password));
+        let password = entry.registry_password.as_deref().map(|password| registry::seal(key, state, &entry.spec, password));
         Ok(ApplyDeployment {
             registry_password: password.transpose()?,
             volumes: volumes(request, entry),

@@ -29,6 +29,7 @@ pub(in crate::rest) async fn status(Shared(app): Shared<App>, view: View) -> Res
     };
     let state = view.state.clone();
     let digest = tokio::task::spawn_blocking(move || ring_proto::rows::digest(&state)).await.map_err(ApiError::internal)?;
+    let (authority, authority_rotation) = super::authority::shown(&view.state)?;
     Ok(Json(ClusterStatus {
         id: app.cluster,
         member: app.member,
@@ -39,6 +40,8 @@ pub(in crate::rest) async fn status(Shared(app): Shared<App>, view: View) -> Res
         revision: view.state.revision().0,
         state_digest: hex::encode(digest),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        authority,
+        authority_rotation,
     }))
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod apply;
 pub(super) mod audit;
+pub(super) mod authority;
 pub(super) mod cluster;
 pub(super) mod configs;
 mod dependencies;
@@ -11,6 +12,7 @@ pub(super) mod exec;
 pub(super) mod follow;
 pub(super) mod health_checks;
 pub(super) mod join_tokens;
+pub(super) mod keys;
 pub(super) mod login;
 pub(super) mod logs;
 pub(super) mod meta;

@@ -4,7 +4,7 @@ use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
 use ring_api::model::{self, Changed, CreateSecret, Done};
 use ring_api::query;
-use ring_state::Command;
+use ring_state::{Command, State};
 use ring_types::Rule;
 use ring_types::SecretId;
 
@@ -54,9 +54,12 @@ pub(in crate::rest) async fn put(
     }
     let known = view.state.secret_named(&namespace, &name).map(|s| s.id);
     let id = known.unwrap_or_else(|| SecretId(ids::derived(request.0, "secret")));
-    let sealed = secrets::seal(&app.secret, id, &body.value)?;
-    let command = Command::PutSecret { id, namespace: namespace.clone(), name: name.clone(), sealed, create: false };
-    let (done, state) = app.commit_and_see(&request, command).await?;
+    let build = |state: &State| {
+        let (key, sealed) = secrets::seal(&app.secret, state, id, &body.value)?;
+        Ok(Command::PutSecret { id, namespace: namespace.clone(), name: name.clone(), sealed, key, create: false })
+    };
+    let done = app.commit_sealed(&request, &view.state, build).await?;
+    let state = app.see(&done).await?;
     let secret =
         state.secret_named(&namespace, &name).ok_or_else(|| ApiError::not_found(ErrorCode::SecretNotFound, &body.name))?;
     Ok(Json(Changed { object: view::secret(secret), revision: done.revision.0 }))
