@@ -27,7 +27,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            RestartDeployment, RollbackDeployment, Audited,
+            RestartDeployment, RollbackDeployment, Audited, Hook,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },

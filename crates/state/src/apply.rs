@@ -11,7 +11,9 @@ mod instances;
 mod plan;
 mod records;
 mod rollouts;
+mod told;
 mod volumes;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +21,8 @@ use std::sync::Arc;
 use ring_types::{DeploymentId, InstanceId, NodeId, RequestId, Revision, Timestamp};
 
 use crate::{
-    Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row,
-    RowChange, RowKey, State, limits,
+    Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, HookCommand, Instance, PastRequest, Refusal,
+    Reply, Row, RowChange, RowKey, State, limits,
 };
 
 use deployments::Manner;
@@ -68,7 +70,14 @@ impl State {
 /// is kept to go back to and to name what was there, and while there is one each change copies what it touches: the frequent
 /// commands do without.
 fn decides_first(command: &Command) -> bool {
-    matches!(command, Command::PutConfig { .. } | Command::PutSecret { .. } | Command::Claim { .. } | Command::Report { .. })
+    matches!(
+        command,
+        Command::PutConfig { .. }
+            | Command::PutSecret { .. }
+            | Command::Claim { .. }
+            | Command::Report { .. }
+            | Command::Hook(HookCommand::Settle { .. } | HookCommand::NoteLeader { .. })
+    )
 }
 
 /// One entry under way: what it has changed so far.
@@ -138,6 +147,7 @@ impl<'a> Tx<'a> {
                 self.audit(records.clone());
                 Ok(Reply::Done)
             }
+            Command::Hook(command) => self.hook(command),
             Command::Plan { actions } => self.plan(actions),
         }
     }

@@ -10,7 +10,8 @@ use ring_types::{
 };
 
 use crate::{
-    ApiToken, AuditRecord, AuditedCommand, CreateVolume, JoinToken, PlacementFailure, RegistryPassword, Role, RolloutPhase,
+    ApiToken, AuditRecord, AuditedCommand, CreateVolume, HookCommand, JoinToken, PlacementFailure, RegistryPassword, Role,
+    RolloutPhase,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -218,6 +219,8 @@ pub enum Command {
         /// Lines.
         records: Vec<AuditRecord>,
     },
+    /// About webhooks, and what they are told.
+    Hook(HookCommand),
     /// What a controller decided.
     Plan {
         /// In the order they are to be done; each is checked by itself.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ring_types::{
     ConfigId, DeploymentId, InstanceId, JoinTokenId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
+    WebhookId,
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Deployment, Event, Instance, JoinToken, Member, Namespace, Node,
-    PastRequest, Secret, Volume,
+    Account, ApiToken, AuditEntry, Clock, ClusterMeta, Config, Delivery, Deployment, Event, Instance, JoinToken, Leader, Member,
+    Namespace, Node, PastRequest, Secret, Volume, Webhook,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -32,11 +33,14 @@ pub enum Table {
     Clock = 14,
     Volume = 15,
     Audit = 16,
+    Webhook = 17,
+    Delivery = 18,
+    Leader = 19,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -53,6 +57,9 @@ impl Table {
         Self::Clock,
         Self::Volume,
         Self::Audit,
+        Self::Webhook,
+        Self::Delivery,
+        Self::Leader,
     ];
 
     /// The table of a number.
@@ -84,6 +91,10 @@ pub enum RowKey {
     Volume(VolumeId),
     /// By the entry that brought it, and its place among that entry's lines.
     Audit(Revision, u32),
+    Webhook(WebhookId),
+    /// Webhook, and the event's number.
+    Delivery(WebhookId, u64),
+    Leader,
 }
 
 impl RowKey {
@@ -106,6 +117,9 @@ impl RowKey {
             Self::Clock => Table::Clock,
             Self::Volume(_) => Table::Volume,
             Self::Audit(..) => Table::Audit,
+            Self::Webhook(_) => Table::Webhook,
+            Self::Delivery(..) => Table::Delivery,
+            Self::Leader => Table::Leader,
         }
     }
 }
@@ -130,6 +144,9 @@ pub enum Row {
     Clock(Clock),
     Volume(Arc<Volume>),
     Audit(Arc<AuditEntry>),
+    Webhook(Arc<Webhook>),
+    Delivery(Arc<Delivery>),
+    Leader(Arc<Leader>),
 }
 
 impl Row {
@@ -152,6 +169,9 @@ impl Row {
             Self::Clock(_) => RowKey::Clock,
             Self::Volume(o) => RowKey::Volume(o.id),
             Self::Audit(o) => RowKey::Audit(o.revision, o.part),
+            Self::Webhook(o) => RowKey::Webhook(o.id),
+            Self::Delivery(o) => RowKey::Delivery(o.webhook, o.number),
+            Self::Leader(_) => RowKey::Leader,
         }
     }
 }

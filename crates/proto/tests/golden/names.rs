@@ -1,6 +1,6 @@
 //! Names of the examples. The matches are exhaustive: a new variant needs a name here, and a name needs an example.
 
-use ring_state::{Action, Command, Reply, Row};
+use ring_state::{Action, Command, HookCommand, Reply, Row};
 
 macro_rules! names {
     ($($function:ident($type:ident) { $($variant:ident),* $(,)? })*) => {
@@ -20,8 +20,9 @@ names! {
         Bootstrap, Apply, DeleteDeployments, Prune, CreateNamespace, DeleteNamespace, PutSecret, DeleteSecret, PutConfig,
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
-        UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
+        UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit, Hook,
     }
+    hook(HookCommand) { Create, Delete, Test, Redeliver, Settle, NoteLeader }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
         NoteRollout, EndRollout, Autoscale,
@@ -29,7 +30,7 @@ names! {
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
         Meta, Namespace, Deployment, Instance, Node, Secret, Config, User, Token, JoinToken, Member, Event, Request, Clock,
-        Volume, Audit,
+        Volume, Audit, Webhook, Delivery, Leader,
     }
 }
 
@@ -49,7 +50,7 @@ macro_rules! enums {
 }
 
 enums! {
-    CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
+    CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal HookKind InstanceState JoinRole Kind MemberState
     NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RolloutPhase RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }
