@@ -8,6 +8,8 @@
 mod clock;
 mod cluster;
 mod contacts;
+mod deliveries;
+mod herald;
 mod leases;
 mod loads;
 mod options;
@@ -19,11 +21,14 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 pub use contacts::{Contacts, Sighting};
+pub use deliveries::{Attempt, Deliver, DeliveryOptions};
 pub use options::ControllerOptions;
 use ring_store::Store;
 
@@ -35,9 +40,12 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into.
-    pub fn start(store: Store, contacts: Contacts, options: ControllerOptions) -> Self {
-        Self::over(store, contacts, options)
+    /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into, `deliverer` makes
+    /// the deliveries to webhooks.
+    pub fn start(store: Store, contacts: Contacts, deliverer: Arc<dyn Deliver>, options: ControllerOptions) -> Self {
+        let mut controllers = Self::over(store.clone(), contacts, options.clone());
+        controllers.tell(store, deliverer, options);
+        controllers
     }
 
     fn over<C: Cluster>(cluster: C, contacts: Contacts, options: ControllerOptions) -> Self {
@@ -50,6 +58,14 @@ impl Controllers {
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }
+    }
+
+    /// Starts those that tell others of what happens.
+    fn tell<C: Cluster>(&mut self, cluster: C, deliverer: Arc<dyn Deliver>, options: ControllerOptions) {
+        let herald = herald::Herald(options.clone());
+        self.tasks.spawn(supervise::while_leading("herald", cluster.clone(), self.stop.clone(), herald));
+        let deliveries = deliveries::Deliveries::new(deliverer, options);
+        self.tasks.spawn(supervise::while_leading("deliveries", cluster, self.stop.clone(), deliveries));
     }
 
     /// Stops them and waits until they have stopped.
