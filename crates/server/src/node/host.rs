@@ -10,6 +10,7 @@ use ring_types::{Name, Span};
 
 use super::NodeError;
 use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
+use crate::webhooks::WebhookOptions;
 
 /// How the parts of a control node are set.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub secret_key: Option<SecretKey>,
     /// Longest time of a rolling update from one ready instance to the next, beside the start period of its checks.
     pub rollout_deadline: Span,
+    /// How webhooks are reached.
+    pub webhooks: WebhookOptions,
 }
 
 impl Default for Settings {
@@ -34,6 +37,7 @@ impl Default for Settings {
             certificate_lifetime: DEFAULT_LIFETIME,
             secret_key: None,
             rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
+            webhooks: WebhookOptions::default(),
         }
     }
 }

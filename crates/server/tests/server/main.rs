@@ -14,3 +14,4 @@ mod rollouts;
 mod seed;
 mod support;
 mod tls;
+mod webhooks;

@@ -15,6 +15,9 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::POST, "/namespaces/{name}/prune", "namespace.prune"),
     (Method::GET, "/namespaces/{name}/audit", "namespace.audit"),
     (Method::DELETE, "/tokens/{id}", "token.revoke"),
+    (Method::POST, "/webhooks/{id}/test", "webhook.test"),
+    (Method::POST, "/webhooks/{id}/redeliver", "webhook.redeliver_all"),
+    (Method::POST, "/webhooks/{id}/deliveries/{delivery}/redeliver", "webhook.redeliver"),
     (Method::GET, "/cluster/audit", "cluster.audit"),
     (Method::POST, "/cluster/members/{id}/promote", "member.promote"),
     (Method::POST, "/cluster/transfer-leader", "cluster.transfer_leader"),
@@ -33,6 +36,7 @@ const KINDS: &[(&str, &str)] = &[
     ("/namespaces", "namespace"),
     ("/users", "user"),
     ("/tokens", "token"),
+    ("/webhooks", "webhook"),
     ("/nodes", "node"),
     ("/node", "node"),
 ];
