@@ -95,9 +95,7 @@ impl State {
                     }
                 }
             }
-            RowKey::Node(id) => {
-                self.nodes.remove(id);
-            }
+            RowKey::Node(id) => drop(self.nodes.remove(id)),
             RowKey::Secret(id) => {
                 if let Some(o) = self.secrets.remove(id) {
                     self.secret_names.remove(&(o.namespace.clone(), o.name.clone()));
@@ -130,11 +128,7 @@ impl State {
             RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
             RowKey::Member(id) => drop(self.members.remove(id)),
             RowKey::Webhook(id) => drop(self.webhooks.remove(id)),
-            RowKey::Delivery(webhook, number) => {
-                if let Some(o) = self.deliveries.remove(&(*webhook, *number)) {
-                    self.index_delivery(&o, false);
-                }
-            }
+            RowKey::Delivery(webhook, number) => self.delete_delivery(*webhook, *number),
             RowKey::Leader => self.leader = None,
             RowKey::Event(deployment, id) => drop(self.events.remove(&(*deployment, *id))),
             RowKey::Request(revision) => {
@@ -166,6 +160,12 @@ impl State {
         }
         self.index_delivery(&new, true);
         old.is_some()
+    }
+
+    fn delete_delivery(&mut self, webhook: WebhookId, number: u64) {
+        if let Some(old) = self.deliveries.remove(&(webhook, number)) {
+            self.index_delivery(&old, false);
+        }
     }
 
     /// Adds a delivery to those that wait or to the dead letters, or takes it off.
