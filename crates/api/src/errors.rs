@@ -60,6 +60,8 @@ codes! {
     ConfigNotFound = "config.not_found", 404: "There is no such config, or the caller may not see it.", "See `ring config list`.";
     ConfigRenamed = "config.renamed", 409: "A config is replaced under another name or namespace than it has.",
         "Make a new config, and delete the old one.";
+    DeliveryNotFound = "delivery.not_found", 404: "There is no such delivery: the receiver has taken it, or it was too old or one of too many.",
+        "See `ring webhook deliveries`.";
     DeploymentNotFound = "deployment.not_found", 404: "There is no such deployment, or the caller may not see it.",
         "See `ring deployment list`.";
     ExecInterrupted = "exec.interrupted", 503: "The way to a command in an instance broke, or the control node it was reached through stops. The command is ended, as far as its runtime can.",
@@ -121,6 +123,7 @@ codes! {
     TokenNotFound = "token.not_found", 404: "There is no such token, or the caller may not see it.", "See `ring token list`.";
     UserNotFound = "user.not_found", 404: "There is no such account.", "See `ring user list`.";
     VolumeNotFound = "volume.not_found", 404: "There is no such volume, or the caller may not see it.", "See `ring volume list`.";
+    WebhookNotFound = "webhook.not_found", 404: "There is no such webhook.", "See `ring webhook list`.";
 }
 
 impl ErrorCode {

@@ -313,6 +313,11 @@ pub fn stale(query: &str) -> Result<bool, QueryError> {
     }
 }
 
+/// The value of a key, when it is there.
+pub fn word_of<T: std::str::FromStr<Err: std::fmt::Display>>(query: &str, key: &str) -> Result<Option<T>, QueryError> {
+    value(query, key).map(|text| word(key, &text)).transpose()
+}
+
 fn word<T: std::str::FromStr<Err: std::fmt::Display>>(key: &str, value: &str) -> Result<T, QueryError> {
     value.parse().map_err(|e: T::Err| QueryError { key: key.to_owned(), reason: e.to_string() })
 }

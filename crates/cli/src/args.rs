@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     apply, cluster, completions, config, context, deployment, diff, doctor, init, login, namespace, node, secret, token, user,
-    volume,
+    volume, webhook,
 };
 use crate::node::{AgentCommand, NodeCommand, ServerCommand};
 
@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Tell others of events by HTTP
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }

@@ -9,6 +9,8 @@ mod authority;
 mod clock;
 mod cluster;
 mod contacts;
+mod deliveries;
+mod herald;
 mod keys;
 mod leases;
 mod loads;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 pub use contacts::{Contacts, Sighting};
+pub use deliveries::{Attempt, Deliver, DeliveryOptions};
 pub use keys::Sealer;
 pub use options::ControllerOptions;
 use ring_store::Store;
@@ -41,9 +44,17 @@ pub struct Controllers {
 
 impl Controllers {
     /// Starts them; each acts while `store` leads. `contacts` is what the server writes signs of life into, `sealer` has the
-    /// keys of rotations.
-    pub fn start(store: Store, contacts: Contacts, sealer: Arc<dyn Sealer>, options: ControllerOptions) -> Self {
-        Self::over(store, contacts, sealer, options)
+    /// keys of rotations, `deliverer` makes the deliveries to webhooks.
+    pub fn start(
+        store: Store,
+        contacts: Contacts,
+        sealer: Arc<dyn Sealer>,
+        deliverer: Arc<dyn Deliver>,
+        options: ControllerOptions,
+    ) -> Self {
+        let mut controllers = Self::over(store.clone(), contacts, sealer, options.clone());
+        controllers.tell(store, deliverer, options);
+        controllers
     }
 
     fn over<C: Cluster>(cluster: C, contacts: Contacts, sealer: Arc<dyn Sealer>, options: ControllerOptions) -> Self {
@@ -59,6 +70,14 @@ impl Controllers {
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }
+    }
+
+    /// Starts those that tell others of what happens.
+    fn tell<C: Cluster>(&mut self, cluster: C, deliverer: Arc<dyn Deliver>, options: ControllerOptions) {
+        let herald = herald::Herald(options.clone());
+        self.tasks.spawn(supervise::while_leading("herald", cluster.clone(), self.stop.clone(), herald));
+        let deliveries = deliveries::Deliveries::new(deliverer, options);
+        self.tasks.spawn(supervise::while_leading("deliveries", cluster, self.stop.clone(), deliveries));
     }
 
     /// Stops them and waits until they have stopped.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ring_planner::{AutoscaleOptions, LeaseOptions};
 
+use crate::DeliveryOptions;
+
 /// How the controllers behave.
 #[derive(Clone, Debug)]
 pub struct ControllerOptions {
@@ -11,6 +13,8 @@ pub struct ControllerOptions {
     pub leases: LeaseOptions,
     /// When a load counts, and how soon one change of scale follows another.
     pub autoscale: AutoscaleOptions,
+    /// How deliveries to webhooks are made.
+    pub deliveries: DeliveryOptions,
     /// Everything is looked at this often, whether it changed or not.
     pub sweep_every: Duration,
     /// Pause after a proposal that was not committed.
@@ -22,6 +26,7 @@ impl Default for ControllerOptions {
         Self {
             leases: LeaseOptions::default(),
             autoscale: AutoscaleOptions::default(),
+            deliveries: DeliveryOptions::default(),
             sweep_every: Duration::from_secs(30),
             retry_after: Duration::from_millis(200),
         }

@@ -1,6 +1,6 @@
 //! The controllers on a cluster in memory.
 
-mod fake;
+pub(crate) mod fake;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

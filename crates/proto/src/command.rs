@@ -37,7 +37,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            Audited, ConfirmCa, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
+            Audited, ConfirmCa, Hook, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ring_state::{AuditedCommand, Command};
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, ExitStatus, Generation, Health, InstanceId, JoinTokenId, KeyId, MemberId,
-    Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
+    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, ExitStatus, Generation, Health, InstanceId, JoinTokenId, KeyId,
+    MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 
 use crate::state::v1::Labels;
@@ -234,6 +234,7 @@ scalars! {
     Generation as u64: |v| v.0, |v, _| Ok(Self(v));
     Revision as u64: |v| v.0, |v, _| Ok(Self(v));
     Name as String: |v| v.as_str().to_owned(), name;
+    EventFilter as String: ToString::to_string, |v, at| v.parse().map_err(|_| at.unknown(v));
     ClusterId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     DeploymentId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     InstanceId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
@@ -243,6 +244,7 @@ scalars! {
     UserId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     TokenId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     VolumeId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
+    WebhookId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     JoinTokenId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
     RequestId as Vec<u8>: |v| v.0.into_bytes().to_vec(), |v, at| uuid(&v, at).map(Self);
 }

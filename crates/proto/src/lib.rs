@@ -15,6 +15,7 @@ mod redact;
 mod reply;
 pub mod rows;
 mod spec;
+mod webhook;
 mod wire;
 
 #[cfg(test)]

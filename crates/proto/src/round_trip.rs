@@ -49,6 +49,9 @@ impl Sample for Row {
             |s| Self::Clock(Sample::sample(s)),
             |s| Self::Volume(Sample::sample(s)),
             |s| Self::Audit(Sample::sample(s)),
+            |s| Self::Webhook(Sample::sample(s)),
+            |s| Self::Delivery(Sample::sample(s)),
+            |s| Self::Leader(Sample::sample(s)),
         ];
         source.one_of(&makers)(source)
     }

@@ -11,7 +11,7 @@ use crate::{Wire, WireError};
 /// The bytes of a key, without its table. Keys of one table sort like their bytes.
 pub fn encode_key(key: &RowKey) -> Vec<u8> {
     match key {
-        RowKey::Meta | RowKey::Clock | RowKey::CaRotation => Vec::new(),
+        RowKey::Meta | RowKey::Clock | RowKey::Leader | RowKey::CaRotation => Vec::new(),
         RowKey::Namespace(name) => name.as_str().as_bytes().to_vec(),
         RowKey::Deployment(id) => id_key(id.0),
         RowKey::Instance(id) => id_key(id.0),
@@ -26,6 +26,8 @@ pub fn encode_key(key: &RowKey) -> Vec<u8> {
         RowKey::Event(deployment, number) => [&deployment.0.into_bytes()[..], &number.to_be_bytes()].concat(),
         RowKey::DataKey(id) => id.0.to_be_bytes().to_vec(),
         RowKey::Request(revision) => revision.0.to_be_bytes().to_vec(),
+        RowKey::Webhook(id) => id_key(id.0),
+        RowKey::Delivery(webhook, number) => [&webhook.0.into_bytes()[..], &number.to_be_bytes()].concat(),
         RowKey::Audit(revision, part) => [&revision.0.to_be_bytes()[..], &part.to_be_bytes()].concat(),
     }
 }
@@ -52,6 +54,9 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
         Row::Event(o) => o.encode(),
         Row::Request(o) => o.encode(),
         Row::Audit(o) => o.encode(),
+        Row::Webhook(o) => o.encode(),
+        Row::Delivery(o) => o.encode(),
+        Row::Leader(o) => o.encode(),
         Row::DataKey(o) => o.encode(),
         Row::CaRotation(o) => o.encode(),
         Row::Clock(o) => o.encode(),
@@ -79,6 +84,9 @@ pub fn decode_row(table: Table, bytes: &[u8]) -> Result<Row, WireError> {
         Table::Event => Row::Event(decode(bytes)?),
         Table::Request => Row::Request(decode(bytes)?),
         Table::Audit => Row::Audit(decode(bytes)?),
+        Table::Webhook => Row::Webhook(decode(bytes)?),
+        Table::Delivery => Row::Delivery(decode(bytes)?),
+        Table::Leader => Row::Leader(decode(bytes)?),
         Table::DataKey => Row::DataKey(decode(bytes)?),
         Table::CaRotation => Row::CaRotation(decode(bytes)?),
         Table::Clock => Row::Clock(Wire::decode(bytes)?),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, Memory, Name, NodeId,
-    RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId,
+    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, Generation, InstanceId, JoinTokenId, KeyId, MemberId, Memory,
+    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -85,6 +85,8 @@ sample! {
     SecretId: |s| Self(Uuid::from_bytes(s.bytes()));
     ConfigId: |s| Self(Uuid::from_bytes(s.bytes()));
     VolumeId: |s| Self(Uuid::from_bytes(s.bytes()));
+    WebhookId: |s| Self(Uuid::from_bytes(s.bytes()));
+    EventFilter: |s| s.one_of(&EventFilter::known()).parse().unwrap();
     UserId: |s| Self(Uuid::from_bytes(s.bytes()));
     TokenId: |s| Self(Uuid::from_bytes(s.bytes()));
     JoinTokenId: |s| Self(Uuid::from_bytes(s.bytes()));

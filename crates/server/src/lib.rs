@@ -12,6 +12,7 @@ mod secrets;
 pub mod services;
 pub mod session;
 pub mod tls;
+mod webhooks;
 
 pub use ring_api::{API_PORT, CLUSTER_PORT};
 pub use ring_state::JoinRole;

@@ -13,7 +13,9 @@ mod keys;
 mod plan;
 mod records;
 mod rollouts;
+mod told;
 mod volumes;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use ring_types::{DeploymentId, InstanceId, NodeId, RequestId, Revision, Timestamp};
 
 use crate::{
-    Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, Instance, PastRequest, Refusal, Reply, Row,
-    RowChange, RowKey, State, limits,
+    Applied, ApplyConfig, Clock, Command, Entry, Event, EventKind, EventLevel, HookCommand, Instance, PastRequest, Refusal,
+    Reply, Row, RowChange, RowKey, State, limits,
 };
 
 use deployments::Manner;
@@ -77,6 +79,7 @@ fn decides_first(command: &Command) -> bool {
             | Command::Claim { .. }
             | Command::Report { .. }
             | Command::NoteTokenUse { .. }
+            | Command::Hook(HookCommand::Settle { .. } | HookCommand::NoteLeader { .. })
     )
 }
 
@@ -157,6 +160,7 @@ impl<'a> Tx<'a> {
             Command::RotateCa(wanted) => self.rotate_ca(wanted),
             Command::ConfirmCa(wanted) => self.confirm_ca(wanted),
             Command::StepCa(wanted) => self.step_ca(wanted),
+            Command::Hook(command) => self.hook(command),
             Command::Plan { actions } => self.plan(actions),
         }
     }

@@ -10,8 +10,8 @@ use ring_types::{
 };
 
 use crate::{
-    ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, JoinToken, NewCa, NewDataKey, PlacementNote,
-    RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
+    ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, HookCommand, JoinToken, NewCa, NewDataKey,
+    PlacementNote, RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -243,6 +243,8 @@ pub enum Command {
     ConfirmCa(CaConfirm),
     /// Ends a phase.
     StepCa(CaStep),
+    /// About webhooks, and what they are told.
+    Hook(HookCommand),
     /// What a controller decided.
     Plan {
         /// In the order they are to be done; each is checked by itself.

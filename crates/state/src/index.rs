@@ -1,10 +1,10 @@
 //! Rows and the indexes derived from them change together.
 
 use imbl::OrdMap;
-use ring_types::NodeId;
+use ring_types::{NodeId, WebhookId};
 
 use crate::state::Usage;
-use crate::{Instance, Row, RowKey, State};
+use crate::{Backlog, Delivery, Instance, Row, RowKey, State};
 
 impl State {
     /// Writes a row and its indexes; true when a row of that key was there.
@@ -66,6 +66,9 @@ impl State {
             }
             Row::JoinToken(o) => self.join_tokens.insert(o.id, o).is_some(),
             Row::Member(o) => self.members.insert(o.id, o).is_some(),
+            Row::Webhook(o) => self.webhooks.insert(o.id, o).is_some(),
+            Row::Delivery(o) => self.put_delivery(o),
+            Row::Leader(o) => self.leader.replace(o).is_some(),
             Row::Event(o) => self.events.insert((o.deployment, o.id), o).is_some(),
             Row::Request(o) => {
                 self.request_ids.insert(o.id, o.revision);
@@ -100,9 +103,7 @@ impl State {
                     }
                 }
             }
-            RowKey::Node(id) => {
-                self.nodes.remove(id);
-            }
+            RowKey::Node(id) => drop(self.nodes.remove(id)),
             RowKey::Secret(id) => {
                 if let Some(o) = self.secrets.remove(id) {
                     self.secret_names.remove(&(o.namespace.clone(), o.name.clone()));
@@ -136,6 +137,9 @@ impl State {
             }
             RowKey::JoinToken(id) => drop(self.join_tokens.remove(id)),
             RowKey::Member(id) => drop(self.members.remove(id)),
+            RowKey::Webhook(id) => drop(self.webhooks.remove(id)),
+            RowKey::Delivery(webhook, number) => self.delete_delivery(*webhook, *number),
+            RowKey::Leader => self.leader = None,
             RowKey::Event(deployment, id) => drop(self.events.remove(&(*deployment, *id))),
             RowKey::Request(revision) => {
                 if let Some(o) = self.requests.remove(revision) {
@@ -157,6 +161,40 @@ impl State {
             self.account(&new, !held);
         }
         old.is_some()
+    }
+
+    fn put_delivery(&mut self, new: std::sync::Arc<Delivery>) -> bool {
+        let old = self.deliveries.insert((new.webhook, new.number), new.clone());
+        if let Some(old) = &old {
+            self.index_delivery(old, false);
+        }
+        self.index_delivery(&new, true);
+        old.is_some()
+    }
+
+    fn delete_delivery(&mut self, webhook: WebhookId, number: u64) {
+        if let Some(old) = self.deliveries.remove(&(webhook, number)) {
+            self.index_delivery(&old, false);
+        }
+    }
+
+    /// Adds a delivery to those that wait or to the dead letters, or takes it off.
+    fn index_delivery(&mut self, delivery: &Delivery, add: bool) {
+        let tables = &mut **self;
+        let key = (delivery.webhook, delivery.number);
+        match (delivery.due, add) {
+            (Some(at), true) => {
+                tables.pending.insert(key);
+                tables.due.insert((key.0, at, key.1));
+            }
+            (Some(at), false) => {
+                tables.pending.remove(&key);
+                tables.due.remove(&(key.0, at, key.1));
+            }
+            (None, true) => drop(tables.dead.insert(key)),
+            (None, false) => drop(tables.dead.remove(&key)),
+        }
+        count(&mut tables.backlogs, delivery, add);
     }
 
     /// Adds an instance to its node's usage and ports, or takes it off.
@@ -183,6 +221,17 @@ impl State {
                 usage.instances = usage.instances.saturating_sub(1);
             }
         });
+    }
+}
+
+fn count(backlogs: &mut OrdMap<WebhookId, Backlog>, delivery: &Delivery, add: bool) {
+    let mut backlog = backlogs.get(&delivery.webhook).copied().unwrap_or_default();
+    let counter = if delivery.due.is_some() { &mut backlog.pending } else { &mut backlog.dead };
+    *counter = if add { *counter + 1 } else { counter.saturating_sub(1) };
+    if backlog == Backlog::default() {
+        backlogs.remove(&delivery.webhook);
+    } else {
+        backlogs.insert(delivery.webhook, backlog);
     }
 }
 
@@ -218,6 +267,9 @@ impl State {
             RowKey::Audit(revision, part) => self.audit.get(&(*revision, *part)).cloned().map(Row::Audit),
             RowKey::Volume(k) => self.volumes.get(k).cloned().map(Row::Volume),
             RowKey::Request(k) => self.requests.get(k).cloned().map(Row::Request),
+            RowKey::Webhook(k) => self.webhooks.get(k).cloned().map(Row::Webhook),
+            RowKey::Delivery(webhook, number) => self.deliveries.get(&(*webhook, *number)).cloned().map(Row::Delivery),
+            RowKey::Leader => self.leader.clone().map(Row::Leader),
         }
     }
 }

@@ -22,6 +22,7 @@ mod row;
 mod scale;
 mod state;
 mod verdict;
+mod webhook;
 
 pub use access::{ApiToken, TokenRotation, TokenUse, UserUpdate};
 pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
@@ -45,6 +46,7 @@ pub use row::{Row, RowChange, RowKey, Table};
 pub use scale::Scale;
 pub use state::{LoadError, State, Usage};
 pub use verdict::Verdict;
+pub use webhook::{AttemptResult, Backlog, Delivery, HookCommand, HookEvent, HookObject, Leader, NewWebhook, Webhook};
 
 /// Limits of what is kept. Reaching one has a stated result.
 pub mod limits {
@@ -73,6 +75,16 @@ pub mod limits {
     pub const RESEALS_PER_ENTRY: usize = 100;
     /// Bytes sealed anew in one entry, unless one value alone has more.
     pub const RESEALED_BYTES_PER_ENTRY: usize = 1 << 20;
+    /// Webhooks of a cluster.
+    pub const WEBHOOKS: usize = 50;
+    /// Deliveries of one webhook that wait; of more the oldest are dropped, and counted.
+    pub const PENDING_PER_WEBHOOK: usize = 5_000;
+    /// Dead letters kept for each webhook; the oldest goes first.
+    pub const DEAD_LETTERS_PER_WEBHOOK: usize = 1_000;
+    /// Age at which a dead letter goes: 7 days.
+    pub const DEAD_LETTER_AGE: ring_types::Span = ring_types::Span::seconds(7 * 24 * 3600);
+    /// Results of attempts to deliver in one entry.
+    pub const RESULTS_PER_ENTRY: usize = 500;
     /// Ended instances kept for each slot of a worker, for their logs.
     pub const ENDED_PER_SLOT: usize = 1;
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ring_types::{
-    ConfigId, DeploymentId, InstanceId, JoinTokenId, KeyId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId, VolumeId,
+    ConfigId, DeploymentId, InstanceId, JoinTokenId, KeyId, MemberId, Name, NodeId, Revision, SecretId, TokenId, UserId,
+    VolumeId, WebhookId,
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken,
-    Member, Namespace, Node, PastRequest, Secret, Volume,
+    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Delivery, Deployment, Event, Instance,
+    JoinToken, Leader, Member, Namespace, Node, PastRequest, Secret, Volume, Webhook,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -32,13 +33,16 @@ pub enum Table {
     Clock = 14,
     Volume = 15,
     Audit = 16,
+    Webhook = 17,
+    Delivery = 18,
+    Leader = 19,
     DataKey = 20,
     CaRotation = 21,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -55,6 +59,9 @@ impl Table {
         Self::Clock,
         Self::Volume,
         Self::Audit,
+        Self::Webhook,
+        Self::Delivery,
+        Self::Leader,
         Self::DataKey,
         Self::CaRotation,
     ];
@@ -88,6 +95,10 @@ pub enum RowKey {
     Volume(VolumeId),
     /// By the entry that brought it, and its place among that entry's lines.
     Audit(Revision, u32),
+    Webhook(WebhookId),
+    /// Webhook, and the event's number.
+    Delivery(WebhookId, u64),
+    Leader,
     DataKey(KeyId),
     CaRotation,
 }
@@ -112,6 +123,9 @@ impl RowKey {
             Self::Clock => Table::Clock,
             Self::Volume(_) => Table::Volume,
             Self::Audit(..) => Table::Audit,
+            Self::Webhook(_) => Table::Webhook,
+            Self::Delivery(..) => Table::Delivery,
+            Self::Leader => Table::Leader,
             Self::DataKey(_) => Table::DataKey,
             Self::CaRotation => Table::CaRotation,
         }
@@ -138,6 +152,9 @@ pub enum Row {
     Clock(Clock),
     Volume(Arc<Volume>),
     Audit(Arc<AuditEntry>),
+    Webhook(Arc<Webhook>),
+    Delivery(Arc<Delivery>),
+    Leader(Arc<Leader>),
     DataKey(Arc<DataKey>),
     CaRotation(Arc<CaRotation>),
 }
@@ -162,6 +179,9 @@ impl Row {
             Self::Clock(_) => RowKey::Clock,
             Self::Volume(o) => RowKey::Volume(o.id),
             Self::Audit(o) => RowKey::Audit(o.revision, o.part),
+            Self::Webhook(o) => RowKey::Webhook(o.id),
+            Self::Delivery(o) => RowKey::Delivery(o.webhook, o.number),
+            Self::Leader(_) => RowKey::Leader,
             Self::DataKey(o) => RowKey::DataKey(o.id),
             Self::CaRotation(_) => RowKey::CaRotation,
         }

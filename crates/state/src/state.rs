@@ -6,12 +6,12 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use ring_types::{
     ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId,
-    Revision, SecretId, Timestamp, TokenId, UserId, VolumeId,
+    Revision, SecretId, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Deployment, Event, Instance, JoinToken,
-    Member, Namespace, Node, PastRequest, Row, Secret, Volume,
+    Account, ApiToken, AuditEntry, Backlog, CaRotation, Clock, ClusterMeta, Config, DataKey, Delivery, Deployment, Event,
+    Instance, JoinToken, Leader, Member, Namespace, Node, PastRequest, Row, Secret, Volume, Webhook,
 };
 
 /// What a node's instances have set aside for them.
@@ -51,6 +51,9 @@ pub struct Tables {
     pub(crate) requests: OrdMap<Revision, Arc<PastRequest>>,
     pub(crate) audit: OrdMap<(Revision, u32), Arc<AuditEntry>>,
     pub(crate) volumes: OrdMap<VolumeId, Arc<Volume>>,
+    pub(crate) webhooks: OrdMap<WebhookId, Arc<Webhook>>,
+    pub(crate) deliveries: OrdMap<(WebhookId, u64), Arc<Delivery>>,
+    pub(crate) leader: Option<Arc<Leader>>,
     pub(crate) data_keys: OrdMap<KeyId, Arc<DataKey>>,
     pub(crate) ca_rotation: Option<Arc<CaRotation>>,
     // Indexes: derived from the rows above, never stored.
@@ -68,6 +71,10 @@ pub struct Tables {
     pub(crate) user_tokens: OrdSet<(UserId, TokenId)>,
     pub(crate) replacements: OrdSet<(DeploymentId, DeploymentId)>,
     pub(crate) dependents: OrdSet<(Name, String, DeploymentId)>,
+    pub(crate) pending: OrdSet<(WebhookId, u64)>,
+    pub(crate) due: OrdSet<(WebhookId, Timestamp, u64)>,
+    pub(crate) dead: OrdSet<(WebhookId, u64)>,
+    pub(crate) backlogs: OrdMap<WebhookId, Backlog>,
 }
 
 impl Deref for State {
@@ -127,6 +134,9 @@ impl State {
             .chain(std::iter::once(Row::Clock(self.clock)))
             .chain(self.volumes.values().cloned().map(Row::Volume))
             .chain(self.audit.values().cloned().map(Row::Audit))
+            .chain(self.webhooks.values().cloned().map(Row::Webhook))
+            .chain(self.deliveries.values().cloned().map(Row::Delivery))
+            .chain(self.leader.iter().cloned().map(Row::Leader))
             .chain(self.data_keys.values().cloned().map(Row::DataKey))
             .chain(self.ca_rotation.iter().cloned().map(Row::CaRotation))
     }

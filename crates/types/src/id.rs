@@ -50,6 +50,10 @@ uuid_id! {
     ConfigId;
     /// A named volume.
     VolumeId;
+    /// A webhook.
+    WebhookId;
+    /// One delivery to a webhook; the same over its retries.
+    DeliveryId;
     /// An account.
     UserId;
     /// An API token or a login session.
@@ -63,6 +67,13 @@ uuid_id! {
 impl RequestId {
     /// "No id": the command is idempotent by its own nature and need not be remembered.
     pub const NONE: Self = Self(Uuid::nil());
+}
+
+impl DeliveryId {
+    /// The delivery of the event of this number to a webhook. A function of the two, so that it need not be kept.
+    pub fn of(webhook: WebhookId, number: u64) -> Self {
+        Self(Uuid::new_v5(&webhook.0, &number.to_be_bytes()))
+    }
 }
 
 macro_rules! counter {

@@ -15,12 +15,13 @@ mod status;
 mod time;
 mod validate;
 mod violation;
+mod webhook;
 
 pub use exit::{ExitStatus, Outcome, StartFailure, UnknownExit};
 pub use health::{FailingCheck, Health};
 pub use id::{
-    ClusterId, ConfigId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, NodeId, RequestId, Revision,
-    SecretId, TokenId, UserId, VolumeId,
+    ClusterId, ConfigId, DeliveryId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, NodeId,
+    RequestId, Revision, SecretId, TokenId, UserId, VolumeId, WebhookId,
 };
 pub use name::{Name, NameError};
 pub use node::{NodeCapacity, NodeInfo, NodeStatus, RuntimeReport};
@@ -35,3 +36,4 @@ pub use status::{Condition, DeploymentStatus, Goal, InstanceState, StopCause};
 pub use time::{Span, SpanError, Timestamp};
 pub use validate::validate;
 pub use violation::{Rule, Violation};
+pub use webhook::{EventFilter, HookKind};

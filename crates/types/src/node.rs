@@ -1,9 +1,12 @@
 //! Hosts that run work.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::status::words;
 use crate::{Cpu, Memory, RuntimeKind};
 
 /// What the cluster thinks of a node's connection.
@@ -20,6 +23,8 @@ pub enum NodeStatus {
     /// No contact for the grace time; its work is treated as lost.
     Lost,
 }
+
+words!(NodeStatus { Joining = "joining", Ready = "ready", Unreachable = "unreachable", Lost = "lost" });
 
 /// What a node has to give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod exec;
 mod hosts;
 mod send;
 mod sse;
+mod webhooks;
 
 pub use error::{ClientError, Failure};
 pub use exec::{ExecReceiver, ExecSender, ExecSession};

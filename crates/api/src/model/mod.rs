@@ -13,6 +13,7 @@ mod metrics;
 mod objects;
 mod plan;
 mod stream;
+mod webhook;
 
 pub use access::{CreateToken, CreateUser, LoginReply, LoginRequest, Role, Token, UpdateUser, User};
 pub use apply::{Applied, ApplyOutcome, ApplyReply, ApplyRequest};
@@ -33,6 +34,7 @@ pub use plan::{
     ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,
 };
 pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
+pub use webhook::{CreateWebhook, Delivery, DeliveryState, HookObject, HookPayload, Redelivered, Webhook};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -25,6 +25,7 @@ pub(crate) mod token;
 pub(crate) mod user;
 pub(crate) mod volume;
 mod wait;
+pub(crate) mod webhook;
 
 use crate::args::{Command, Globals};
 use crate::context::Context;
@@ -51,6 +52,7 @@ pub(crate) async fn run(globals: Globals, command: Command) -> Result<Reply, Cli
         Command::Namespace(command) => namespace::run(&context, command).await,
         Command::User(command) => user::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
+        Command::Webhook(command) => webhook::run(&context, command).await,
         Command::Completions(args) => Ok(completions::run(&args)),
         Command::Server(_) | Command::Agent(_) => Err(CliError::Usage("this command runs a node".to_owned())),
     }

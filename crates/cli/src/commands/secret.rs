@@ -72,12 +72,12 @@ pub(crate) async fn run(context: &Context, command: SecretCommand) -> Result<Rep
     }
 }
 
-fn read_file(path: &Path) -> Result<String, CliError> {
+pub(super) fn read_file(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
 }
 
 /// One line end at the end is not part of the value: that is how `echo` and here-documents write.
-fn read_stdin() -> Result<String, CliError> {
+pub(super) fn read_stdin() -> Result<String, CliError> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::Input("standard input", error))?;
     if text.ends_with('\n') {

@@ -60,6 +60,8 @@ pub struct ServerSection {
     pub scheduler: SchedulerSection,
     /// What runs instances.
     pub runtime: RuntimeSection,
+    /// Deliveries to webhooks.
+    pub webhooks: WebhooksSection,
     /// The dashboard.
     pub dashboard: DashboardSection,
     /// Where traces, metrics and logs go.
@@ -113,6 +115,14 @@ pub struct CloudHypervisorSection {
     pub socket_dir: Option<PathBuf>,
     /// `true`, `false` or `log`.
     pub seccomp: Option<toml::Value>,
+}
+
+/// `[server.webhooks]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhooksSection {
+    /// Receivers on this host may be reached.
+    pub allow_local: bool,
 }
 
 /// `[server.dashboard]`

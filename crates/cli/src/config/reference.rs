@@ -44,6 +44,13 @@ const KEYS: &[Key] = &[
     key("server.runtime.cloud_hypervisor.kernel_path", "path", "", "kernel that is booted directly", "\"/x\""),
     key("server.runtime.cloud_hypervisor.socket_dir", "path", "in the data directory", "where its sockets are made", "\"/x\""),
     key("server.runtime.cloud_hypervisor.seccomp", "`true`, `false` or `log`", "true", "filter of its system calls", "\"log\""),
+    key(
+        "server.webhooks.allow_local",
+        "boolean",
+        "false",
+        "webhooks may reach loopback addresses of the control node; set it on each control node",
+        "true",
+    ),
     key("server.dashboard.enabled", "boolean", "false", "serve the dashboard", "true"),
     key("server.dashboard.listen_address", "string", "", "where the dashboard is served", "\"127.0.0.1:3032\""),
     key("server.telemetry.traces.enabled", "boolean", "false", "send traces", "true"),

@@ -2,7 +2,8 @@
 
 use ring_api::manifest::Node as Tree;
 use ring_api::model::{
-    ClusterStatus, Config, DeploymentEvent, HealthCheckResult, JoinToken, Member, Namespace, Node, Secret, Token, User, Volume,
+    ClusterStatus, Config, Delivery, DeploymentEvent, HealthCheckResult, JoinToken, Member, Namespace, Node, Secret, Token, User,
+    Volume, Webhook,
 };
 use serde::de::DeserializeOwned;
 
@@ -100,6 +101,23 @@ fn nodes_and_members() {
     let status: ClusterStatus = read(&status);
     insta::assert_snapshot!(ObjectView(&status).render(Format::Yaml, Screen::default()).unwrap());
     insta::assert_snapshot!(crate::commands::cluster::status_view(status).render(Format::Table, Screen::default()).unwrap());
+}
+
+#[test]
+fn webhooks_and_deliveries() {
+    let time = "'2026-04-12T13:20:00Z'";
+    let webhooks = format!(
+        "[{{id: {ID}, url: 'https://receiver.example/ring', events: [deployment.*, cluster.leader_changed], created_by: admin,
+           created_at: {time}, delivered: 12, delivered_at: {time}, pending: 2, dead: 1, dropped: 0}}]"
+    );
+    let deployment = format!("{{type: deployment, id: {ID}, namespace: shop, name: web}}");
+    let deliveries = format!(
+        "[{{id: {ID}, number: 77, state: dead, kind: deployment.scaled, at: {time}, object: {deployment}, attempts: 20,
+           failed_at: {time}, error: 'answered 500 Internal Server Error'}},
+          {{id: 2a2b0000-0000-5000-8000-000000000001, number: 78, state: pending, kind: cluster.leader_changed, at: {time},
+           object: {{type: cluster, id: {ID}}}, attempts: 0, next_at: {time}}}]"
+    );
+    insta::assert_snapshot!(format!("{}\n\n{}", both::<Webhook>(&webhooks), both::<Delivery>(&deliveries)));
 }
 
 #[test]

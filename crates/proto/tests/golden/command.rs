@@ -23,7 +23,8 @@ pub(crate) fn entry() -> Entry {
 }
 
 pub(crate) fn examples() -> Vec<Command> {
-    [deployments(), objects(), access(), audit(), keys(), members(), nodes(), vec![Command::Plan { actions: actions() }]].concat()
+    [deployments(), objects(), access(), audit(), keys(), members(), nodes(), hooks(), vec![Command::Plan { actions: actions() }]]
+        .concat()
 }
 
 fn deployments() -> Vec<Command> {
@@ -55,6 +56,11 @@ fn deployments() -> Vec<Command> {
         Command::CreateNamespace { name: name("shop") },
         Command::DeleteNamespace { name: name("shop") },
     ]
+}
+
+/// The others about webhooks have files of their own.
+fn hooks() -> Vec<Command> {
+    crate::webhook::commands().into_iter().take(1).map(Command::Hook).collect()
 }
 
 fn succession() -> Succession {

@@ -10,6 +10,7 @@ mod names;
 mod object;
 mod reply;
 mod spec;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -20,7 +21,7 @@ use ring_proto::rows::{decode_row, encode_row};
 use ring_proto::{Wire, WireError};
 use ring_types::{
     ClusterId, ConfigId, DeploymentId, InstanceId, JoinTokenId, Name, NodeId, RequestId, SecretId, Timestamp, TokenId, UserId,
-    VolumeId,
+    VolumeId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ const TOKEN: TokenId = TokenId(Uuid::from_bytes([9; 16]));
 const JOIN_TOKEN: JoinTokenId = JoinTokenId(Uuid::from_bytes([10; 16]));
 const REQUEST: RequestId = RequestId(Uuid::from_bytes([11; 16]));
 const VOLUME: VolumeId = VolumeId(Uuid::from_bytes([12; 16]));
+const WEBHOOK: WebhookId = WebhookId(Uuid::from_bytes([13; 16]));
 const AT: Timestamp = Timestamp(1_776_000_000_123);
 const LATER: Timestamp = Timestamp(1_776_000_001_456);
 
@@ -84,6 +86,16 @@ fn actions_keep_their_bytes() {
     for action in command::actions() {
         let example = names::action(&action);
         check_wire(&example, &ring_state::Command::Plan { actions: vec![action] });
+    }
+}
+
+#[test]
+fn commands_about_webhooks_keep_their_bytes() {
+    for command in webhook::commands() {
+        check_wire(&names::hook(&command), &ring_state::Command::Hook(command));
+    }
+    for (example, row) in webhook::others() {
+        check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
     }
 }
 
@@ -161,6 +173,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
     let given: Vec<String> = [
         command::examples().iter().map(names::command).collect::<Vec<_>>(),
         command::actions().iter().map(names::action).collect(),
+        webhook::commands().iter().map(names::hook).collect(),
         reply::examples().iter().map(names::reply).collect(),
         [object::examples(), object::rotations()].concat().iter().map(names::row).collect(),
     ]
@@ -189,7 +202,8 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "deployment_sealed",
     ]
     .into_iter()
-    .chain(object::exits().map(|(example, _)| example));
+    .chain(object::exits().map(|(example, _)| example))
+    .chain(webhook::others().map(|(example, _)| example));
     let examples: BTreeSet<String> = wanted.into_iter().chain(others.map(str::to_owned)).collect();
     let files = fs::read_dir(file("x").parent().unwrap()).unwrap().map(|f| f.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "hex"));

@@ -1,6 +1,6 @@
 //! Names of the examples. The matches are exhaustive: a new variant needs a name here, and a name needs an example.
 
-use ring_state::{Action, Command, Reply, Row};
+use ring_state::{Action, Command, HookCommand, Reply, Row};
 
 macro_rules! names {
     ($($function:ident($type:ident) { $($variant:ident),* $(,)? })*) => {
@@ -21,8 +21,9 @@ names! {
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
-        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa,
+        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook,
     }
+    hook(HookCommand) { Create, Delete, Test, Redeliver, Settle, NoteLeader }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
         NoteRollout, EndRollout, Autoscale,
@@ -30,7 +31,7 @@ names! {
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
         Meta, Namespace, Deployment, Instance, Node, Secret, Config, User, Token, JoinToken, Member, Event, Request, Clock,
-        Volume, Audit, DataKey, CaRotation,
+        Volume, Audit, Webhook, Delivery, Leader, DataKey, CaRotation,
     }
 }
 
@@ -50,7 +51,7 @@ macro_rules! enums {
 }
 
 enums! {
-    CaPhase CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal InstanceState JoinRole Kind MemberState
+    CaPhase CheckAction Condition DependencyCondition DeploymentStatus EventKind EventLevel Goal HookKind InstanceState JoinRole Kind MemberState
     NetworkMode NodeStatus OnNodeLoss Permission Protocol PullPolicy RefusalCode Role RolloutPhase RuntimeKind StartFailure StopCause UnknownExit
     VolumeDriver VolumeKind
 }

@@ -22,6 +22,10 @@ use crate::{
 const VERSION: Revision = Revision(300);
 
 pub(crate) fn examples() -> Vec<Row> {
+    [objects(), crate::webhook::rows()].concat()
+}
+
+fn objects() -> Vec<Row> {
     let (created_at, updated_at, version) = (AT, LATER, VERSION);
     vec![
         Row::Meta(Arc::new(ClusterMeta {

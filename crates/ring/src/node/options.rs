@@ -37,6 +37,7 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(interval) = settings.config.server.scheduler.interval {
         found.controllers.sweep_every = interval.duration();
     }
+    found.webhooks.allow_local = settings.config.server.webhooks.allow_local;
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
     }

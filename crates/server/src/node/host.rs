@@ -10,6 +10,7 @@ use ring_types::{Name, Span};
 
 use super::NodeError;
 use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
+use crate::webhooks::WebhookOptions;
 
 /// How the parts of a control node are set.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub rollout_deadline: Span,
     /// How often uses of API tokens are committed; their last use is shown to twice this.
     pub note_uses_every: Duration,
+    /// How webhooks are reached.
+    pub webhooks: WebhookOptions,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             secret_key: None,
             rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
             note_uses_every: Duration::from_mins(1),
+            webhooks: WebhookOptions::default(),
         }
     }
 }

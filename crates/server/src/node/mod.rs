@@ -15,13 +15,14 @@ mod rotation;
 mod running;
 mod start;
 
+pub use crate::webhooks::WebhookOptions;
 pub use agent_host::AgentHost;
 pub use error::NodeError;
 pub use host::{Settings, host_name};
 pub use init::{FirstWords, InitOptions, init};
 pub use join::{JoinOptions, join};
 pub use reset::reset_password;
-pub use ring_controller::ControllerOptions;
+pub use ring_controller::{ControllerOptions, DeliveryOptions};
 pub use ring_planner::LeaseOptions;
 pub use ring_store::Timing;
 pub use running::ControlNode;

@@ -34,6 +34,7 @@ use crate::services::{
 };
 use crate::session::{AgentApi, Agents, Execs, Hub, Logs, SessionContext};
 use crate::tls::{Dialer, HostTls, accept, renew_forever};
+use crate::webhooks::HttpDeliverer;
 
 /// Longest wait for requests under way when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -109,7 +110,8 @@ impl Wiring {
         self.keep_up(&parts, &mut tasks)?;
         let removed = self.await_removal(&parts, &mut tasks);
         let sealer = Arc::new(Resealer(self.secret.clone()));
-        let controllers = Controllers::start(store.clone(), contacts, sealer, self.settings.controllers.clone());
+        let deliverer = Arc::new(HttpDeliverer::new(self.secret.clone(), self.settings.webhooks.clone()));
+        let controllers = Controllers::start(store.clone(), contacts, sealer, deliverer, self.settings.controllers.clone());
         tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
         let agent = AgentHost::of(
             &self.record,
@@ -189,6 +191,7 @@ impl Wiring {
             store: parts.store.clone(),
             secret: self.secret.clone(),
             rollout_deadline: self.settings.rollout_deadline,
+            webhooks: self.settings.webhooks.clone(),
             admission: self.admission(&parts.store),
             pulse: parts.pulse.clone(),
             hub: parts.hub.clone(),

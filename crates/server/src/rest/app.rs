@@ -11,6 +11,7 @@ use super::auth::{LoginLimit, Passwords, Uses};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
 use crate::session::{Agents, Execs, Hub, Logs};
+use crate::webhooks::WebhookOptions;
 
 /// What an API is made of.
 pub struct AppParts {
@@ -28,6 +29,8 @@ pub struct AppParts {
     pub secret: SecretKey,
     /// Longest time of a rolling update from one ready instance to the next.
     pub rollout_deadline: Span,
+    /// Which receivers webhooks may have.
+    pub webhooks: WebhookOptions,
     /// Makes join tokens.
     pub admission: Admission,
     /// Contact with the leader.

@@ -26,18 +26,9 @@ pub(super) fn text(app: &App) -> String {
     out.each("ring_deployments", "Deployments", "status", count(deployments));
     let instances = state.instances().map(|i| i.state.as_str());
     out.each("ring_instances", "Instances", "state", count(instances));
-    let nodes = state.nodes().map(|n| node_status(n.status));
+    let nodes = state.nodes().map(|n| n.status.as_str());
     out.each("ring_nodes", "Hosts that run work", "status", count(nodes));
     out.0
-}
-
-const fn node_status(status: ring_types::NodeStatus) -> &'static str {
-    match status {
-        ring_types::NodeStatus::Joining => "joining",
-        ring_types::NodeStatus::Ready => "ready",
-        ring_types::NodeStatus::Unreachable => "unreachable",
-        ring_types::NodeStatus::Lost => "lost",
-    }
 }
 
 fn count<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u64> {

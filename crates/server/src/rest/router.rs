@@ -16,7 +16,7 @@ use super::auth::check;
 use super::error::ApiError;
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes,
+    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes, webhooks,
 };
 use ring_api::errors::ErrorCode;
 
@@ -29,6 +29,7 @@ pub fn router(app: App) -> Router {
         .merge(deployment_routes())
         .merge(object_routes())
         .merge(access_routes())
+        .merge(webhook_routes())
         .merge(cluster_routes())
         .route("/healthz", get(meta::healthz))
         .route("/readyz", get(meta::readyz))
@@ -84,6 +85,16 @@ fn access_routes() -> Router<App> {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", get(tokens::one).delete(tokens::revoke))
         .route("/tokens/{id}/rotate", post(tokens::rotate))
+}
+
+fn webhook_routes() -> Router<App> {
+    Router::new()
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{id}", get(webhooks::one).delete(webhooks::remove))
+        .route("/webhooks/{id}/test", post(webhooks::test))
+        .route("/webhooks/{id}/redeliver", post(webhooks::redeliver_all))
+        .route("/webhooks/{id}/deliveries", get(webhooks::deliveries))
+        .route("/webhooks/{id}/deliveries/{delivery}/redeliver", post(webhooks::redeliver))
 }
 
 fn cluster_routes() -> Router<App> {

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use ring_types::{DeploymentId, Name, TokenId, UserId};
 
 use super::Tx;
-use crate::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, Outcome, Reply, Row, RowKey, State, limits};
+use crate::{
+    AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, HookCommand, Outcome, Reply, Row, RowKey, State,
+    limits,
+};
 
 /// Objects by namespace; None: they are in none.
 type Objects = BTreeMap<Option<Name>, Vec<AuditObject>>;
@@ -154,6 +157,13 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         Command::RotateCa(_) => vec![object("authority", "", "", "new")],
         Command::StepCa(step) if step.force => vec![object("authority", "", "", "forced")],
         Command::RotateDataKey(wanted) => vec![object("data-key", "", wanted.id, "")],
+        Command::Hook(HookCommand::Create(one)) => vec![object("webhook", origin(&one.url), one.id, "")],
+        Command::Hook(
+            HookCommand::Delete { webhook } | HookCommand::Test { webhook } | HookCommand::Redeliver { webhook, .. },
+        ) => {
+            let url = state.webhook(*webhook).map_or("", |o| o.url.as_str());
+            vec![object("webhook", origin(url), webhook, "")]
+        }
         Command::UpdateNode(update) => vec![node(state, update.node)],
         Command::RemoveNode { node: id } => vec![node(state, *id)],
         Command::ActivateMember { id } | Command::RemoveMember { id } | Command::UpdateMember { id, .. } => {
@@ -161,6 +171,13 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The scheme, host and port of an address: what comes after them may be a secret of the receiver.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    &url[..end]
 }
 
 fn node(state: &State, id: ring_types::NodeId) -> AuditObject {

@@ -111,6 +111,7 @@ impl Tx<'_> {
             status_since: self.at,
             version: self.revision,
         };
+        self.tell_node(&node, None, Some(node.status));
         self.put(Row::Node(Arc::new(node)));
         Ok(Reply::Node(wanted.node, name))
     }
@@ -187,6 +188,7 @@ impl Tx<'_> {
 
     fn put_node(&mut self, mut node: Node, status: NodeStatus) {
         if node.status != status {
+            self.tell_node(&node, Some(node.status), Some(status));
             node.status = status;
             node.status_since = self.at;
         }
@@ -215,11 +217,12 @@ impl Tx<'_> {
     }
 
     pub(super) fn remove_node(&mut self, id: NodeId) -> Done {
-        self.node(id)?;
+        let node = self.node(id)?;
         let live: Vec<_> = self.state.instances_on(id).filter(|i| i.state.is_live()).cloned().collect();
         for instance in live {
             self.lose(&instance, ring_types::UnknownExit::NodeRemoved);
         }
+        self.tell_node(&node, Some(node.status), None);
         self.delete(RowKey::Node(id));
         Ok(Reply::Done)
     }

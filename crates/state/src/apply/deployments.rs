@@ -184,6 +184,7 @@ impl Tx<'_> {
             registry_password: wanted.registry_password.clone(),
             version: self.revision,
         };
+        self.tell_status(&deployment, None);
         self.put(Row::Deployment(Arc::new(deployment)));
         let message = format!("{} '{}/{}' created", wanted.spec.kind, wanted.spec.namespace, wanted.spec.name);
         self.event(wanted.id, EventLevel::Info, EventKind::Created, EventAt::NOTHING, message);
@@ -217,6 +218,7 @@ impl Tx<'_> {
                 d.scale = one.handed_on(&spec);
                 d.spec = spec;
             });
+            self.tell_scaled(one, (one.spec.replicas, replicas), "", &message);
             self.event(one.id, EventLevel::Info, EventKind::Scaled, EventAt::NOTHING, message);
         }
     }
@@ -274,8 +276,13 @@ impl Tx<'_> {
             }
         });
         self.event(deployment.id, EventLevel::Info, EventKind::Deleting, EventAt::NOTHING, why.to_owned());
+        self.tell_new_status(deployment);
+        if deployment.is_rolling_out() {
+            self.tell_rollout(deployment, Some("started"), "called_off", why);
+        }
         if let Some(child) = self.state.child_of(deployment).cloned() {
             self.set_phase(&child, RolloutPhase::Completed);
+            self.tell_rollout(&child, Some("started"), "completed", why);
         }
     }
 }

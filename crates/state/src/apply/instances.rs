@@ -78,6 +78,7 @@ impl Tx<'_> {
         let (old, new) = (failing(before), failing(after));
         for check in new.iter().filter(|check| old.iter().all(|known| known.check != check.check)) {
             let message = format!("health check {} fails: {}", check.check, check.message);
+            self.tell_check(after, &message);
             self.event(after.deployment, EventLevel::Warning, EventKind::HealthCheckFailed, EventAt::instance(after), message);
         }
         if !old.is_empty() && new.is_empty() {

@@ -238,6 +238,7 @@ impl Tx<'_> {
                 _ => EventLevel::Warning,
             };
             self.event(current.id, level, EventKind::StatusChanged, EventAt::NOTHING, text);
+            self.tell_new_status(current);
         }
         true
     }
@@ -250,6 +251,7 @@ impl Tx<'_> {
         let Some(deployment) = self.state.deployment(id).filter(fits).cloned() else { return false };
         let scale = Some(Scale { replicas, at: Some(self.at) });
         self.edit_deployment(&deployment, |d| d.scale = scale);
+        self.tell_scaled(&deployment, (from, replicas), "autoscale", message);
         self.event(id, EventLevel::Info, EventKind::Autoscaled, EventAt::NOTHING, message.to_owned());
         true
     }

@@ -76,6 +76,9 @@ impl Tx<'_> {
         }
         let message = format!("takes the place of {} one instance at a time", parent.id);
         self.event(child, EventLevel::Info, EventKind::RolloutStarted, EventAt::NOTHING, message);
+        if let Some(new) = self.state.deployment(child).cloned() {
+            self.tell_rollout(&new, None, "started", &format!("takes the place of {} one instance at a time", parent.id));
+        }
         let message = format!("{child} takes its place one instance at a time");
         self.event(parent.id, EventLevel::Info, EventKind::RolloutStarted, EventAt::NOTHING, message);
     }
@@ -145,6 +148,7 @@ impl Tx<'_> {
         }
         self.set_phase(child, RolloutPhase::Completed);
         let message = format!("took the place of {}", parent.id);
+        self.tell_rollout(child, Some("started"), "completed", &message);
         self.event(child.id, EventLevel::Info, EventKind::RolloutCompleted, EventAt::NOTHING, message);
         self.mark_deleting(parent, &format!("{} took its place", child.id));
         true
@@ -163,6 +167,10 @@ impl Tx<'_> {
         });
         let text = format!("{} -> failed: {message}", child.status);
         self.event(child.id, EventLevel::Error, EventKind::StatusChanged, EventAt::NOTHING, text);
+        self.tell_new_status(child);
+        if let Some(failed) = self.state.deployment(child.id).cloned() {
+            self.tell_rollout(&failed, Some("started"), "failed", message);
+        }
         self.event(child.id, EventLevel::Error, EventKind::RolloutFailed, EventAt::NOTHING, message.to_owned());
         let text = format!("the update to {} failed: {message}", child.id);
         self.event(parent.id, EventLevel::Error, EventKind::RolloutFailed, EventAt::NOTHING, text);

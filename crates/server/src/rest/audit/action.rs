@@ -17,6 +17,9 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::GET, "/namespaces/{name}/audit", "namespace.audit"),
     (Method::DELETE, "/tokens/{id}", "token.revoke"),
     (Method::POST, "/tokens/{id}/rotate", "token.rotate"),
+    (Method::POST, "/webhooks/{id}/test", "webhook.test"),
+    (Method::POST, "/webhooks/{id}/redeliver", "webhook.redeliver_all"),
+    (Method::POST, "/webhooks/{id}/deliveries/{delivery}/redeliver", "webhook.redeliver"),
     (Method::GET, "/cluster/audit", "cluster.audit"),
     (Method::POST, "/cluster/ca/rotate", "authority.rotate"),
     (Method::POST, "/cluster/members/{id}/promote", "member.promote"),
@@ -38,6 +41,7 @@ const KINDS: &[(&str, &str)] = &[
     ("/namespaces", "namespace"),
     ("/users", "user"),
     ("/tokens", "token"),
+    ("/webhooks", "webhook"),
     ("/nodes", "node"),
     ("/node", "node"),
 ];

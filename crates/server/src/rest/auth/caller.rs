@@ -34,7 +34,7 @@ impl Caller {
         let everywhere = self.token.namespaces.is_empty();
         role_allows(self.user.role, verb, resource)
             && scopes_allow(&self.token.scopes, verb, resource)
-            && (everywhere || resource.in_namespace() || verb == Verb::Read)
+            && (everywhere || resource.in_namespace() || (verb == Verb::Read && !resource.tells_of_all()))
     }
 
     /// Fails when it may not.
@@ -125,15 +125,21 @@ mod tests {
 
     #[test]
     fn a_role_bounds_what_a_caller_may() {
-        use Resource::{Cluster, Deployments, Nodes, Secrets, Tokens, Users};
-        for resource in [Deployments, Secrets, Users, Tokens, Nodes, Cluster] {
+        use Resource::{Cluster, Deployments, Nodes, Secrets, Tokens, Users, Webhooks};
+        for resource in [Deployments, Secrets, Users, Tokens, Webhooks, Nodes, Cluster] {
             assert!(caller(Role::Admin, &[], &[]).may(Verb::Write, resource), "{resource:?}");
             assert!(caller(Role::Viewer, &[], &[]).may(Verb::Read, resource), "{resource:?}");
             assert!(!caller(Role::Viewer, &[], &[]).may(Verb::Write, resource), "{resource:?}");
         }
-        for (resource, may) in
-            [(Deployments, true), (Secrets, true), (Users, false), (Tokens, false), (Nodes, false), (Cluster, false)]
-        {
+        for (resource, may) in [
+            (Deployments, true),
+            (Secrets, true),
+            (Webhooks, true),
+            (Users, false),
+            (Tokens, false),
+            (Nodes, false),
+            (Cluster, false),
+        ] {
             assert_eq!(caller(Role::Operator, &[], &[]).may(Verb::Write, resource), may, "{resource:?}");
         }
     }
@@ -153,6 +159,7 @@ mod tests {
         let bound = caller(Role::Admin, &[], &["ci"]);
         assert!(bound.sees(&Name::new("ci").unwrap()) && !bound.sees(&Name::new("prod").unwrap()));
         assert!(bound.may(Verb::Write, Resource::Deployments) && bound.may(Verb::Read, Resource::Nodes));
+        assert!(!bound.may(Verb::Read, Resource::Webhooks) && !bound.may(Verb::Write, Resource::Webhooks));
         assert!(!bound.may(Verb::Write, Resource::Users) && !bound.may(Verb::Write, Resource::Cluster));
     }
 }

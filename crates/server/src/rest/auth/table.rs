@@ -12,6 +12,7 @@ pub(in crate::rest) enum Resource {
     Namespaces,
     Users,
     Tokens,
+    Webhooks,
     Nodes,
     Cluster,
 }
@@ -27,6 +28,7 @@ impl Resource {
             Self::Namespaces => "namespaces",
             Self::Users => "users",
             Self::Tokens => "tokens",
+            Self::Webhooks => "webhooks",
             Self::Nodes => "nodes",
             Self::Cluster => "cluster",
         }
@@ -35,6 +37,13 @@ impl Resource {
     /// It lives in a namespace: a token bound to namespaces may act on it there.
     pub(in crate::rest) const fn in_namespace(self) -> bool {
         matches!(self, Self::Deployments | Self::Secrets | Self::Configs | Self::Volumes | Self::Namespaces)
+    }
+}
+
+impl Resource {
+    /// It is in no namespace, and tells what happens in all of them: a token bound to some may not even look at it.
+    pub(in crate::rest) const fn tells_of_all(self) -> bool {
+        matches!(self, Self::Webhooks)
     }
 }
 
@@ -70,7 +79,7 @@ impl Need {
     }
 }
 
-use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users, Volumes};
+use Resource::{Cluster, Configs, Deployments, Namespaces, Nodes, Secrets, Tokens, Users, Volumes, Webhooks};
 use Verb::{Read, Write};
 
 /// Method, path and need of every route.
@@ -126,6 +135,14 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::GET, "/tokens/{id}", May(Read, Tokens)),
     (Method::DELETE, "/tokens/{id}", May(Write, Tokens)),
     (Method::POST, "/tokens/{id}/rotate", May(Write, Tokens)),
+    (Method::GET, "/webhooks", May(Read, Webhooks)),
+    (Method::POST, "/webhooks", May(Write, Webhooks)),
+    (Method::GET, "/webhooks/{id}", May(Read, Webhooks)),
+    (Method::DELETE, "/webhooks/{id}", May(Write, Webhooks)),
+    (Method::POST, "/webhooks/{id}/test", May(Write, Webhooks)),
+    (Method::POST, "/webhooks/{id}/redeliver", May(Write, Webhooks)),
+    (Method::GET, "/webhooks/{id}/deliveries", May(Read, Webhooks)),
+    (Method::POST, "/webhooks/{id}/deliveries/{delivery}/redeliver", May(Write, Webhooks)),
     (Method::GET, "/node/get", May(Read, Nodes)),
     (Method::GET, "/nodes", May(Read, Nodes)),
     (Method::GET, "/nodes/{id}", May(Read, Nodes)),

@@ -12,7 +12,7 @@ use rules::Rules;
 
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes,
+    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use super::routes::{
         login::login, login::logout,
         users::list, users::create, users::me, users::one, users::update, users::remove,
         tokens::list, tokens::create, tokens::one, tokens::revoke, tokens::rotate,
+        webhooks::list, webhooks::create, webhooks::one, webhooks::remove, webhooks::test, webhooks::deliveries,
+        webhooks::redeliver, webhooks::redeliver_all,
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
         audit::cluster, authority::rotate, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
@@ -38,6 +40,7 @@ use super::routes::{
         model::HealthCheckResult, model::DeploymentMetrics, ring_api::exec::Control,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
         model::ClusterStatus, model::JoinToken, model::ApplyReply, model::PlanReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
+        model::Webhook, model::Delivery, model::Redelivered, model::HookPayload,
     )),
     modifiers(&Bearer, &Rules),
     security(("bearer" = []))

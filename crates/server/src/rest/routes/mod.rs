@@ -28,3 +28,4 @@ pub(super) mod support;
 pub(super) mod tokens;
 pub(super) mod users;
 pub(super) mod volumes;
+pub(super) mod webhooks;
