@@ -1,9 +1,12 @@
 //! The server side of a control node: REST API, services for agents and other control nodes, roles, certificates, and the
 //! composition of all of it into a running node.
 
+mod buckets;
 mod clock;
+mod door;
 mod ids;
 pub mod node;
+mod origin;
 pub mod pki;
 mod registry;
 pub mod rest;

@@ -8,7 +8,7 @@ use ring_controller::ControllerOptions;
 use ring_store::Timing;
 use ring_types::{Name, Span};
 
-use super::NodeError;
+use super::{ApiSettings, NodeError};
 use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
 
 /// How the parts of a control node are set.
@@ -24,6 +24,8 @@ pub struct Settings {
     pub secret_key: Option<SecretKey>,
     /// Longest time of a rolling update from one ready instance to the next, beside the start period of its checks.
     pub rollout_deadline: Span,
+    /// How the REST API is spoken to, and by how many.
+    pub api: ApiSettings,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             certificate_lifetime: DEFAULT_LIFETIME,
             secret_key: None,
             rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
+            api: ApiSettings::default(),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use ring_controller::{Contacts, Controllers};
 use ring_proto::agent::v1::agent_service_server::AgentServiceServer;
 use ring_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
@@ -21,17 +20,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
+use super::api::{ApiFront, ApiWords};
 use super::host::Settings;
 use super::promote;
 use super::renewal::Own;
 use super::{AgentHost, NodeError};
+use crate::door::Door;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{self, App, AppParts, Recorder, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
 use crate::session::{AgentApi, Agents, Execs, Hub, Logs, SessionContext};
-use crate::tls::{Dialer, HostTls, accept, renew_forever};
+use crate::tls::{Dialer, HostTls, Signer, accept, renew_forever};
 
 /// Longest wait for requests under way when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -102,14 +103,22 @@ impl Wiring {
         let mut tasks = JoinSet::new();
         self.serve_cluster(&parts, ports.cluster, &mut tasks);
         let api = ports.api.local_addr().map_err(|source| NodeError::Listen { address: member.api_listen, source })?;
-        self.serve_api(&parts, ports.api, &mut tasks);
+        let front = ApiFront::open(&self.settings.api, &member, api, &self.tls)?;
+        self.serve_api(&parts, ports.api, &front, &mut tasks);
         self.keep_up(&parts, &mut tasks)?;
         let removed = self.await_removal(&parts, &mut tasks);
         let controllers = Controllers::start(store.clone(), contacts, self.settings.controllers.clone());
-        tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
+        let words = front.words(&member);
+        tracing::info!(
+            member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, scheme = words.scheme,
+            "control node started"
+        );
+        if words.exposed {
+            tracing::warn!(%api, "{}", ApiWords::EXPOSED);
+        }
         let agent = AgentHost::of(&self.record, &self.files, self.dialer.clone(), self.agent_addresses(&member));
         let data_dir = self.files.data_dir().to_owned();
-        Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, data_dir })
+        Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, words, data_dir })
     }
 
     /// A key of another cluster would only show when a secret is needed, or a host joins.
@@ -168,7 +177,7 @@ impl Wiring {
         });
     }
 
-    fn serve_api(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
+    fn serve_api(&self, parts: &Parts, listener: TcpListener, front: &ApiFront, tasks: &mut JoinSet<&'static str>) {
         let audit = Arc::new(Recorder::new());
         let app = App::new(AppParts {
             cluster: self.record.cluster,
@@ -186,10 +195,7 @@ impl Wiring {
             execs: Execs::new(parts.hub.clone(), parts.peers.clone()),
             audit: audit.clone(),
             stop: parts.stop.clone(),
-        });
-        let listener = listener.tap_io(|stream| {
-            // Without it a reply may wait for the acknowledgement of the one before.
-            let _ = stream.set_nodelay(true);
+            limits: self.settings.api.callers,
         });
         let (store, name, stop) = (parts.store.clone(), parts.member.name.clone(), parts.stop.clone());
         let (told, until) = (rest::tell_audit(store.clone(), name.clone()), stop.clone());
@@ -205,18 +211,30 @@ impl Wiring {
             audit.run(&store, &name, stop).await;
             "the audit record"
         });
-        let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+        let door = Door::new(listener, router(app), front.tls(), self.settings.api.door);
         let stop = parts.stop.clone();
         tasks.spawn(async move {
-            let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
             tokio::select! {
-                result = async { serving.await } => if let Err(error) = result {
-                    tracing::error!("the REST API failed: {error}");
-                },
+                () = door.run(stop.clone()) => {}
                 () = after(&stop, DRAIN) => {}
             }
             "the REST API"
         });
+        let signer = Signer {
+            store: parts.store.clone(),
+            admission: self.admission(&parts.store),
+            name: parts.member.name.clone(),
+            names: self.settings.api.names.clone(),
+            address: front.address(),
+        };
+        if let Some(keeping) = front.keep(self.tls.clone(), signer, parts.stop.clone()) {
+            let stop = parts.stop.clone();
+            tasks.spawn(async move {
+                keeping.await;
+                stop.cancelled().await;
+                "the certificate of the REST API"
+            });
+        }
     }
 
     /// Contact with the leader, a good certificate, and a vote.
@@ -333,6 +351,7 @@ pub struct ControlNode {
     stop: CancellationToken,
     agent: Option<AgentHost>,
     api: SocketAddr,
+    words: ApiWords,
     data_dir: PathBuf,
 }
 
@@ -345,6 +364,11 @@ impl ControlNode {
     /// Where its REST API listens.
     pub fn api_address(&self) -> SocketAddr {
         self.api
+    }
+
+    /// How its REST API is spoken to.
+    pub fn api_words(&self) -> &ApiWords {
+        &self.words
     }
 
     /// Its store.

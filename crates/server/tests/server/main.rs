@@ -8,6 +8,8 @@ mod cluster;
 mod exec;
 mod health;
 mod host;
+mod https;
+mod limits;
 mod plans;
 mod rest;
 mod rollouts;

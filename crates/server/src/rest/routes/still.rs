@@ -12,6 +12,7 @@ use crate::clock;
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
 use crate::rest::error::{ApiError, Result};
+use crate::rest::limit::StreamSlot;
 
 /// What a stream about deployments stands on.
 pub(super) struct Still {
@@ -20,13 +21,19 @@ pub(super) struct Still {
     deployment: Option<DeploymentId>,
     state: State,
     changes: Changes,
+    /// It counts as a stream of its token as long as it stands.
+    _slot: StreamSlot,
 }
 
 impl Still {
     /// That the caller may do it, from now on.
-    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Self {
+    ///
+    /// # Errors
+    /// When its token has as many streams as it may.
+    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Result<Self> {
+        let slot = app.caller_limit().streams().take(caller.token.id)?;
         let watch = app.store.watch();
-        Self { caller: caller.clone(), verb, deployment: None, state: watch.state, changes: watch.changes }
+        Ok(Self { caller: caller.clone(), verb, deployment: None, state: watch.state, changes: watch.changes, _slot: slot })
     }
 
     /// And that this deployment is there.
