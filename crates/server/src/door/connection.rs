@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use super::DoorLimits;
 use super::slots::Slot;
-use super::stream::{Stream, Wire};
+use super::stream::{STALLED, Stream, Wire};
 use crate::rest::plain_refused;
 use crate::tls::{ApiTls, explain};
 
@@ -64,7 +64,7 @@ impl Connections {
         // Without it a reply may wait for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
         let Some((wire, speech)) = self.open(tcp, address).await else { return };
-        let stream = TokioIo::new(Stream::new(wire, slot));
+        let stream = TokioIo::new(Stream::new(wire, slot, STALLED));
         let answering = self.clone();
         let answer = service_fn(move |request| answering.clone().answer(request, address, speech));
         let ended = if speech == Speech::Http2 {

@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::slots::Slot;
 
 /// A client that takes nothing of what is written to it for so long is cut off.
-const STALLED: Duration = Duration::from_mins(1);
+pub(super) const STALLED: Duration = Duration::from_mins(1);
 
 /// The bytes of a connection.
 pub(super) enum Wire {
@@ -30,11 +30,13 @@ pub(super) struct Stream {
     /// Runs while something that was written is not taken.
     stalled: Pin<Box<Sleep>>,
     waiting: bool,
+    patience: Duration,
 }
 
 impl Stream {
-    pub(super) fn new(wire: Wire, slot: Slot) -> Self {
-        Self { wire, _slot: slot, stalled: Box::pin(sleep(STALLED)), waiting: false }
+    /// `patience`: how long a client may take nothing.
+    pub(super) fn new(wire: Wire, slot: Slot, patience: Duration) -> Self {
+        Self { wire, _slot: slot, stalled: Box::pin(sleep(patience)), waiting: false, patience }
     }
 
     fn wire(&mut self) -> Pin<&mut (dyn Both + '_)> {
@@ -52,7 +54,7 @@ impl Stream {
         }
         if !self.waiting {
             self.waiting = true;
-            self.stalled.as_mut().reset(Instant::now() + STALLED);
+            self.stalled.as_mut().reset(Instant::now() + self.patience);
         }
         ready!(self.stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
@@ -109,14 +111,13 @@ mod tests {
     use super::*;
     use crate::origin::Origin;
 
-    /// The clock stands still except when nothing else can be done, so a minute of it takes none.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_client_that_does_not_read_is_cut_off() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, from) = listener.accept().await.unwrap();
         let slot = Slots::new(DoorLimits::default()).take(Origin::of(from.ip())).unwrap();
-        let mut stream = Stream::new(Wire::Plain(server), slot);
+        let mut stream = Stream::new(Wire::Plain(server), slot, Duration::from_millis(100));
         let block = vec![0; 1 << 20];
         let error = async {
             loop {
@@ -125,7 +126,7 @@ mod tests {
                 }
             }
         };
-        let error = tokio::time::timeout(STALLED * 5, error).await.unwrap();
+        let error = tokio::time::timeout(STALLED / 2, error).await.unwrap();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         drop(client);
     }

@@ -11,7 +11,7 @@ use super::NodeError;
 use crate::door::DoorLimits;
 use crate::pki::{Fingerprint, MemberRecord};
 use crate::rest::CallerLimits;
-use crate::tls::{ApiTls, HostTls, OwnFiles, Signer, keep_signed, keep_up};
+use crate::tls::{ApiTls, HostTls, LOOK_EVERY, OwnFiles, Signer, keep_signed, keep_up};
 
 /// How the REST API speaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl ApiFront {
         match &self.kind {
             Kind::Plain => None,
             Kind::Cluster(tls, _) => Some(Box::pin(keep_signed(tls.clone(), host, signer, stop))),
-            Kind::Own(tls, files) => Some(Box::pin(keep_up(tls.clone(), files.clone(), stop))),
+            Kind::Own(tls, files) => Some(Box::pin(keep_up(tls.clone(), files.clone(), LOOK_EVERY, stop))),
         }
     }
 

@@ -9,7 +9,7 @@ mod host;
 mod renew;
 
 pub use accept::{Peer, PeerStream, accept};
-pub(crate) use api::{ApiTls, OwnFiles, Signer, keep_signed, keep_up};
+pub(crate) use api::{ApiTls, LOOK_EVERY, OwnFiles, Signer, keep_signed, keep_up};
 pub use dial::{DialError, Dialer, dial_pinned};
 pub(crate) use explain::explain;
 pub use host::HostTls;

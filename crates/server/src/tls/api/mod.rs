@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::pki::PkiError;
-pub(crate) use own::{OwnFiles, keep_up};
+pub(crate) use own::{LOOK_EVERY, OwnFiles, keep_up};
 pub(crate) use signed::{Signer, keep_signed};
 
 /// What a client may speak, the best first.

@@ -12,7 +12,7 @@ use super::ApiTls;
 use crate::pki::PkiError;
 
 /// Between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +56,13 @@ fn parsed((certificate, key): &Content) -> Result<(Vec<CertificateDer<'static>>,
     Ok((chain, key))
 }
 
-/// Shows what the files have, also after they change, until this control node stops. What cannot be used is told and left.
-pub(crate) async fn keep_up(tls: Arc<ApiTls>, files: OwnFiles, stop: CancellationToken) {
+/// Shows what the files have, also after they change, until this control node stops: `every` so often they are looked at. What cannot be used is told and left.
+pub(crate) async fn keep_up(tls: Arc<ApiTls>, files: OwnFiles, every: Duration, stop: CancellationToken) {
     let mut shown = files.read().ok();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(every) => {}
         }
         // One file after the other is written: what does not fit together is looked at again.
         let found = files.read().ok();
@@ -122,22 +122,26 @@ mod tests {
         assert!(files.open().err().unwrap().to_string().contains("k.pem"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn new_files_are_shown_without_a_restart_and_broken_ones_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let files = pair(dir.path());
         let tls = Arc::new(files.open().unwrap());
         let leaf = |tls: &ApiTls| tls.shown.0.load().cert[0].clone();
         let first = leaf(&tls);
-        let stop = CancellationToken::new();
-        let keeping = tokio::spawn(keep_up(tls.clone(), files.clone(), stop.clone()));
-        tokio::time::sleep(LOOK_EVERY / 2).await;
+        let (every, stop) = (Duration::from_millis(10), CancellationToken::new());
+        let keeping = tokio::spawn(keep_up(tls.clone(), files.clone(), every, stop.clone()));
+        // They are looked at many times meanwhile.
         std::fs::write(&files.key, "nothing").unwrap();
-        tokio::time::sleep(LOOK_EVERY * 2).await;
+        tokio::time::sleep(every * 20).await;
         assert_eq!(leaf(&tls), first);
         pair(dir.path());
-        tokio::time::sleep(LOOK_EVERY * 2).await;
-        assert_ne!(leaf(&tls), first);
+        let changed = async {
+            while leaf(&tls) == first {
+                tokio::time::sleep(every).await;
+            }
+        };
+        tokio::time::timeout(LOOK_EVERY, changed).await.unwrap();
         stop.cancel();
         keeping.await.unwrap();
     }
