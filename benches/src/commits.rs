@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use ring_testkit::Cluster;
+use ring_testkit::cluster::Options as ClusterOptions;
 use tokio::runtime::Runtime;
 
 use crate::etcd::{Etcd, GrpcWriter, JsonWriter};
 use crate::load::{self, Load, Spans};
 use crate::out;
-use crate::ring::{self, Object, RingWriter};
+use crate::ring::{self, NO_LIMITS, Object, RingWriter};
 use crate::stats::{median, ms};
 use crate::table::Table;
 
@@ -81,7 +82,7 @@ struct Systems {
 /// Measures everything and returns the table.
 pub fn measure(runtime: &Runtime, options: &Options) -> Result<Table> {
     let etcd = if options.etcd { Some(Etcd::start(options.etcd_peer_tls)?) } else { None };
-    let ring = Cluster::loopback(3, 0)?;
+    let ring = Cluster::loopback_with(3, 0, &ClusterOptions::default().config(NO_LIMITS))?;
     let most = options.clients.iter().copied().max().unwrap_or_default();
     let objects = runtime.block_on(Object::make(ring.control(0).api(), ring.token(), most))?;
     // A follower refuses to replace what it has not seen yet.

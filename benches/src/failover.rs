@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use ring_testkit::cluster::Options;
 use ring_testkit::{Cluster, RingNode};
 use tokio::runtime::Runtime;
 
 use crate::load::Writer;
 use crate::out;
-use crate::ring::{Object, RingWriter};
+use crate::ring::{NO_LIMITS, Object, RingWriter};
 use crate::stats::{Times, ms};
 use crate::table::Table;
 
@@ -19,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Kills the leader `kills` times, each time with all three there before, and returns the table.
 pub fn measure(runtime: &Runtime, kills: usize) -> Result<Table> {
-    let cluster = Cluster::loopback(3, 0)?;
+    let cluster = Cluster::loopback_with(3, 0, &Options::default().config(NO_LIMITS))?;
     let objects = runtime.block_on(Object::make(cluster.control(0).api(), cluster.token(), 2))?;
     cluster.wait_same_state()?;
     let mut times = Vec::with_capacity(kills);

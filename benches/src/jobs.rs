@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
+use ring_testkit::cluster::Options;
 use ring_testkit::{Cluster, command};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::connection::Connection;
 use crate::out;
-use crate::ring::NAMESPACE;
+use crate::ring::{NAMESPACE, NO_LIMITS};
 use crate::stats::{Times, ms};
 use crate::table::Table;
 
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs `count` jobs through the API and as many through the command line, one after the other, and returns the table.
 pub fn measure(runtime: &Runtime, count: usize) -> Result<Table> {
-    let cluster = Cluster::loopback(3, 3)?;
+    let cluster = Cluster::loopback_with(3, 3, &Options::default().config(NO_LIMITS))?;
     let mut api = Vec::with_capacity(count);
     let mut cli = Vec::with_capacity(count);
     let leader = cluster.control(cluster.leader()?).api();

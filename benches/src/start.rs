@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use hyper::Method;
+use ring_testkit::cluster::Options;
 use ring_testkit::lab::IMAGE;
 use ring_testkit::{Cluster, Docker, Lab, Process, command, wait};
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ pub fn measure(runtime: &Runtime, count: usize) -> Result<Option<Table>> {
 
 impl<'a> Site<'a> {
     fn new(runtime: &Runtime, lab: &'a Lab) -> Result<Self> {
-        let cluster = Cluster::in_lab(lab, &["c1", "c2", "c3"], &["a1"])?;
+        let cluster = Cluster::in_lab_with(lab, &["c1", "c2", "c3"], &["a1"], &Options::default().tls(false))?;
         let docker = lab.docker("a1");
         let format = "{{.TimeNano}} {{.Actor.Attributes.name}}";
         // From before the first container on, so that none is missed while the stream is being set up.

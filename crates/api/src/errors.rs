@@ -99,6 +99,8 @@ codes! {
         "List the objects of this kind.";
     ObjectState = "object.state", 409: "The object is not in a state in which this can be done.", "Look at it, and try again.";
     RequestBody = "request.body", 400: "The body is not the JSON this path takes.", "Compare it with `/openapi.json`.";
+    RequestHttps = "request.https", 400: "The port speaks HTTPS, and the request came as plain HTTP. What it carried was on the way in clear.",
+        "Write `https://` before the address; `ring login` says what else is needed. Change a token or password that was sent.";
     RequestIdempotencyKey = "request.idempotency_key", 400: "The header `Idempotency-Key` is empty or too long.",
         "Send a UUID, a new one for each intended change.";
     RequestInvalid = "request.invalid", 422: "The request is well formed and breaks rules: `violations` has all of them.",
@@ -106,10 +108,13 @@ codes! {
     RequestPath = "request.path", 400: "The path cannot be read.", "Compare it with `/openapi.json`.";
     RequestQuery = "request.query", 400: "A parameter of the query is not known or has no such value.",
         "Compare it with `/openapi.json`.";
+    RequestSlow = "request.slow", 408: "The body of the request came too slowly; nothing was done.",
+        "Send it again, over a faster way; see the limits.";
     RequestTimeout = "request.timeout", 504: "The control node did not answer in time; a change may have been made.",
         "Repeat the request with the same `Idempotency-Key`.";
     RequestTooLarge = "request.too_large", 413: "The request is larger than a request may be.", "Split it; see the limits.";
-    RequestTooMany = "request.too_many", 429: "Too many attempts in a short time.", "Wait as long as `Retry-After` says.";
+    RequestTooMany = "request.too_many", 429: "Too many attempts or requests in a short time, or streams at the same time; the message says of whom.",
+        "Wait as long as `Retry-After` says; see the limits.";
     RequestUpgrade = "request.upgrade", 426: "The path is a WebSocket, and the request does not ask for one.",
         "Use `ring deployment exec`, or a WebSocket client.";
     RouteClosed = "route.closed", 405: "The path is there, but not for this method.", "Compare it with `/openapi.json`.";

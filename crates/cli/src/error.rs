@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ring_api::client::{ClientError, HostError};
+use ring_api::client::{ClientError, HostError, TlsFailure};
 use ring_api::errors::ErrorCode;
 use ring_types::Violation;
 
@@ -85,6 +85,14 @@ pub enum CliError {
     /// The list of control nodes is no such list.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A certificate authority is pinned, and a control node is to be spoken to in clear.
+    #[error("{host} is plain HTTP, and {pinned} is given, which has no use there")]
+    PlainThoughPinned {
+        /// The control node.
+        host: String,
+        /// What is given.
+        pinned: &'static str,
+    },
     /// The command line asks for something that makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -231,6 +239,7 @@ impl CliError {
             Self::NotFound { kind, .. } => return list_of(kind).map(|list| format!("see what there is with: ring {list}")),
             Self::Ambiguous { .. } => "write more of the id",
             Self::Exists(_) => "overwrite it with --force",
+            Self::PlainThoughPinned { .. } => "write https:// before the address",
             Self::NotLoggedIn(_) => "log in with: ring login, or set RING_TOKEN",
             Self::Failed { hint, .. } => return hint.clone(),
             Self::ClientOnly(_) => "use a build with the feature 'node' (it is on by default)",
@@ -267,7 +276,9 @@ fn violation(violation: &Violation) -> String {
 
 fn api_exit(error: &ClientError) -> Exit {
     match (error, error.status()) {
-        (ClientError::Unreachable(_) | ClientError::Broken { .. }, _) | (_, Some(502..=504)) => Exit::Unreachable,
+        (ClientError::Unreachable(_) | ClientError::Tls { .. } | ClientError::Broken { .. }, _) | (_, Some(502..=504)) => {
+            Exit::Unreachable
+        }
         (_, Some(401 | 403)) => Exit::Denied,
         (_, Some(404)) => Exit::NotFound,
         (_, Some(409)) => Exit::Conflict,
@@ -280,6 +291,7 @@ fn api_hint(error: &ClientError) -> Option<String> {
         ClientError::Unreachable(_) => {
             Some("is a control node running there? Set RING_HOST to the ones to ask, comma separated".to_owned())
         }
+        ClientError::Tls { host, failure } => Some(tls_hint(host, failure)),
         ClientError::Broken { .. } => {
             Some("the command is ended when nobody listens; see what it has done, and run it again".to_owned())
         }
@@ -289,6 +301,29 @@ fn api_hint(error: &ClientError) -> Option<String> {
             Some("start the missing control nodes; reads with ?consistency=stale work meanwhile".to_owned())
         }
         _ => None,
+    }
+}
+
+/// What to type after a connection that was not trusted. A fingerprint that was seen is to be compared, not believed.
+fn tls_hint(host: &str, failure: &TlsFailure) -> String {
+    match failure {
+        TlsFailure::Unknown(seen) => format!(
+            "when it is the fingerprint the control node printed at its start: ring login --host {host} --ca-fingerprint {seen}; \
+             for an authority of your own: --ca-file FILE"
+        ),
+        TlsFailure::Other(seen) => format!(
+            "this is another cluster, or somebody in between; when the cluster was made anew, or its authority replaced, compare the \
+             fingerprint with the one a control node prints at its start, then: ring login --host {host} --ca-fingerprint {seen}"
+        ),
+        TlsFailure::Expired | TlsFailure::NotYet => "a control node renews its certificate by itself while it runs".to_owned(),
+        TlsFailure::Name(_) => {
+            "ask it by one of these, or add the name to `names` under [server.tls] in its configuration".to_owned()
+        }
+        TlsFailure::Plain => match host.strip_prefix("https://") {
+            Some(rest) => format!("if it is to be plain HTTP, write it: http://{rest}"),
+            None => "is this the REST port of ring?".to_owned(),
+        },
+        TlsFailure::Failed(_) => "is this the REST port of ring?".to_owned(),
     }
 }
 

@@ -81,6 +81,9 @@ pub struct ServerStart {
     /// Address and port other nodes reach this one at [default: as before, else 127.0.0.1:3031]
     #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
     pub advertise: Option<SocketAddr>,
+    /// Serve the REST interface as plain HTTP beyond loopback too, for this run; to keep it: mode = "plain" in [server.tls]
+    #[arg(long)]
+    pub plain_http: bool,
     /// Run no work on this host
     #[arg(long)]
     pub no_agent: bool,
@@ -106,6 +109,9 @@ pub struct ClusterInit {
     /// Address and port of the REST interface [default: port 3030]
     #[arg(long, value_name = "IP:PORT")]
     pub api_listen: Option<SocketAddr>,
+    /// Serve the REST interface as plain HTTP beyond loopback too, for this run; to keep it: mode = "plain" in [server.tls]
+    #[arg(long)]
+    pub plain_http: bool,
     /// Name of this node [default: the host name]
     #[arg(long)]
     pub name: Option<String>,
@@ -151,6 +157,10 @@ pub struct ClusterJoin {
     /// Control nodes: address and port of the REST interface [default: port 3030]
     #[arg(long, value_name = "IP:PORT")]
     pub api_listen: Option<SocketAddr>,
+    /// Control nodes: serve the REST interface as plain HTTP beyond loopback too, for this run; to keep it: mode = "plain" in
+    /// [server.tls]
+    #[arg(long)]
+    pub plain_http: bool,
     /// Name of this node [default: the host name]
     #[arg(long)]
     pub name: Option<String>,

@@ -113,6 +113,12 @@ fn environment() -> String {
     let variables = [
         ("RING_HOST", "control nodes to ask, comma separated: `HOST`, `HOST:PORT` or a URL; wins over the context"),
         ("RING_TOKEN", "token to use; wins over the one `ring login` kept"),
+        (
+            "RING_CA_FINGERPRINT",
+            "SHA-256 fingerprint of the certificate authority of the control nodes, several with commas; wins over the context. \
+             Hosts without a scheme are spoken to over TLS then",
+        ),
+        ("RING_CA_FILE", "file with the certificate of that authority, PEM, instead of its fingerprint"),
         ("RING_CONFIG_DIR", "configuration directory; `ring` under `$XDG_CONFIG_HOME` or `~/.config` when unset"),
         ("RING_CONFIG_FILE", "configuration file; `config.toml` in the directory when unset"),
         ("RING_DATA_DIR", "data directory of a node; `/var/lib/ring` for root, else `ring` under `~/.local/share`"),

@@ -1,10 +1,13 @@
 //! The server side of a control node: REST API, services for agents and other control nodes, roles, certificates, and the
 //! composition of all of it into a running node.
 
+mod buckets;
 mod clock;
+mod door;
 mod ids;
 mod keys;
 pub mod node;
+mod origin;
 pub mod pki;
 mod registry;
 pub mod rest;

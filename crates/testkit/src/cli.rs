@@ -13,8 +13,10 @@ use crate::place::Place;
 use crate::process::Process;
 
 /// Variables of the test's own environment that must not reach a `ring` under test.
-const INHERITED: [&str; 10] = [
+const INHERITED: [&str; 12] = [
     "RING_HOST",
+    "RING_CA_FINGERPRINT",
+    "RING_CA_FILE",
     "RING_TOKEN",
     "RING_CONFIG_DIR",
     "RING_CONFIG_FILE",

@@ -16,7 +16,7 @@ use crate::place::Place;
 use crate::{ports, report, sweep, wait};
 
 /// Password of the first user.
-const PASSWORD: &str = "test-password-of-the-lab";
+pub const PASSWORD: &str = "test-password-of-the-lab";
 /// How long the agents may take from joining to being listed as ready, and a leader to be found.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// The ports of `ring` where every node has an address of its own.
@@ -29,6 +29,10 @@ pub struct Options {
     pub variables: Vec<(String, String)>,
     /// Data directories other than the usual ones, by node, such as a small disk.
     pub data_dirs: Vec<(String, PathBuf)>,
+    /// More lines of the configuration file of every node.
+    pub config: String,
+    /// Whether the REST API is spoken to over TLS; in a lab it is, on loopback it is not, unless it is said here.
+    pub tls: Option<bool>,
 }
 
 impl Options {
@@ -46,8 +50,27 @@ impl Options {
         self
     }
 
+    /// Adds lines to the configuration file of every node.
+    #[must_use]
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self
+    }
+
+    /// Has the REST API speak TLS, or plain HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     fn put_into(&self, site: &mut Site) {
         site.variables.clone_from(&self.variables);
+        site.config.clone_from(&self.config);
+        if let Some(tls) = self.tls {
+            site.tls = tls;
+            site.config.push_str(flags::tls_mode(tls));
+        }
         if let Some((_, dir)) = self.data_dirs.iter().find(|(name, _)| *name == site.name) {
             site.data_dir.clone_from(dir);
         }
@@ -135,7 +158,7 @@ impl Cluster {
 
     /// The nodes and a client for them; nothing runs yet.
     fn of(controls: Vec<RingNode>, agents: Vec<RingNode>, user: &Path, own_dir: Option<tempfile::TempDir>) -> Result<Self> {
-        let hosts: Vec<String> = controls.iter().map(|node| format!("http://{}", node.api())).collect();
+        let hosts: Vec<String> = controls.iter().map(RingNode::url).collect();
         std::fs::create_dir_all(user)?;
         let cli = RingCli::new()?.env("RING_CONFIG_DIR", user.display().to_string()).env("RING_HOST", hosts.join(","));
         Ok(Self { controls, agents, cli, token: String::new(), own_dir })
@@ -144,6 +167,9 @@ impl Cluster {
     fn log_in(&mut self) -> Result<()> {
         self.token = flags::token_in(&json_of(flags::login_request(self.control(0), PASSWORD))?)?;
         self.cli = self.cli.clone().env("RING_TOKEN", &self.token);
+        if let Some(pin) = self.control(0).pin()? {
+            self.cli = self.cli.clone().env("RING_CA_FINGERPRINT", pin);
+        }
         Ok(())
     }
 
@@ -201,7 +227,7 @@ impl Cluster {
 
     /// As [`Cluster::cli`], with one control node only.
     pub fn cli_to(&self, control: usize) -> RingCli {
-        self.cli.clone().env("RING_HOST", format!("http://{}", self.control(control).api()))
+        self.cli.clone().env("RING_HOST", self.control(control).url())
     }
 
     /// Control node number `index`, counted from 0.
@@ -309,6 +335,8 @@ fn loopback_site(dir: &Path, name: &str, ports: Option<(u16, u16)>) -> Site {
         dir,
         docker: None,
         variables: Vec::new(),
+        config: String::new(),
+        tls: false,
     }
 }
 
@@ -323,6 +351,8 @@ fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
         data_dir: host.dir().join("data"),
         docker: lab.docker_of(name).map(crate::lab::Docker::url),
         variables: Vec::new(),
+        config: String::new(),
+        tls: true,
     }
 }
 

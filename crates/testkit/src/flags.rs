@@ -1,6 +1,7 @@
 //! The command lines and answers of `ring` the test support relies on: the one place to change when they change.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -77,12 +78,29 @@ pub fn join_token_request(node: &RingNode, role: Role) -> Request {
 /// The path that answers 200 once a control node serves.
 pub const READY: &str = "/readyz";
 
-/// The configuration file of a node, with the Docker daemon it is to use.
-pub fn config_toml(docker: Option<&str>) -> String {
-    match docker {
+/// The configuration file of a node, with the Docker daemon it is to use, and more lines.
+pub fn config_toml(docker: Option<&str>, more: &str) -> String {
+    let docker = match docker {
         Some(url) => format!("[server.runtime.docker]\nenabled = true\nhost = \"{url}\"\n"),
         None => "[server.runtime.docker]\nenabled = false\n".to_owned(),
-    }
+    };
+    docker + more
+}
+
+/// The lines of the configuration with which the REST API speaks TLS on loopback, or plain HTTP beyond it.
+pub const fn tls_mode(tls: bool) -> &'static str {
+    if tls { "[server.tls]\nmode = \"cluster\"\n" } else { "[server.tls]\nmode = \"plain\"\n" }
+}
+
+/// The certificate of the cluster's authority, in the data directory of any of its nodes.
+pub fn ca_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("identity/ca.crt")
+}
+
+/// The fingerprint of the authority in what a control node prints at its start.
+pub fn pin_in(printed: &str) -> Option<&str> {
+    let (_, rest) = printed.rsplit_once("--ca-fingerprint ")?;
+    rest.split_whitespace().next().filter(|pin| pin.len() == 64)
 }
 
 /// The request for an API token.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ pub struct Request {
     headers: Vec<String>,
     body: Option<String>,
     timeout: Duration,
+    authority: Option<PathBuf>,
 }
 
 /// What came back.
@@ -49,6 +51,7 @@ impl Request {
             headers: Vec::new(),
             body: None,
             timeout: Duration::from_secs(10),
+            authority: None,
         }
     }
 
@@ -92,6 +95,13 @@ impl Request {
         self
     }
 
+    /// Trusts whom this authority vouches for, PEM, and nobody else.
+    #[must_use]
+    pub fn authority(mut self, file: &Path) -> Self {
+        self.authority = Some(file.to_owned());
+        self
+    }
+
     /// Sets the time after which it is given up.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -106,6 +116,9 @@ impl Request {
         curl.args(["--max-time", &self.timeout.as_secs_f64().to_string()]);
         // Status and headers go to stderr, which leaves stdout to the body.
         curl.args(["--write-out", "%{stderr}%{http_code}\n%{header_json}"]);
+        if let Some(file) = &self.authority {
+            curl.arg("--cacert").arg(file);
+        }
         for header in &self.headers {
             curl.args(["--header", header]);
         }

@@ -39,6 +39,10 @@ pub struct Site {
     pub docker: Option<String>,
     /// More environment variables.
     pub variables: Vec<(String, String)>,
+    /// More lines of the configuration file.
+    pub config: String,
+    /// The REST API speaks TLS.
+    pub tls: bool,
 }
 
 /// A node, running or not.
@@ -65,7 +69,7 @@ impl RingNode {
         let config = site.dir.join("config");
         fs::create_dir_all(&config)?;
         fs::create_dir_all(&site.data_dir)?;
-        fs::write(config.join("config.toml"), flags::config_toml(site.docker.as_deref()))?;
+        fs::write(config.join("config.toml"), flags::config_toml(site.docker.as_deref(), &site.config))?;
         let mut cli = RingCli::new()?
             .at(&site.place)
             .env("RING_DATA_DIR", site.data_dir.display().to_string())
@@ -110,7 +114,26 @@ impl RingNode {
 
     /// A request to the API of this node, sent by the test itself.
     pub fn http(&self, method: &str, path: &str) -> Request {
-        Request::new(method, format!("http://{}{path}", self.api()))
+        let request = Request::new(method, format!("{}{path}", self.url()));
+        if self.site.tls { request.authority(&flags::ca_file(self.data_dir())) } else { request }
+    }
+
+    /// Where its API is, with the scheme.
+    ///
+    /// # Panics
+    /// For an agent, which has none.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.site.tls { "https" } else { "http" }, self.api())
+    }
+
+    /// The fingerprint it printed for those who log in; None where it speaks no TLS.
+    pub fn pin(&self) -> Result<Option<String>> {
+        if !self.site.tls {
+            return Ok(None);
+        }
+        self.wait_log("--ca-fingerprint ", START_DEADLINE)?;
+        let log = self.with(Process::log)?;
+        flags::pin_in(&log).map(|pin| Some(pin.to_owned())).with_context(|| format!("no fingerprint in {log}"))
     }
 
     /// Founds a cluster on this node and starts it.

@@ -1,5 +1,6 @@
 //! What can go wrong with a request.
 
+use super::tls::TlsFailure;
 use crate::errors::ErrorCode;
 use crate::problem::Problem;
 
@@ -29,6 +30,14 @@ pub enum ClientError {
         /// What happened.
         reason: String,
     },
+    /// A control node could not be trusted, or does not speak TLS. Nothing was sent to it.
+    #[error("no trusted connection to {host}: {failure}")]
+    Tls {
+        /// Its address.
+        host: String,
+        /// What is wrong.
+        failure: TlsFailure,
+    },
     /// Something answered that is not ring.
     #[error("{host} gave an answer that is not understood: {reason}")]
     Unexpected {
@@ -56,7 +65,7 @@ impl ClientError {
         match self {
             Self::Unreachable(_) => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::Broken { .. } | Self::Unexpected { .. } | Self::Setup(_) => false,
+            Self::Tls { .. } | Self::Broken { .. } | Self::Unexpected { .. } | Self::Setup(_) => false,
         }
     }
 }

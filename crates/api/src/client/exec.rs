@@ -106,7 +106,8 @@ impl Client {
     /// [`ClientError`] when no node serves it, or it is refused. After [`ClientError::Broken`] it may have been run.
     pub async fn exec(&self, id: DeploymentId, query: &ExecQuery) -> Result<ExecSession, ClientError> {
         // Connections of HTTP/2 are not turned into something else in this way.
-        let http = built(builder(self.patience).http1_only())?;
+        let tls = self.trust.config(&[b"http/1.1"])?;
+        let http = built(builder(self.patience).http1_only().tls_backend_preconfigured(tls))?;
         let path = format!("/deployments/{id}/exec?{}", query.encode());
         let request = Request::new(Method::GET, &path);
         self.until_answered(|index| self.begin(&http, &request, index)).await

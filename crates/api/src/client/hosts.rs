@@ -11,6 +11,9 @@ pub struct Hosts {
     first: AtomicUsize,
 }
 
+/// The scheme of a host that is given without one: `http` on loopback, else `https`.
+pub const BY_HOST: &str = "auto";
+
 /// A text that is no list of control nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not the address of a control node: write HOST, HOST:PORT or a URL, several with commas")]
@@ -20,7 +23,8 @@ pub struct HostError {
 }
 
 impl Hosts {
-    /// Reads `HOST[:PORT]` or URLs, comma separated; `scheme` and `port` fill in what is left out.
+    /// Reads `HOST[:PORT]` or URLs, comma separated; `scheme` and `port` fill in what is left out. The scheme [`BY_HOST`] is
+    /// `http` on loopback and `https` elsewhere.
     ///
     /// # Errors
     /// [`HostError`] with the first part that is no address.
@@ -31,6 +35,16 @@ impl Hosts {
             return Err(HostError { text: list.to_owned() });
         }
         Ok(Self { urls, first: AtomicUsize::new(0) })
+    }
+
+    /// Is one of them spoken to over TLS?
+    pub fn speak_tls(&self) -> bool {
+        self.urls.iter().any(|url| url.scheme() == "https")
+    }
+
+    /// Their addresses as they were given.
+    pub fn urls(&self) -> &[Url] {
+        &self.urls
     }
 
     /// How many.
@@ -81,9 +95,25 @@ fn parse_one(text: &str, scheme: &str, port: u16) -> Result<Url, HostError> {
     let bare_v6 = text.parse::<std::net::Ipv6Addr>().is_ok();
     let host = if bare_v6 { format!("[{text}]") } else { text.to_owned() };
     let port_given = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let scheme = match scheme {
+        BY_HOST if loopback(&host) => "http",
+        BY_HOST => "https",
+        scheme => scheme,
+    };
     let full = if port_given { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") };
     let url = Url::parse(&full).map_err(|_| fail())?;
     if url.path() == "/" && url.query().is_none() && url.username().is_empty() { Ok(url) } else { Err(fail()) }
+}
+
+/// Is it this host, whatever the port?
+fn loopback(host: &str) -> bool {
+    let url = Url::parse(&format!("http://{host}")).ok();
+    match url.as_ref().and_then(Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +132,16 @@ mod tests {
         for bad in ["", ",", "a b", "ftp://x", "a/b", "http://"] {
             assert!(Hosts::parse(bad, "http", 3030).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_unless_it_is_written() {
+        let parse = |list: &str| Hosts::parse(list, BY_HOST, 3030).unwrap().to_string();
+        assert_eq!(parse("127.0.0.1,localhost:1,::1"), "http://127.0.0.1:3030, http://localhost:1, http://[::1]:3030");
+        assert_eq!(parse("10.0.0.1,c1:1,http://c2"), "https://10.0.0.1:3030, https://c1:1, http://c2");
+        assert!(
+            Hosts::parse("10.0.0.1", BY_HOST, 1).unwrap().speak_tls() && !Hosts::parse("::1", BY_HOST, 1).unwrap().speak_tls()
+        );
     }
 
     #[test]

@@ -9,15 +9,19 @@ mod exec;
 mod hosts;
 mod send;
 mod sse;
+mod tls;
 mod webhooks;
 
 pub use error::{ClientError, Failure};
 pub use exec::{ExecReceiver, ExecSender, ExecSession};
-pub use hosts::{HostError, Hosts};
+pub use hosts::{BY_HOST, HostError, Hosts};
 pub use sse::Follow;
+pub use tls::{Fingerprint, FingerprintError, TlsFailure, Trust, TrustError};
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tls::Trusted;
 
 /// How patient a client is.
 #[derive(Clone, Copy, Debug)]
@@ -53,16 +57,26 @@ pub struct Client {
     hosts: Arc<Hosts>,
     token: Option<Arc<str>>,
     patience: Patience,
+    trust: Trusted,
 }
 
 impl Client {
-    /// A client of the control nodes `hosts`, with a bearer token where there is one.
+    /// A client of the control nodes `hosts`, with a bearer token where there is one; it believes the certificates this system does.
     ///
     /// # Errors
     /// [`ClientError::Setup`] when there is no TLS (the program has to install a rustls provider first).
     pub fn new(hosts: Hosts, token: Option<String>, patience: Patience) -> Result<Self, ClientError> {
-        let http = built(builder(patience))?;
-        Ok(Self { http, hosts: Arc::new(hosts), token: token.map(Into::into), patience })
+        Self::trusting(hosts, token, patience, Trust::System)
+    }
+
+    /// The same, and it believes what `trust` says.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn trusting(hosts: Hosts, token: Option<String>, patience: Patience, trust: Trust) -> Result<Self, ClientError> {
+        let trust = Trusted::new(trust, hosts.speak_tls())?;
+        let http = built(builder(patience).tls_backend_preconfigured(trust.config(&[b"h2", b"http/1.1"])?))?;
+        Ok(Self { http, hosts: Arc::new(hosts), token: token.map(Into::into), patience, trust })
     }
 
     /// The control nodes it asks.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
-use super::Client;
 use super::error::{ClientError, Failure};
+use super::{Client, tls};
 use crate::IDEMPOTENCY_KEY;
 use crate::errors::ErrorCode;
 use crate::problem::{self, Problem};
@@ -42,6 +42,8 @@ pub(super) enum Miss {
     Unreachable(Failure),
     /// It cannot serve now; perhaps another can, perhaps it can later.
     Unavailable(Box<Problem>, Option<Duration>),
+    /// It cannot be trusted; perhaps another can.
+    Untrusted(ClientError),
     /// The answer is an error that does not go away.
     Final(ClientError),
 }
@@ -86,8 +88,7 @@ impl Client {
         &self,
         attempt: impl Fn(usize) -> F,
     ) -> Result<Result<T, ClientError>, (ClientError, Option<Duration>)> {
-        let mut failures = Vec::new();
-        let mut unavailable = None;
+        let (mut failures, mut untrusted, mut unavailable) = (Vec::new(), None, None);
         let order: Vec<usize> = self.hosts.in_order().map(|(index, _)| index).collect();
         for index in order {
             match attempt(index).await {
@@ -96,11 +97,21 @@ impl Client {
                     return Ok(Ok(result));
                 }
                 Err(Miss::Final(error)) => return Ok(Err(error)),
+                Err(Miss::Untrusted(error)) => untrusted = Some(error),
                 Err(Miss::Unreachable(failure)) => failures.push(failure),
+                // Who asks too much does not ask the next one.
+                Err(Miss::Unavailable(problem, wait)) if problem.status == 429 => {
+                    return Err((ClientError::Problem(problem), wait));
+                }
                 Err(Miss::Unavailable(problem, wait)) => unavailable = Some((ClientError::Problem(problem), wait)),
             }
         }
-        Err(unavailable.unwrap_or((ClientError::Unreachable(failures), None)))
+        match (unavailable, untrusted) {
+            (Some(unavailable), _) => Err(unavailable),
+            // It will be no other one in a moment.
+            (None, Some(error)) => Ok(Err(error)),
+            (None, None) => Err((ClientError::Unreachable(failures), None)),
+        }
     }
 
     async fn attempt<T: DeserializeOwned>(&self, request: &Request<'_>, index: usize) -> Result<T, Miss> {
@@ -165,6 +176,9 @@ fn short(url: &Url) -> String {
 }
 
 pub(super) fn unreachable(host: &str, error: &reqwest::Error) -> Miss {
+    if let Some(failure) = tls::failure(error) {
+        return Miss::Untrusted(ClientError::Tls { host: host.to_owned(), failure });
+    }
     let reason = if error.is_timeout() {
         "no answer in time".to_owned()
     } else {

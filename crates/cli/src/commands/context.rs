@@ -2,9 +2,8 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use toml_edit::{DocumentMut, value};
 
-use crate::config::Credentials;
+use crate::config::{Credentials, edit};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
@@ -89,18 +88,6 @@ fn switch(context: &Context, name: &str) -> Result<Reply, CliError> {
     if !context.file.contexts.contains_key(name) {
         return Err(context.file.no_context(name));
     }
-    let path = &context.paths.config_file;
-    let text = std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.clone(), source })?;
-    let mut file: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| CliError::Config { path: path.clone(), message: error.to_string() })?;
-    if let Some(contexts) = file.get_mut("contexts").and_then(|item| item.as_table_like_mut()) {
-        for (key, section) in contexts.iter_mut() {
-            if let Some(section) = section.as_table_like_mut() {
-                section.insert("current", value(key.get() == name));
-            }
-        }
-    }
-    std::fs::write(path, file.to_string()).map_err(|source| CliError::Write { path: path.clone(), source })?;
+    edit::use_context(&context.paths.config_file, name)?;
     Ok(Reply::default().note(format!("context '{name}' is in use")))
 }

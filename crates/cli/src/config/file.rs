@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ring_api::client::BY_HOST;
 use ring_types::Span;
 use serde::{Deserialize, Serialize};
 
@@ -36,19 +37,30 @@ pub struct ContextSection {
     unknown: BTreeMap<String, toml::Value>,
 }
 
+impl ContextSection {
+    /// A context of these control nodes.
+    pub(crate) fn at(host: String, api: ApiSection) -> Self {
+        Self { host, api, ..Self::default() }
+    }
+}
+
 /// `api` of a context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApiSection {
-    /// `http` or `https`.
+    /// `http` or `https`; `auto`: `http` on loopback and `https` elsewhere.
     pub scheme: String,
     /// Port of the REST interface.
     pub port: u16,
+    /// SHA-256 of the certificate of the authority to trust, several with commas.
+    pub ca_fingerprint: Option<String>,
+    /// Certificates of the authorities to trust, PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for ApiSection {
     fn default() -> Self {
-        Self { scheme: "http".to_owned(), port: ring_api::API_PORT }
+        Self { scheme: BY_HOST.to_owned(), port: ring_api::API_PORT, ca_fingerprint: None, ca_file: None }
     }
 }
 
@@ -62,6 +74,10 @@ pub struct ServerSection {
     pub runtime: RuntimeSection,
     /// Deliveries to webhooks.
     pub webhooks: WebhooksSection,
+    /// How the REST interface is protected.
+    pub tls: TlsSection,
+    /// What callers of the REST interface get.
+    pub limits: LimitsSection,
     /// The dashboard.
     pub dashboard: DashboardSection,
     /// Where traces, metrics and logs go.
@@ -123,6 +139,51 @@ pub struct CloudHypervisorSection {
 pub struct WebhooksSection {
     /// Receivers on this host may be reached.
     pub allow_local: bool,
+}
+
+/// How the REST interface speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// TLS beyond loopback, plain HTTP on loopback.
+    #[default]
+    Auto,
+    /// TLS with a certificate of the cluster's authority, on loopback too.
+    Cluster,
+    /// Plain HTTP, beyond loopback too.
+    Plain,
+}
+
+/// `[server.tls]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSection {
+    /// Plain or TLS, where no certificate is given.
+    pub mode: TlsMode,
+    /// A certificate of one's own, PEM, with the chain to its authority.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Names the interface is reached by, for the certificate of the cluster's authority.
+    pub names: Vec<String>,
+}
+
+/// `[server.limits]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Connections at the same time.
+    pub connections: Option<usize>,
+    /// Those of one address.
+    pub connections_per_address: Option<usize>,
+    /// TLS connections begun in a second from one address.
+    pub handshakes_per_second: Option<u32>,
+    /// Requests of one token in a second.
+    pub requests_per_second: Option<u32>,
+    /// Requests without a token in a second from one address.
+    pub anonymous_requests_per_second: Option<u32>,
+    /// Streams of one token at the same time.
+    pub streams_per_token: Option<u32>,
 }
 
 /// `[server.dashboard]`

@@ -1,6 +1,7 @@
 //! What is kept on this host: directories, the configuration file, tokens, the secret key.
 
 mod credentials;
+pub(crate) mod edit;
 mod file;
 mod paths;
 mod private;
@@ -9,8 +10,8 @@ mod secret_key;
 
 pub use credentials::{Credential, Credentials};
 pub use file::{
-    ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection, RuntimeSection,
-    SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal,
+    ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection, LimitsSection,
+    RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection,
 };
 pub use paths::Paths;
 pub use private::write_private;

@@ -23,8 +23,8 @@ pub(super) async fn start(settings: &NodeSettings) -> anyhow::Result<()> {
 
 /// `ring cluster join --role agent`
 pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::Result<()> {
-    if args.no_agent || args.api_listen.is_some() {
-        bail!("--no-agent and --api-listen are for control nodes");
+    if args.no_agent || args.plain_http || args.api_listen.is_some() {
+        bail!("--no-agent, --api-listen and --plain-http are for control nodes");
     }
     let record = join_cluster(&options(settings, args, JoinRole::Agent)).await?;
     tracing::info!(cluster = %record.cluster, "joined the cluster as agent '{}'", record.name);

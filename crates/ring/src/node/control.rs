@@ -7,11 +7,13 @@ use anyhow::Context;
 use ring_cli::output::{data, note};
 use ring_cli::{ClusterInit, ClusterJoin, NodeSettings, ServerStart};
 use ring_server::JoinRole;
-use ring_server::node::{ControlNode, FirstWords, InitOptions, StartOptions, init as init_cluster, join as join_cluster};
+use ring_server::node::{
+    ApiWords, ControlNode, FirstWords, InitOptions, StartOptions, init as init_cluster, join as join_cluster,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::options::{admin_password, prepared_key, settings as node_settings};
+use super::options::{admin_password, prepared_key, settings as node_settings, with_plain};
 use super::{agent, signals};
 
 /// The cluster port of a host that is alone: nobody else needs it.
@@ -25,12 +27,14 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
             data_dir: settings.paths.data_dir.clone(),
             advertise: args.advertise,
             api_listen: args.api_listen,
-            settings: node_settings(settings)?,
+            settings: with_plain(node_settings(settings)?, args.plain_http)?,
         };
-        return serve(settings, ControlNode::start(options).await?, !args.no_agent, stop).await;
+        let node = ControlNode::start(options).await?;
+        say_api(&node);
+        return serve(settings, node, !args.no_agent, stop).await;
     }
     let advertise = args.advertise.unwrap_or(ALONE);
-    let mut options = init_options(settings, advertise, args.admin_password_file.as_deref())?;
+    let mut options = init_options(settings, advertise, args.admin_password_file.as_deref(), args.plain_http)?;
     // The port `ring init` was told is the one this user's other commands will ask; nobody else is to reach a host on loopback.
     let listen = if advertise.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let configured = settings.config.api_port().map(|port| SocketAddr::new(listen.into(), port));
@@ -38,14 +42,15 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
     options.with_agent = !args.no_agent;
     let (node, words) = init_cluster(options).await?;
     say_password(&words);
-    note("This host is a cluster of one. Next: ring login -u admin");
+    note(&format!("This host is a cluster of one. Next: {}", node.api_words().login));
+    warn_exposed(&node);
     serve(settings, node, true, stop).await
 }
 
 /// `ring cluster init`
 pub(super) async fn init(settings: &NodeSettings, args: ClusterInit) -> anyhow::Result<()> {
     let stop = signals::until_told()?;
-    let mut options = init_options(settings, args.advertise, args.admin_password_file.as_deref())?;
+    let mut options = init_options(settings, args.advertise, args.admin_password_file.as_deref(), args.plain_http)?;
     options.api_listen = args.api_listen;
     options.name = args.name;
     options.labels = args.labels.into_iter().collect();
@@ -57,25 +62,30 @@ pub(super) async fn init(settings: &NodeSettings, args: ClusterInit) -> anyhow::
     data(&words.join_control)?;
     note("  a host that runs work:");
     data(&words.join_agent)?;
+    say_api(&node);
     serve(settings, node, true, stop).await
 }
 
 /// `ring cluster join --role control`
 pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::Result<()> {
     let stop = signals::until_told()?;
+    let node_settings = with_plain(node_settings(settings)?, args.plain_http)?;
     let options = agent::options(settings, args, JoinRole::Control);
     let record = join_cluster(&options).await?;
     tracing::info!(cluster = %record.cluster, "joined the cluster as control node '{}'", record.name);
-    let options = StartOptions {
-        data_dir: settings.paths.data_dir.clone(),
-        advertise: None,
-        api_listen: None,
-        settings: node_settings(settings)?,
-    };
-    serve(settings, ControlNode::start(options).await?, true, stop).await
+    let options =
+        StartOptions { data_dir: settings.paths.data_dir.clone(), advertise: None, api_listen: None, settings: node_settings };
+    let node = ControlNode::start(options).await?;
+    say_api(&node);
+    serve(settings, node, true, stop).await
 }
 
-fn init_options(settings: &NodeSettings, advertise: SocketAddr, password: Option<&Path>) -> anyhow::Result<InitOptions> {
+fn init_options(
+    settings: &NodeSettings,
+    advertise: SocketAddr,
+    password: Option<&Path>,
+    plain_http: bool,
+) -> anyhow::Result<InitOptions> {
     Ok(InitOptions {
         data_dir: settings.paths.data_dir.clone(),
         name: None,
@@ -85,8 +95,20 @@ fn init_options(settings: &NodeSettings, advertise: SocketAddr, password: Option
         with_agent: true,
         admin_password: admin_password(password)?,
         prepared_key: prepared_key(settings).context("the secret key")?,
-        settings: node_settings(settings)?,
+        settings: with_plain(node_settings(settings)?, plain_http)?,
     })
+}
+
+/// How its REST API is spoken to: from another host a person needs to know whom to trust.
+fn say_api(node: &ControlNode) {
+    note(&format!("To log in: {}", node.api_words().login));
+    warn_exposed(node);
+}
+
+fn warn_exposed(node: &ControlNode) {
+    if node.api_words().exposed {
+        note(&format!("warning: {}", ApiWords::EXPOSED));
+    }
 }
 
 fn say_password(words: &FirstWords) {

@@ -4,9 +4,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use ring_cli::config::read_secret_key;
+use ring_cli::config::{TlsMode, read_secret_key};
 use ring_cli::{NodeSettings, password_file};
-use ring_server::node::Settings;
+use ring_server::node::{ApiSettings, ApiTlsMode, CallerLimits, DoorLimits, Settings};
 use ring_server::pki::SecretKey;
 use ring_types::Span;
 use zeroize::Zeroizing;
@@ -34,6 +34,7 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(text) = variable("RING_SECRET_KEY") {
         found.secret_key = Some(SecretKey::from_base64(&text).context("RING_SECRET_KEY")?);
     }
+    found.api = api(settings)?;
     if let Some(interval) = settings.config.server.scheduler.interval {
         found.controllers.sweep_every = interval.duration();
     }
@@ -57,6 +58,50 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
         found.compaction.every = every;
     }
     Ok(found)
+}
+
+/// How the REST API is to be spoken to, and by how many.
+fn api(settings: &NodeSettings) -> anyhow::Result<ApiSettings> {
+    let (tls, limits) = (&settings.config.server.tls, &settings.config.server.limits);
+    let mode = match (&tls.certificate, &tls.key, tls.mode) {
+        (Some(_), Some(_), TlsMode::Plain) => {
+            bail!("server.tls: mode = \"plain\" has no use for a certificate: take one of them away")
+        }
+        (Some(certificate), Some(key), _) => ApiTlsMode::Own { certificate: certificate.clone(), key: key.clone() },
+        (Some(_), None, _) => bail!("server.tls: there is a certificate and no key"),
+        (None, Some(_), _) => bail!("server.tls: there is a key and no certificate"),
+        (None, None, TlsMode::Auto) => ApiTlsMode::Auto,
+        (None, None, TlsMode::Cluster) => ApiTlsMode::Cluster,
+        (None, None, TlsMode::Plain) => ApiTlsMode::Plain,
+    };
+    let (door, callers) = (DoorLimits::default(), CallerLimits::default());
+    Ok(ApiSettings {
+        tls: mode,
+        names: tls.names.clone(),
+        door: DoorLimits {
+            connections: limits.connections.unwrap_or(door.connections),
+            connections_per_address: limits.connections_per_address.unwrap_or(door.connections_per_address),
+            handshakes_per_second: limits.handshakes_per_second.unwrap_or(door.handshakes_per_second),
+            ..door
+        },
+        callers: CallerLimits {
+            requests_per_second: limits.requests_per_second.unwrap_or(callers.requests_per_second),
+            anonymous_per_second: limits.anonymous_requests_per_second.unwrap_or(callers.anonymous_per_second),
+            streams_per_token: limits.streams_per_token.unwrap_or(callers.streams_per_token),
+            ..callers
+        },
+    })
+}
+
+/// As the configuration has it, or plain HTTP where the command line says so.
+pub(super) fn with_plain(mut settings: Settings, plain: bool) -> anyhow::Result<Settings> {
+    if plain {
+        if matches!(settings.api.tls, ApiTlsMode::Own { .. }) {
+            bail!("--plain-http has no use for the certificate of [server.tls]: take one of them away");
+        }
+        settings.api.tls = ApiTlsMode::Plain;
+    }
+    Ok(settings)
 }
 
 /// A duration, or a number of seconds.

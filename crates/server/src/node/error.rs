@@ -106,6 +106,9 @@ pub enum NodeError {
     /// The cluster gave an answer nobody understands.
     #[error("the cluster gave an unexpected answer: {0}")]
     Answer(String),
+    /// The certificate of the REST API cannot be used.
+    #[error("the certificate of the REST API cannot be used: look at server.tls in the configuration")]
+    ApiCertificate(#[source] PkiError),
     /// A password could not be hashed.
     #[error("the password cannot be used: {0}")]
     Password(String),

@@ -8,7 +8,7 @@ use ring_controller::ControllerOptions;
 use ring_store::{Compaction, Timing};
 use ring_types::{Name, Span};
 
-use super::NodeError;
+use super::{ApiSettings, NodeError};
 use crate::pki::{DEFAULT_LIFETIME, HostFiles, SecretKey};
 use crate::webhooks::WebhookOptions;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub note_uses_every: Duration,
     /// How webhooks are reached.
     pub webhooks: WebhookOptions,
+    /// How the REST API is spoken to, and by how many.
+    pub api: ApiSettings,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             rollout_deadline: ring_state::limits::ROLLOUT_DEADLINE,
             note_uses_every: Duration::from_mins(1),
             webhooks: WebhookOptions::default(),
+            api: ApiSettings::default(),
         }
     }
 }

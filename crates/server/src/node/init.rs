@@ -61,6 +61,7 @@ const FIRST: MemberId = MemberId(1);
 /// # Errors
 /// [`NodeError`] when the host is in one already, a port is taken, or the disk refuses.
 pub async fn init(options: InitOptions) -> Result<(ControlNode, FirstWords), NodeError> {
+    options.settings.api.check()?;
     let files = HostFiles::new(&options.data_dir);
     if let Some(record) = files.record()? {
         return Err(NodeError::Joined { dir: options.data_dir, name: record.name });

@@ -4,6 +4,7 @@
 //! [`AgentHost::load`] go on from these alone.
 
 mod agent_host;
+mod api;
 mod error;
 mod host;
 mod init;
@@ -15,8 +16,11 @@ mod rotation;
 mod running;
 mod start;
 
+pub use crate::door::DoorLimits;
+pub use crate::rest::CallerLimits;
 pub use crate::webhooks::WebhookOptions;
 pub use agent_host::AgentHost;
+pub use api::{ApiSettings, ApiTlsMode, ApiWords};
 pub use error::NodeError;
 pub use host::{Settings, host_name};
 pub use init::{FirstWords, InitOptions, init};

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use ring_controller::{Contacts, Controllers};
 use ring_proto::agent::v1::agent_service_server::AgentServiceServer;
 use ring_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
@@ -21,11 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
+use super::api::{ApiFront, ApiWords};
 use super::host::Settings;
 use super::promote;
 use super::renewal::Own;
 use super::rotation::OwnRotation;
 use super::{AgentHost, NodeError};
+use crate::door::Door;
 use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::rest::{App, AppParts, Recorder, Uses, router};
@@ -33,7 +34,7 @@ use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
 use crate::session::{AgentApi, Agents, Execs, Hub, Logs, SessionContext};
-use crate::tls::{Dialer, HostTls, accept, renew_forever};
+use crate::tls::{Dialer, HostTls, Signer, accept, renew_forever};
 use crate::webhooks::HttpDeliverer;
 
 /// Longest wait for requests under way when the node stops.
@@ -106,13 +107,21 @@ impl Wiring {
         let mut tasks = JoinSet::new();
         self.serve_cluster(&parts, ports.cluster, &mut tasks);
         let api = ports.api.local_addr().map_err(|source| NodeError::Listen { address: member.api_listen, source })?;
-        self.serve_api(&parts, ports.api, &mut tasks);
+        let front = ApiFront::open(&self.settings.api, &member, api, &self.tls)?;
+        self.serve_api(&parts, ports.api, &front, &mut tasks);
         self.keep_up(&parts, &mut tasks)?;
         let removed = self.await_removal(&parts, &mut tasks);
         let sealer = Arc::new(Resealer(self.secret.clone()));
         let deliverer = Arc::new(HttpDeliverer::new(self.secret.clone(), self.settings.webhooks.clone()));
         let controllers = Controllers::start(store.clone(), contacts, sealer, deliverer, self.settings.controllers.clone());
-        tracing::info!(member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, "control node started");
+        let words = front.words(&member);
+        tracing::info!(
+            member = %member.id, cluster = %self.record.cluster, address = %member.address, %api, scheme = words.scheme,
+            "control node started"
+        );
+        if words.exposed {
+            tracing::warn!(%api, "{}", ApiWords::EXPOSED);
+        }
         let agent = AgentHost::of(
             &self.record,
             &self.files,
@@ -121,7 +130,7 @@ impl Wiring {
             watch::Sender::default(),
         );
         let data_dir = self.files.data_dir().to_owned();
-        Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, data_dir })
+        Ok(ControlNode { store, member, removed, controllers, tasks, stop, agent, api, words, data_dir })
     }
 
     /// A key of another cluster would only show when a secret is needed, or a host joins.
@@ -180,7 +189,7 @@ impl Wiring {
         });
     }
 
-    fn serve_api(&self, parts: &Parts, listener: TcpListener, tasks: &mut JoinSet<&'static str>) {
+    fn serve_api(&self, parts: &Parts, listener: TcpListener, front: &ApiFront, tasks: &mut JoinSet<&'static str>) {
         let audit = Arc::new(Recorder::new());
         let uses = Arc::new(Uses::new(self.settings.note_uses_every));
         let app = App::new(AppParts {
@@ -201,25 +210,34 @@ impl Wiring {
             audit: audit.clone(),
             uses: uses.clone(),
             stop: parts.stop.clone(),
-        });
-        let listener = listener.tap_io(|stream| {
-            // Without it a reply may wait for the acknowledgement of the one before.
-            let _ = stream.set_nodelay(true);
+            limits: self.settings.api.callers,
         });
         let served = write_down(parts, audit, uses, tasks);
-        let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+        let door = Door::new(listener, router(app), front.tls(), self.settings.api.door);
         let stop = parts.stop.clone();
         tasks.spawn(async move {
-            let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
             tokio::select! {
-                result = async { serving.await } => if let Err(error) = result {
-                    tracing::error!("the REST API failed: {error}");
-                },
+                () = door.run(stop.clone()) => {}
                 () = after(&stop, DRAIN) => {}
             }
             served.cancel();
             "the REST API"
         });
+        let signer = Signer {
+            store: parts.store.clone(),
+            admission: self.admission(&parts.store),
+            name: parts.member.name.clone(),
+            names: self.settings.api.names.clone(),
+            address: front.address(),
+        };
+        if let Some(keeping) = front.keep(self.tls.clone(), signer, parts.stop.clone()) {
+            let stop = parts.stop.clone();
+            tasks.spawn(async move {
+                keeping.await;
+                stop.cancelled().await;
+                "the certificate of the REST API"
+            });
+        }
     }
 
     /// Contact with the leader, a good certificate, and a vote.
@@ -364,6 +382,7 @@ pub struct ControlNode {
     stop: CancellationToken,
     agent: Option<AgentHost>,
     api: SocketAddr,
+    words: ApiWords,
     data_dir: PathBuf,
 }
 
@@ -376,6 +395,11 @@ impl ControlNode {
     /// Where its REST API listens.
     pub fn api_address(&self) -> SocketAddr {
         self.api
+    }
+
+    /// How its REST API is spoken to.
+    pub fn api_words(&self) -> &ApiWords {
+        &self.words
     }
 
     /// Its store.

@@ -39,6 +39,7 @@ impl ControlNode {
     /// # Errors
     /// [`NodeError`] when the host has not joined as one, a port is taken, or the store does not open.
     pub async fn start(options: StartOptions) -> Result<Self, NodeError> {
+        options.settings.api.check()?;
         let files = HostFiles::new(&options.data_dir);
         let mut record = files.record()?.ok_or_else(|| NodeError::NotJoined(options.data_dir.clone()))?;
         let member = moved(&mut record, &options)?;

@@ -8,8 +8,8 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use ring_types::ClusterId;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, DnsName};
 
 use super::{Fingerprint, Identity, PkiError, SecretKey};
 
@@ -27,6 +27,21 @@ pub struct CertificateRequest<'a> {
     pub csr_pem: &'a str,
     /// Who the holder is.
     pub identity: Identity,
+    /// Addresses it is reached at.
+    pub addresses: Vec<IpAddr>,
+    /// How long it is good.
+    pub lifetime: Duration,
+}
+
+/// What a certificate of the REST API is wanted for: it names addresses and nobody of the cluster, and opens nothing.
+#[derive(Clone, Debug)]
+pub struct ServerRequest<'a> {
+    /// The holder's signed request; only its key is used.
+    pub csr_pem: &'a str,
+    /// Who it is, for people.
+    pub name: &'a str,
+    /// Names it is reached by; one that is no DNS name is left out.
+    pub names: Vec<String>,
     /// Addresses it is reached at.
     pub addresses: Vec<IpAddr>,
     /// How long it is good.
@@ -104,6 +119,26 @@ impl Authority {
         params.subject_alt_names = alternative_names(request)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        csr.params = params;
+        csr.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(PkiError::Generate)
+    }
+
+    /// Signs a certificate for the REST API of a control node; its PEM.
+    ///
+    /// # Errors
+    /// When the request is not one, or is not signed by the key it asks for.
+    pub fn sign_server(&self, request: &ServerRequest<'_>) -> Result<String, PkiError> {
+        let mut csr = CertificateSigningRequestParams::from_pem(request.csr_pem)
+            .map_err(|e| PkiError::malformed("the certificate request", e))?;
+        let mut params = params(request.lifetime);
+        params.distinguished_name = subject(request.name);
+        let usable = |name: &String| DnsName::try_from(name.as_str()).is_ok();
+        let names = request.names.iter().filter(|name| usable(name)).filter_map(|name| name.as_str().try_into().ok());
+        params.subject_alt_names = names.map(SanType::DnsName).collect();
+        params.subject_alt_names.extend(request.addresses.iter().copied().map(SanType::IpAddress));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         csr.params = params;
         csr.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(PkiError::Generate)

@@ -17,7 +17,7 @@ mod trust;
 mod verify;
 
 pub(crate) use authority::certificate_from_pem;
-pub use authority::{Authority, CertificateRequest, DEFAULT_LIFETIME};
+pub use authority::{Authority, CertificateRequest, DEFAULT_LIFETIME, ServerRequest};
 pub use error::PkiError;
 pub use files::{HostFiles, HostRecord, MemberRecord, PendingJoin};
 pub use fingerprint::Fingerprint;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Recorder;
 use super::auth::{LoginLimit, Passwords, Uses};
+use super::limit::{CallerLimit, CallerLimits};
 use crate::pki::SecretKey;
 use crate::services::{Admission, Pulse};
 use crate::session::{Agents, Execs, Hub, Logs};
@@ -49,12 +50,15 @@ pub struct AppParts {
     pub execs: Execs,
     /// The control node stops: streams end.
     pub stop: CancellationToken,
+    /// What one caller gets.
+    pub limits: CallerLimits,
 }
 
 pub(super) struct Inner {
     pub(super) parts: AppParts,
     pub(super) passwords: Passwords,
     pub(super) logins: LoginLimit,
+    pub(super) callers: CallerLimit,
 }
 
 /// The API of one control node. Copies are the same.
@@ -66,7 +70,8 @@ pub struct App {
 impl App {
     /// An API of these parts.
     pub fn new(parts: AppParts) -> Self {
-        let inner = Inner { parts, passwords: Passwords::default(), logins: LoginLimit::default() };
+        let callers = CallerLimit::new(parts.limits);
+        let inner = Inner { parts, passwords: Passwords::default(), logins: LoginLimit::default(), callers };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -86,5 +91,9 @@ impl App {
 
     pub(super) fn logins(&self) -> &LoginLimit {
         &self.inner.logins
+    }
+
+    pub(super) fn caller_limit(&self) -> &CallerLimit {
+        &self.inner.callers
     }
 }

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::CallerLimits;
 use super::error::{ApiError, Result};
+use super::pace::Pace;
 use ring_api::errors::ErrorCode;
 
 /// A JSON body; an empty one is the default, where there is one.
@@ -21,7 +23,8 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+        let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(|| Pace::new(CallerLimits::default()));
+        let bytes = pace.read(request, |request| Bytes::from_request(request, state)).await?.map_err(|rejection| {
             if rejection.status().as_u16() == 413 {
                 let detail = format!("the request has more than {} bytes", ring_api::MAX_BODY);
                 return ApiError::new(ErrorCode::RequestTooLarge, detail);

@@ -96,6 +96,18 @@ impl ApiError {
     }
 }
 
+/// For a plain HTTP request where TLS is spoken. Nothing of it is done, but what it carried has been on the way in clear.
+pub(crate) fn plain_refused(headers: &axum::http::HeaderMap) -> impl IntoResponse + use<> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("HOST:PORT");
+    let shown: String = host.chars().take(200).collect();
+    let refused = ApiError::new(
+        ErrorCode::RequestHttps,
+        format!("this port speaks HTTPS, and the request came as plain HTTP: write https://{shown}"),
+    )
+    .hint("log in once with what names the cluster's authority: ring login --host https://HOST:PORT --ca-fingerprint SHA256");
+    ([(header::CONNECTION, "close")], refused)
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use futures::FutureExt;
@@ -14,13 +14,15 @@ use futures::FutureExt;
 use super::App;
 use super::auth::check;
 use super::error::ApiError;
+use super::limit::limited;
+use super::pace::Pace;
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
     metrics, namespaces, nodes, secrets, succession, tokens, users, volumes, webhooks,
 };
 use ring_api::errors::ErrorCode;
 
-/// Longest time to the head of a reply; what streams goes on.
+/// Longest time to the head of a reply, that in which the body of the request comes aside; what streams goes on.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API as a service.
@@ -41,7 +43,8 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), check))
         .fallback(no_such_route)
         .layer(DefaultBodyLimit::max(ring_api::MAX_BODY))
-        .layer(from_fn(bounded))
+        .layer(from_fn_with_state(app.clone(), limited))
+        .layer(from_fn_with_state(app.clone(), bounded))
         .layer(from_fn_with_state(app.clone(), signed))
         .with_state(app)
 }
@@ -121,13 +124,14 @@ async fn no_such_method(request: Request) -> ApiError {
     ApiError::new(ErrorCode::RouteClosed, format!("{} does not take {}", request.uri().path(), request.method()))
 }
 
-/// A handler has a time, and a fault in it is one failed request.
-async fn bounded(request: Request, next: Next) -> Response {
+/// A handler has a time, beside that in which the body comes, and a fault in it is one failed request.
+async fn bounded(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let pace = Pace::new(app.limits);
+    request.extensions_mut().insert(pace.clone());
     let guarded = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(HANDLER_TIMEOUT, guarded).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => ApiError::internal("a handler panicked").into_response(),
-        Err(_) => ApiError::new(ErrorCode::RequestTimeout, "no answer in time").into_response(),
+    tokio::select! {
+        result = guarded => result.unwrap_or_else(|_| ApiError::internal("a handler panicked").into_response()),
+        () = pace.over(HANDLER_TIMEOUT) => ApiError::new(ErrorCode::RequestTimeout, "no answer in time").into_response(),
     }
 }
 

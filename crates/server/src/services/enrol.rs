@@ -12,7 +12,9 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 
 use crate::ids;
-use crate::pki::{Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey, TrustStore};
+use crate::pki::{
+    Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey, ServerRequest, TrustStore,
+};
 
 /// Why a host was not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +204,22 @@ impl Admission {
         let authority = self.authority(state)?;
         let certificate = authority.sign(&CertificateRequest { csr_pem, identity, addresses, lifetime: self.lifetime })?;
         Ok((certificate, state.authorities().concat()))
+    }
+
+    /// Signs a certificate for the REST API of this control node; it and the authority's, PEM.
+    ///
+    /// # Errors
+    /// [`EnrolError`] when the authority is not known yet, or does not open.
+    pub(crate) fn sign_server(
+        &self,
+        state: &State,
+        csr_pem: &str,
+        name: &str,
+        (names, addresses): (Vec<String>, Vec<IpAddr>),
+    ) -> Result<(String, String), EnrolError> {
+        let authority = self.authority(state)?;
+        let request = ServerRequest { csr_pem, name, names, addresses, lifetime: self.lifetime };
+        Ok((authority.sign_server(&request)?, authority.certificate_pem().to_owned()))
     }
 
     /// Makes a token that admits hosts. The same request makes the same token.

@@ -9,7 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 
 use crate::pki::{
     Expect, Fingerprint, HostFiles, HostKey, Identity, PkiError, ServerVerifier, TrustStore, Validity, client_verifier,
@@ -24,6 +25,8 @@ pub struct HostTls {
     key: HostKey,
     provider: Arc<CryptoProvider>,
     current: ArcSwap<Material>,
+    /// How often the certificate was replaced.
+    replaced: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl HostTls {
         let provider = Arc::new(default_provider());
         let material = Material::new(&key, own, authority, &provider)?;
         let cluster = Identity::of(&material.certificate)?.cluster;
-        Ok(Self { cluster, key, provider, current: ArcSwap::from_pointee(material) })
+        Ok(Self { cluster, key, provider, current: ArcSwap::from_pointee(material), replaced: watch::Sender::default() })
     }
 
     /// Shows another certificate of the same key from now on, and trusts these authorities.
@@ -62,7 +65,24 @@ impl HostTls {
     /// When it does not fit the key.
     pub fn replace(&self, own: &str, authority: &str) -> Result<(), PkiError> {
         self.current.store(Arc::new(Material::new(&self.key, own, authority, &self.provider)?));
+        self.replaced.send_modify(|times| *times += 1);
         Ok(())
+    }
+
+    /// Tells of each replacement from now on.
+    pub(crate) fn replacements(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
+    }
+
+    /// Its certificate with the authority's, and its key.
+    pub(crate) fn shown(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let material = self.current.load();
+        (vec![material.certificate.clone(), material.authority.clone()], self.key.der())
+    }
+
+    /// What names its authority.
+    pub(crate) fn authority(&self) -> Fingerprint {
+        Fingerprint::of(&self.current.load().authority)
     }
 
     /// Who this host is.

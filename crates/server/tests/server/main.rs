@@ -9,6 +9,8 @@ mod exec;
 mod health;
 mod host;
 mod hostile;
+mod https;
+mod limits;
 mod plans;
 mod rest;
 mod rollouts;

@@ -26,6 +26,7 @@ pub(crate) struct Control {
     pub(crate) words: Option<FirstWords>,
     /// Its store, for what the API does not do.
     pub(crate) store: ring_store::Store,
+    login: String,
     stop: CancellationToken,
     running: JoinHandle<Result<(), ring_server::node::NodeError>>,
 }
@@ -43,6 +44,11 @@ impl Control {
     }
 
     pub(crate) async fn first_with(settings: Settings) -> Self {
+        Self::try_first(settings).await.unwrap()
+    }
+
+    /// The same, or why there is none.
+    pub(crate) async fn try_first(settings: Settings) -> Result<Self, String> {
         let dir = tempfile::tempdir().unwrap();
         let (cluster, api) = (free_address(), free_address());
         let options = InitOptions {
@@ -56,12 +62,16 @@ impl Control {
             prepared_key: None,
             settings,
         };
-        let (node, words) = init(options).await.unwrap();
-        Self::run(dir, node, cluster, Some(words))
+        let (node, words) = init(options).await.map_err(|error| error.to_string())?;
+        Ok(Self::run(dir, node, cluster, Some(words)))
     }
 
     /// A control node that joins with `token`.
     pub(crate) async fn joined(name: &str, token: &str, members: &[SocketAddr]) -> Self {
+        Self::joined_with(name, token, members, Settings::default()).await
+    }
+
+    pub(crate) async fn joined_with(name: &str, token: &str, members: &[SocketAddr], settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (cluster, api) = (free_address(), free_address());
         let options = JoinOptions {
@@ -70,14 +80,20 @@ impl Control {
             ..join_options(dir.path(), token, JoinRole::Control, name, members)
         };
         join(&options).await.unwrap();
-        let node = ControlNode::start(start_options(dir.path())).await.unwrap();
+        let node = ControlNode::start(StartOptions { settings, ..start_options(dir.path()) }).await.unwrap();
         Self::run(dir, node, cluster, None)
     }
 
     fn run(dir: TempDir, node: ControlNode, cluster: SocketAddr, words: Option<FirstWords>) -> Self {
-        let (api, stop, store) = (node.api_address(), CancellationToken::new(), node.store().clone());
+        let (api, login, stop) = (node.api_address(), node.api_words().login.clone(), CancellationToken::new());
+        let store = node.store().clone();
         let running = tokio::spawn(node.run(stop.clone().cancelled_owned()));
-        Self { dir, api, cluster, words, store, stop, running }
+        Self { dir, api, cluster, words, store, login, stop, running }
+    }
+
+    /// What it says to type to log in.
+    pub(crate) fn words_of_api(&self) -> &str {
+        &self.login
     }
 
     /// Stops it in good order; its directory stays.

@@ -78,7 +78,8 @@ async fn admit(app: &App, needed: Need, request: &mut Request) -> Result<View> {
     Ok(view)
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str> {
+/// The token a request shows.
+pub(in crate::rest) fn bearer(headers: &HeaderMap) -> Result<&str> {
     let missing = || ApiError::unauthenticated("this needs a token");
     let text = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| missing())?;
     text.strip_prefix("Bearer ").map(str::trim).ok_or_else(missing)

@@ -10,7 +10,7 @@ mod token;
 mod uses;
 
 pub(super) use caller::Caller;
-pub(super) use check::check;
+pub(super) use check::{bearer, check};
 pub(super) use limit::LoginLimit;
 pub(super) use password::Passwords;
 pub(crate) use password::hash_password;

@@ -55,15 +55,15 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 
 /// The errors a route can have because of what it is.
 fn errors(method: &Method, path: &str, needed: Need) -> Vec<u16> {
-    let mut found = vec![400, 408, 500, 503];
+    let mut found = vec![400, 429, 500, 503, 504];
     if path.contains('{') {
         found.push(404);
     }
     if !matches!(needed, Need::Nothing) {
-        found.extend([401, 403, 404, 429]);
+        found.extend([401, 403, 404]);
     }
     if method != Method::GET {
-        found.extend([409, 413, 422]);
+        found.extend([408, 409, 413, 422]);
     }
     found
 }
@@ -74,12 +74,13 @@ fn problem(status: u16) -> Response {
         401 => "No token, or one that is not known or over.",
         403 => "The caller may not.",
         404 => "It is not there, or the caller may not see it.",
-        408 => "No answer in time.",
+        408 => "The body did not come in time.",
         409 => "It does not fit what is there.",
         413 => "The request is too large.",
         422 => "Rules are broken; each is listed.",
         429 => "Too many requests; `Retry-After` says when to come again.",
         500 => "The server failed.",
+        504 => "No answer in time.",
         _ => "The cluster cannot answer now; `Retry-After` says when to come again.",
     };
     let schema = RefOr::Ref(Ref::from_schema_name("Problem"));

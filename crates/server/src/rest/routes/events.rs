@@ -44,7 +44,7 @@ pub(in crate::rest) async fn events(
     let first = newest(&watch.state, id, level, after, query.limit.filter(|_| after.is_none()));
     let gone = watch.state.deployment(id).is_none();
     let feed = Feed { id, level, after, changes: watch.changes, ready: first.into(), gone };
-    Ok(follow::respond(feed, Still::allowed(&app, &caller, Verb::Read), app.stop.clone()))
+    Ok(follow::respond(feed, Still::allowed(&app, &caller, Verb::Read)?, app.stop.clone()))
 }
 
 /// Events after a number, oldest first; with a limit the newest of them.

@@ -66,7 +66,7 @@ pub(in crate::rest) async fn exec(
         Ok(upgrade) => upgrade.protocols([PROTOCOL]).max_message_size(LONGEST).max_frame_size(LONGEST),
         Err(rejection) => return Ok(not_a_websocket(&rejection)),
     };
-    let still = Still::allowed(&app, &caller, Verb::Write).with(id);
+    let still = Still::allowed(&app, &caller, Verb::Write)?.with(id);
     let node = view.state.node(instance.node).map_or_else(|| instance.node.to_string(), |node| node.name.to_string());
     let deed = deed(deployment, &instance, &query);
     app.record(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(deed))).await?;

@@ -58,7 +58,7 @@ pub(in crate::rest) async fn logs(
     app.audit.add(audit::allowed(&request.1, Some(&deployment.spec.namespace), Some(object(&deployment))));
     if query.follow {
         let seen = follow::last_id(&headers).map(cursor::Cursors::parse);
-        let still = Still::allowed(&app, &caller, Verb::Read);
+        let still = Still::allowed(&app, &caller, Verb::Read)?;
         return Ok(follow::respond(feed::Feed::begin(&app, id, query, seen), still, app.stop.clone()));
     }
     so_far(&app, &view.state, id, &query).await

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::rest::App;
 use crate::rest::auth::{Caller, Resource, Verb};
 use crate::rest::error::{ApiError, Result};
+use crate::rest::limit::StreamSlot;
 
 /// What a stream about deployments stands on.
 pub(super) struct Still {
@@ -23,12 +24,19 @@ struct Ground {
     caller: Caller,
     verb: Verb,
     deployment: Option<DeploymentId>,
+    /// It counts as a stream of its token as long as it stands.
+    _slot: StreamSlot,
 }
 
 impl Still {
     /// That the caller may do it, from now on.
-    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Self {
-        Self { ground: Ground { caller: caller.clone(), verb, deployment: None }, watch: app.store.watch() }
+    ///
+    /// # Errors
+    /// When its token has as many streams as it may.
+    pub(super) fn allowed(app: &App, caller: &Caller, verb: Verb) -> Result<Self> {
+        let slot = app.caller_limit().streams().take(caller.token.id)?;
+        let ground = Ground { caller: caller.clone(), verb, deployment: None, _slot: slot };
+        Ok(Self { ground, watch: app.store.watch() })
     }
 
     /// And that this deployment is there.
