@@ -30,7 +30,7 @@ pub use pause::DeliveryOptions;
 const UNSETTLED: usize = 2 * limits::RESULTS_PER_ENTRY;
 
 /// Longest time between two looks.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 
 /// An attempt to deliver.
 #[derive(Clone, Debug)]
@@ -157,7 +157,7 @@ impl<C: Cluster> Run<C> {
 
     /// Starts what is due; yields how long until the next is.
     fn start(&mut self) -> Option<Duration> {
-        let Some(cluster) = self.state.meta().map(|meta| meta.cluster) else { return None };
+        let cluster = self.state.meta().map(|meta| meta.cluster)?;
         let now = clock::now(&self.state);
         let mut next: Option<Timestamp> = None;
         for webhook in self.state.webhooks() {

@@ -52,6 +52,8 @@ impl Sample for Row {
             |s| Self::Webhook(Sample::sample(s)),
             |s| Self::Delivery(Sample::sample(s)),
             |s| Self::Leader(Sample::sample(s)),
+            |s| Self::DataKey(Sample::sample(s)),
+            |s| Self::CaRotation(Sample::sample(s)),
         ];
         source.one_of(&makers)(source)
     }

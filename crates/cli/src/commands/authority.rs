@@ -46,13 +46,11 @@ pub(crate) async fn run(client: &Client, CaCommand::Rotate(args): CaCommand) -> 
         done = timeout(limit, dropped(client, &mut last)) => done,
         _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
     };
-    match done {
-        Ok(done) => done.map(|status| Reply::line(over(&status))),
-        Err(_) => {
-            let after = args.timeout.map(took).unwrap_or_default();
-            Err(CliError::TimedOut(format!("after {after} the rotation goes on: {last}")))
-        }
+    if let Ok(done) = done {
+        return done.map(|status| Reply::line(over(&status)));
     }
+    let after = args.timeout.map(took).unwrap_or_default();
+    Err(CliError::TimedOut(format!("after {after} the rotation goes on: {last}")))
 }
 
 fn over(status: &ClusterStatus) -> String {

@@ -41,13 +41,11 @@ pub(crate) async fn run(context: &Context, args: RotateKey) -> Result<Reply, Cli
         done = waiting => done,
         _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
     };
-    match done {
-        Ok(done) => done.map(|rotation| told(&rotation)),
-        Err(_) => {
-            let after = args.timeout.map(took).unwrap_or_default();
-            Err(CliError::TimedOut(format!("after {after} values are still sealed with an older key; the rotation goes on")))
-        }
+    if let Ok(done) = done {
+        return done.map(|rotation| told(&rotation));
     }
+    let after = args.timeout.map(took).unwrap_or_default();
+    Err(CliError::TimedOut(format!("after {after} values are still sealed with an older key; the rotation goes on")))
 }
 
 /// One line that says where it stands.

@@ -86,6 +86,7 @@ fn cluster(webhooks: &[u128]) -> Fake {
         cluster: ClusterId(Uuid::from_u128(9)),
         ca_certificate: String::new(),
         ca_key_sealed: Vec::new(),
+        data_key_sealed: Vec::new(),
         member_name: Name::new("c1").unwrap(),
         address: String::new(),
         api_address: String::new(),

@@ -96,7 +96,7 @@ impl ApiFront {
             // Until the authority is known, which a control node that has just joined waits for, its own certificate is shown.
             let (chain, key) = host.shown();
             let tls = ApiTls::new(chain, key).map_err(NodeError::ApiCertificate)?;
-            Ok(Kind::Cluster(Arc::new(tls), host.authority()))
+            Ok(Kind::Cluster(Arc::new(tls), host.authority()?))
         };
         let kind = match &settings.tls {
             ApiTlsMode::Plain => Kind::Plain,

@@ -12,9 +12,7 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 
 use crate::ids;
-use crate::pki::{
-    Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey, ServerRequest, TrustStore,
-};
+use crate::pki::{Authority, CertificateRequest, Identity, JoinTokenText, PkiError, SecretKey, ServerRequest, TrustStore};
 
 /// Why a host was not admitted.
 #[derive(Debug, thiserror::Error)]

@@ -74,15 +74,20 @@ impl HostTls {
         self.replaced.subscribe()
     }
 
-    /// Its certificate with the authority's, and its key.
+    /// Its certificate with those of the authorities, and its key.
     pub(crate) fn shown(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let material = self.current.load();
-        (vec![material.certificate.clone(), material.authority.clone()], self.key.der())
+        (material.chain(), self.key.der())
     }
 
-    /// What names its authority.
-    pub(crate) fn authority(&self) -> Fingerprint {
-        Fingerprint::of(&self.current.load().authority)
+    /// What names the authority that signed its certificate; of one that is not good now, the authority that signs.
+    ///
+    /// # Errors
+    /// When it trusts none.
+    pub(crate) fn authority(&self) -> Result<Fingerprint, PkiError> {
+        let material = self.current.load();
+        let signs = material.issuer.or_else(|| material.trust.fingerprints().first().copied());
+        signs.ok_or_else(|| PkiError::malformed("the authorities", "there is none"))
     }
 
     /// Who this host is.

@@ -73,7 +73,7 @@ impl Captured {
         Session::over(self.channel().await).await.unwrap()
     }
 
-    fn hello(&self, node: NodeId) -> Said {
+    fn hello(node: NodeId) -> Said {
         let runtimes = vec![RuntimeReport { kind: RuntimeKind::Process, version: String::new(), problem: None }];
         let info = NodeInfo { runtimes, ..NodeInfo::default() };
         let boot_id = Uuid::new_v4().to_string();
@@ -83,7 +83,7 @@ impl Captured {
     /// A session that was let in.
     async fn enter(&self) -> (Session, Welcome) {
         let mut session = self.session().await;
-        session.say(self.hello(self.node)).await;
+        session.say(Captured::hello(self.node)).await;
         let welcome = session.until(|heard| if let Heard::Welcome(welcome) = heard { Some(welcome) } else { None }).await;
         (session, welcome)
     }
@@ -244,7 +244,7 @@ async fn what_it_says_of_others_changes_nothing() {
     let nodes = admin.get("/nodes").await.expect(200);
     let honest = nodes.as_array().unwrap().iter().find(|node| node["name"] == "a1").unwrap();
     let mut other = evil.session().await;
-    other.say(evil.hello(honest["id"].as_str().unwrap().parse().unwrap())).await;
+    other.say(Captured::hello(honest["id"].as_str().unwrap().parse().unwrap())).await;
     let goodbye = other.goodbye().await;
     assert!(goodbye.reason.contains("the certificate belongs to node"), "{goodbye:?}");
     let mut rude = evil.session().await;
@@ -358,7 +358,7 @@ async fn a_flood_ends_its_session_and_nothing_else() {
         let opening = (0..25).map(|_| tokio::time::timeout(PATIENCE, Session::over(channel.clone())));
         let opened: Vec<_> = futures::future::join_all(opening).await.into_iter().flatten().flatten().collect();
         for session in &opened {
-            session.say(evil.hello(evil.node)).await;
+            session.say(Captured::hello(evil.node)).await;
         }
         held.extend(opened);
         unharmed(&admin, running).await;
@@ -385,7 +385,7 @@ async fn a_removed_node_is_out_at_once() {
     // Over the connection it had, and over a new one.
     for channel in [channel, evil.channel().await] {
         let mut session = Session::over(channel.clone()).await.unwrap();
-        session.say(evil.hello(evil.node)).await;
+        session.say(Captured::hello(evil.node)).await;
         session
             .say(Said::Claim(ClaimRequest { sequence: 1, epoch: welcome.epoch, instance_ids: vec![running.to_string()] }))
             .await;

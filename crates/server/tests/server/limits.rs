@@ -72,7 +72,7 @@ async fn a_tls_handshake_that_does_not_come_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_are_too_large_are_refused() {
     let control = Control::first().await;
-    let lines: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
+    let lines = (0..200).map(|n| format!("x-{n}: y")).collect::<Vec<_>>().join("\r\n") + "\r\n";
     let (answer, _) = trickle(control.api, &format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{lines}\r\n"), b"").await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let long = "y".repeat(100 << 10);
