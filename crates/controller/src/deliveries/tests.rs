@@ -201,7 +201,9 @@ async fn a_new_term_goes_on_and_nothing_is_lost_without_a_quorum() {
     fake.lead(true);
     fake.reaches(|state| settled(state, 1, 3)).await;
     let seen = receivers.of(1);
-    assert_eq!(seen.len(), 4, "the one under way is made again: {seen:?}");
+    // The old term may go on for a moment: what it has not had recorded is made again.
+    let again = seen.iter().filter(|number| **number == seen[0]).count();
+    assert!(seen.len() >= 4 && again >= 2 && seen.last() > seen.first(), "the one under way is made again: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

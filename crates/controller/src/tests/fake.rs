@@ -100,15 +100,17 @@ impl Fake {
         lock(&self.0.state).clone()
     }
 
+    /// Changes are told in the order in which they are made.
     pub(crate) fn apply(&self, command: Command) -> Reply {
-        let (reply, keys, state) = self.write(command);
+        let mut now = lock(&self.0.state);
+        let (reply, keys, state) = Self::write(&mut now, command);
         let change = Change { revision: state.revision(), keys: keys.into(), state };
         let _nobody_listens = self.0.changes.send(Update::Change(change));
+        drop(now);
         reply
     }
 
-    fn write(&self, command: Command) -> (Reply, Vec<RowKey>, State) {
-        let mut state = lock(&self.0.state);
+    fn write(state: &mut State, command: Command) -> (Reply, Vec<RowKey>, State) {
         let index = state.revision().next();
         let applied = state.apply(index, &Entry { at: clock::wall(), request: RequestId::NONE, command });
         (applied.reply, applied.rows.into_iter().map(|row| row.key).collect(), state.clone())
@@ -148,13 +150,16 @@ impl Fake {
     /// Creates a deployment and tells nobody of the change.
     pub(crate) fn create_silently(&self, spec: DeploymentSpec) -> DeploymentId {
         let id = DeploymentId(Uuid::now_v7());
-        self.write(Command::Apply {
-            namespaces: Vec::new(),
-            configs: Vec::new(),
-            deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
-            force: false,
-            rollout_deadline: None,
-        });
+        Self::write(
+            &mut lock(&self.0.state),
+            Command::Apply {
+                namespaces: Vec::new(),
+                configs: Vec::new(),
+                deployments: vec![ApplyDeployment::new(id, Arc::new(spec))],
+                force: false,
+                rollout_deadline: None,
+            },
+        );
         id
     }
 
