@@ -18,7 +18,7 @@ fn with_door(door: DoorLimits) -> Settings {
     Settings { api: ApiSettings { door, ..ApiSettings::default() }, ..Settings::default() }
 }
 
-fn with_callers(callers: CallerLimits) -> Settings {
+pub(crate) fn with_callers(callers: CallerLimits) -> Settings {
     Settings { api: ApiSettings { callers, ..ApiSettings::default() }, ..Settings::default() }
 }
 

@@ -82,6 +82,11 @@ pub(super) fn outcome(who: &Who, method: &str, path: &str, namespace: &str) -> O
     let Need::May { resource, write } = Need::of(method, path) else { return Outcome::Through };
     let bound = !who.namespaces.is_empty();
     let in_namespace = IN_NAMESPACE.contains(&resource.as_str());
+    // What concerns all namespaces at once is not for a token that is bound to some, not even to look at.
+    let of_all = resource == "webhooks" || path == "/secrets/rotate-key";
+    if bound && of_all {
+        return Outcome::Forbidden;
+    }
     if !role(who.role, &resource, write) || !scope(&who.scopes, &resource, write) || (bound && write && !in_namespace) {
         return Outcome::Forbidden;
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use reqwest::Method;
+use ring_server::node::CallerLimits;
 use ring_state::{ApiToken, Command, EnrolNode, Reply, Role};
 use ring_types::{MemberId, Name, NodeId, RequestId, Revision, Timestamp, TokenId, UserId};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::expected::Who;
+use crate::limits::with_callers;
 use crate::support::{Answer, Api, Control, job};
 
 /// The namespace calls are about, and the other one.
@@ -66,7 +68,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn start() -> Self {
-        let control = Control::first().await;
+        // It is called from one address as fast as it answers.
+        let callers = CallerLimits { requests_per_second: 0, anonymous_per_second: 0, ..CallerLimits::default() };
+        let control = Control::first_with(with_callers(callers)).await;
         let admin = control.admin().await;
         let mut world = Self { control, admin, standing: BTreeMap::new(), made: AtomicU32::new(0) };
         for kind in ["deployments", "secrets", "configs", "volumes", "users", "nodes"] {
@@ -76,6 +80,9 @@ impl World {
         for kind in ["deployments", "secrets", "configs", "volumes"] {
             world.make(kind, ELSEWHERE, "standing").await;
         }
+        let webhook = json!({ "url": "http://192.0.2.1/", "events": ["cluster.leader_changed"] });
+        let webhook = world.admin.post("/webhooks", &webhook).await.expect(200);
+        world.standing.insert("webhooks", webhook["id"].as_str().unwrap().to_owned());
         world
     }
 
