@@ -29,3 +29,4 @@ mod scaling;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;
+mod webhooks;
