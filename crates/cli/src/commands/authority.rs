@@ -1,16 +1,13 @@
 //! `ring cluster ca`
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use ring_api::client::Client;
 use ring_api::model::{AuthorityPhase, AuthorityRotation, ClusterStatus};
 use ring_types::Span;
-use tokio::time::{Instant, sleep, timeout};
 
-use super::wait::{LONGEST_PAUSE, OUTAGE, PAUSE};
+use super::poll::poll;
 use crate::error::CliError;
-use crate::output::{Board, Reply};
+use crate::output::Reply;
 use crate::time::{span, took};
 
 /// `ring cluster ca`
@@ -40,14 +37,19 @@ pub(crate) async fn run(client: &Client, CaCommand::Rotate(args): CaCommand) -> 
         let line = status.authority_rotation.as_ref().map_or_else(|| over(&status), told);
         return Ok(Reply::line(line).note("see how far it is: ring cluster status"));
     }
-    let limit = args.timeout.map_or(Duration::MAX, Span::duration);
     let mut last = String::new();
-    let done = tokio::select! {
-        done = timeout(limit, dropped(client, &mut last)) => done,
-        _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
-    };
-    if let Ok(done) = done {
-        return done.map(|status| Reply::line(over(&status)));
+    let done = poll(
+        args.timeout,
+        async || client.cluster().await,
+        |status, board| {
+            let Some(rotation) = &status.authority_rotation else { return Ok(Some(status)) };
+            last = told(rotation);
+            board.show("rotation", last.clone());
+            Ok(None)
+        },
+    );
+    if let Some(status) = done.await? {
+        return Ok(Reply::line(over(&status)));
     }
     let after = args.timeout.map(took).unwrap_or_default();
     Err(CliError::TimedOut(format!("after {after} the rotation goes on: {last}")))
@@ -69,26 +71,6 @@ pub(super) fn told(rotation: &AuthorityRotation) -> String {
     let more = rotation.missing_count.saturating_sub(rotation.missing.len() as u64);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{what}; it waits for {}{more}", rotation.missing.join(", "))
-}
-
-/// Waits until no rotation is under way.
-async fn dropped(client: &Client, last: &mut String) -> Result<ClusterStatus, CliError> {
-    let (mut board, mut pause, mut last_answer) = (Board::start(), PAUSE, Instant::now());
-    loop {
-        match client.cluster().await {
-            Ok(status) => {
-                let Some(rotation) = &status.authority_rotation else { return Ok(status) };
-                last_answer = Instant::now();
-                *last = told(rotation);
-                board.show("rotation", last.clone());
-                board.shown();
-            }
-            Err(error) if error.retryable() && last_answer.elapsed() < OUTAGE => board.say(error.to_string()),
-            Err(error) => return Err(error.into()),
-        }
-        sleep(pause).await;
-        pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,14 @@
 //! `ring node drain`
 
-use std::time::Duration;
-
 use clap::Args;
 use ring_api::client::Client;
 use ring_api::model::{DrainRequest, Node, NodePatch};
-use ring_types::{NodeId, Span};
-use tokio::time::{Instant, sleep, timeout};
+use ring_types::Span;
 
+use super::poll::poll;
 use crate::error::CliError;
-use crate::output::{Board, Reply, note};
+use crate::output::{Reply, note};
 use crate::time::took;
-
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How long no control node may serve before waiting is given up.
-const OUTAGE: Duration = Duration::from_mins(2);
 
 /// `ring node drain`
 #[derive(Debug, Args)]
@@ -45,50 +38,36 @@ pub(crate) async fn run(client: &Client, args: Drain) -> Result<Reply, CliError>
     if args.detach {
         return Ok(Reply::line(format!("node {} is being drained: {}", node.name, left(&node))));
     }
-    let mut board = Board::start();
-    let limit = args.timeout.map_or(Duration::MAX, Span::duration);
-    let waiting = emptied(client, node.id, &mut board);
-    let result = tokio::select! {
-        result = timeout(limit, waiting) => result,
-        _ = tokio::signal::ctrl_c() => {
-            drop(board);
-            note(&format!("node {} is being drained further; `ring node uncordon {}` ends that", node.name, node.name));
-            return Err(CliError::Interrupted);
-        }
-    };
-    match result {
-        Ok(Ok(())) => {
-            board.end(&node.name, &format!("{}  empty", node.name), true);
-            drop(board);
-            Ok(Reply::line(format!("node {} drained", node.name)))
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            let now = client.node(node.id).await.map(|node| left(&node)).unwrap_or_default();
-            Err(CliError::TimedOut(format!("after {} node {} is not empty: {now}", took(Span::from(limit)), node.name)))
-        }
-    }
-}
-
-/// Waits until nothing is left; or says that the drain was ended by somebody else.
-async fn emptied(client: &Client, id: NodeId, board: &mut Board) -> Result<(), CliError> {
-    let mut last_answer = Instant::now();
-    loop {
-        match client.node(id).await {
-            Ok(node) if node.drain.is_none() => {
-                let message = format!("the drain of node '{}' was ended before it was empty", node.name);
+    let (id, name) = (node.id, node.name);
+    let mut last = String::new();
+    let done = poll(
+        args.timeout,
+        async || client.node(id).await,
+        |node, board| {
+            let Some(drain) = node.drain else {
+                let message = format!("the drain of node '{name}' was ended before it was empty");
                 return Err(CliError::Failed { message, details: Vec::new(), hint: None });
+            };
+            if drain.is_over() {
+                board.end(&name, &format!("{name}  empty"), true);
+                return Ok(Some(()));
             }
-            Ok(node) if node.drain.is_some_and(|drain| drain.is_over()) => return Ok(()),
-            Ok(node) => {
-                last_answer = Instant::now();
-                board.show(&node.name, format!("{}  {}", node.name, left(&node)));
-                board.shown();
-            }
-            Err(error) if error.retryable() && last_answer.elapsed() < OUTAGE => board.say(error.to_string()),
-            Err(error) => return Err(error.into()),
+            last = left(&node);
+            board.show(&name, format!("{name}  {last}"));
+            Ok(None)
+        },
+    );
+    match done.await {
+        Ok(Some(())) => Ok(Reply::line(format!("node {name} drained"))),
+        Ok(None) => {
+            let after = args.timeout.map(took).unwrap_or_default();
+            Err(CliError::TimedOut(format!("after {after} node {name} is not empty: {last}")))
         }
-        sleep(PAUSE).await;
+        Err(CliError::Interrupted) => {
+            note(&format!("node {name} is being drained further; `ring node uncordon {name}` ends that"));
+            Err(CliError::Interrupted)
+        }
+        Err(error) => Err(error),
     }
 }
 

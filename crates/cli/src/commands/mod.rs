@@ -17,6 +17,7 @@ mod named;
 pub(crate) mod namespace;
 pub(crate) mod node;
 mod plan;
+mod poll;
 mod rotate;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -1,16 +1,12 @@
 //! `ring secret rotate-key`
 
-use std::time::Duration;
-
 use clap::Args;
-use ring_api::client::Client;
 use ring_api::model::KeyRotation;
-use tokio::time::{Instant, sleep, timeout};
 
-use super::wait::{LONGEST_PAUSE, OUTAGE, PAUSE};
+use super::poll::poll;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Board, Reply};
+use crate::output::Reply;
 use crate::time::{shown, span, took};
 
 #[derive(Debug, Args)]
@@ -35,14 +31,22 @@ pub(crate) async fn run(context: &Context, args: RotateKey) -> Result<Reply, Cli
     if args.detach {
         return Ok(told(&begun).note("see how far it is: ring secret rotate-key --status"));
     }
-    let limit = args.timeout.map_or(Duration::MAX, ring_types::Span::duration);
-    let waiting = timeout(limit, settled(&client, begun));
-    let done = tokio::select! {
-        done = waiting => done,
-        _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
-    };
-    if let Ok(done) = done {
-        return done.map(|rotation| told(&rotation));
+    let done = poll(
+        args.timeout,
+        async || client.key_rotation().await,
+        |now, board| {
+            if now.done {
+                return Ok(Some(now));
+            }
+            if now.left > 0 && now.left == now.unreadable.len() as u64 {
+                return Err(stuck(&now));
+            }
+            board.show("rotation", format!("data key {}: {} to go", now.key, values(now.left)));
+            Ok(None)
+        },
+    );
+    if let Some(rotation) = done.await? {
+        return Ok(told(&rotation));
     }
     let after = args.timeout.map(took).unwrap_or_default();
     Err(CliError::TimedOut(format!("after {after} values are still sealed with an older key; the rotation goes on")))
@@ -66,29 +70,6 @@ fn made(rotation: &KeyRotation) -> String {
 
 fn values(count: u64) -> String {
     if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
-}
-
-/// Waits until nothing is sealed with an older key.
-async fn settled(client: &Client, begun: KeyRotation) -> Result<KeyRotation, CliError> {
-    let (mut board, mut pause, mut last_answer) = (Board::start(), PAUSE, Instant::now());
-    let mut now = begun;
-    loop {
-        if now.done {
-            return Ok(now);
-        }
-        if now.left > 0 && now.left == now.unreadable.len() as u64 {
-            return Err(stuck(&now));
-        }
-        board.show("rotation", format!("data key {}: {} to go", now.key, values(now.left)));
-        board.shown();
-        sleep(pause).await;
-        pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
-        match client.key_rotation().await {
-            Ok(found) => (now, last_answer) = (found, Instant::now()),
-            Err(error) if error.retryable() && last_answer.elapsed() < OUTAGE => board.say(error.to_string()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// What is left does not open: only a new value helps.
