@@ -10,6 +10,7 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::silent::Silent;
 use common::{Daemon, IMAGE, workload};
 use futures::StreamExt;
 use ring_runtime::conformance::stats::a_limit;
@@ -39,7 +40,19 @@ async fn the_driver_and_a_real_daemon() {
     networks_are_made_once(&daemon).await;
     an_ended_container_is_not_started_by_another_driver(&daemon).await;
     against_docker_run(&daemon).await;
+    an_end_that_is_not_told_is_seen(&daemon).await;
     a_hanging_daemon_is_reported(&daemon).await;
+}
+
+/// Podman follows some short containers for ever.
+async fn an_end_that_is_not_told_is_seen(daemon: &Daemon) {
+    let silent = Silent::before(&daemon.host);
+    let runtime = daemon.runtime_with(|config| config.host = Some(silent.host()));
+    let job = workload(&["sh", "-c", "echo one; sleep 4; echo two"]);
+    launch(&runtime, &job).await;
+    let follow = LogRequest { follow: true, ..LogRequest::default() };
+    assert_eq!(texts(&runtime, job.instance, follow).await, ["one", "two"]);
+    runtime.remove(job.instance).await.unwrap();
 }
 
 async fn marks_name_and_network(daemon: &Daemon) {

@@ -1,7 +1,8 @@
 //! Output as it comes, to its true end.
 //!
 //! An engine's own following ends too early: it may close before the last lines of an ended container were given, and it closes
-//! when the engine is restarted although the container runs on. So its end is only a reason to look.
+//! when the engine is restarted although the container runs on. It may also not end at all: Podman's misses the end of a container
+//! that was short. So its end is only a reason to look, and its silence is one too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use ring_runtime::{LogLine, LogRequest, Observed, RuntimeError};
 use ring_types::InstanceId;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Message, message, options, wanted};
 use crate::driver::Containers;
@@ -21,6 +22,9 @@ use crate::state::observed;
 
 /// Before following anew a container that still runs.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// After so long without a message it is asked whether the container still runs.
+const SILENCE: Duration = Duration::from_secs(3);
 
 struct Follower {
     containers: Arc<Containers>,
@@ -61,7 +65,11 @@ impl Follower {
             if self.finished {
                 return Ok(None);
             }
-            match self.output.next().await {
+            let Ok(next) = timeout(SILENCE, self.output.next()).await else {
+                self.look_in_silence().await?;
+                continue;
+            };
+            match next {
                 Some(Ok(output)) => {
                     let message = message(output, self.containers.moment().now);
                     let old = self.again && self.last.as_ref().is_some_and(|last| message.time <= last.time);
@@ -78,20 +86,35 @@ impl Follower {
 
     /// The engine's following is over: is the instance?
     async fn look(&mut self) -> Result<(), RuntimeError> {
-        let found = self.containers.inspect(self.instance).await?;
-        match found.map_or(Observed::Absent, |container| observed(&container, self.containers.moment())) {
+        let found = look_at(&self.containers, self.instance).await?;
+        if !self.finish(&found).await? {
+            sleep(PAUSE).await;
+            let output = self.containers.output(self.instance, options(self.request_from_last(true))).await?;
+            (self.output, self.again) = (output, true);
+        }
+        Ok(())
+    }
+
+    /// Nothing came for a while: has the instance ended without a word of it? An engine that does not answer is borne here:
+    /// it closes the output when it goes away.
+    async fn look_in_silence(&mut self) -> Result<(), RuntimeError> {
+        if let Ok(found) = look_at(&self.containers, self.instance).await {
+            self.finish(&found).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what an ended instance has left. False when it has not ended.
+    async fn finish(&mut self, found: &Observed) -> Result<bool, RuntimeError> {
+        match found {
             Observed::Absent => self.finished = true,
             Observed::Exited { .. } => {
                 self.rest = self.remaining().await?;
                 self.finished = true;
             }
-            Observed::Created | Observed::Running { .. } => {
-                sleep(PAUSE).await;
-                let output = self.containers.output(self.instance, options(self.request_from_last(true))).await?;
-                (self.output, self.again) = (output, true);
-            }
+            Observed::Created | Observed::Running { .. } => {}
         }
-        Ok(())
+        Ok(self.finished)
     }
 
     /// What an ended instance has written after the last message that came.
@@ -112,4 +135,9 @@ impl Follower {
             Some(last) => LogRequest { tail: None, since: Some(last.line.at), follow },
         }
     }
+}
+
+async fn look_at(containers: &Containers, instance: InstanceId) -> Result<Observed, RuntimeError> {
+    let found = containers.inspect(instance).await?;
+    Ok(found.map_or(Observed::Absent, |container| observed(&container, containers.moment())))
 }

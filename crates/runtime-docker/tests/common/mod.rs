@@ -6,6 +6,8 @@
     reason = "all of this is test code, which clippy sees only in test functions; not every test needs all of it"
 )]
 
+pub(crate) mod silent;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
