@@ -16,6 +16,7 @@ mod https;
 mod jobs;
 mod joining;
 mod keys;
+mod losses;
 mod lossy;
 mod many;
 mod orders;

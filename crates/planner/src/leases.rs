@@ -83,8 +83,8 @@ pub fn judge_nodes(
 
 impl Judgement {
     fn expect(&mut self, node: &Node, status: NodeStatus) {
-        if node.status != status {
-            self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status });
+        if node.status != status || node.held {
+            self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held: false });
         }
     }
 
@@ -103,11 +103,13 @@ impl Judgement {
         let allowed = if total <= 2 { share.max(1) } else { share };
         if lost + silent.len() > allowed {
             self.held_back = silent.len() as u32;
-            return;
         }
+        let (status, held) = if self.held_back > 0 { (NodeStatus::Unreachable, true) } else { (NodeStatus::Lost, false) };
         for node in silent {
             self.changes.retain(|change| change.node != node.id);
-            self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status: NodeStatus::Lost });
+            if (node.status, node.held) != (status, held) {
+                self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held });
+            }
         }
     }
 }

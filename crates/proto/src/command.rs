@@ -21,8 +21,8 @@ message! {
     UserUpdate => UserUpdate { id, username, password_hash, role }
     TokenRotation => TokenRotation { id, hash }
     TokenUse => TokenUse { token, at }
-    NodeChange => NodeChange { node, epoch, status }
-    NodeUpdate => NodeUpdate { node, labels, schedulable, drain }
+    NodeChange => NodeChange { node, epoch, status, held }
+    NodeUpdate => NodeUpdate { node, labels, schedulable, drain, lost }
     PlacementNote => PlacementNote { deployment, failure }
     AuditedCommand => AuditedCommand { note, command }
     NewCa => NewCa { certificate, key_sealed }

@@ -29,7 +29,7 @@ message! {
         stop_cause, health, ready_at, running_since, version,
     }
     Node => Node {
-        id, name, info, labels, status, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
+        id, name, info, labels, status, held, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
     }
     Drain => Drain { since, deadline }
     Secret => Secret { id, namespace, name, sealed, key, created_at, updated_at, version }

@@ -358,6 +358,8 @@ pub struct NodeChange {
     pub epoch: Epoch,
     /// What it is now. `Lost` ends the epoch.
     pub status: NodeStatus,
+    /// It would be lost, were not so many nodes silent at once.
+    pub held: bool,
 }
 
 /// An operator's change of a node; None leaves a field as it is.
@@ -371,6 +373,8 @@ pub struct NodeUpdate {
     pub schedulable: Option<bool>,
     /// It is to be emptied; what is still there after so long is told to end.
     pub drain: Option<Span>,
+    /// It is out of contact and does not come back: its work counts as lost now.
+    pub lost: bool,
 }
 
 /// What a node saw of one instance.

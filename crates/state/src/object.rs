@@ -248,6 +248,9 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Contact.
     pub status: NodeStatus,
+    /// It is out of contact for so long that it would be lost, were not so many nodes silent at once. An operator may say that
+    /// it is.
+    pub held: bool,
     /// New work may come here.
     pub schedulable: bool,
     /// What is here is to go; then no new work may come either.

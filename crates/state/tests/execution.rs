@@ -4,8 +4,8 @@
 mod common;
 
 use common::{World, deployment_id, instance_id, job, worker};
-use ring_state::{Action, Command, EventKind, Reply};
-use ring_types::{Goal, InstanceState, NodeStatus, Outcome, StartFailure, UnknownExit};
+use ring_state::{Action, Command, EventKind, NodeChange, NodeUpdate, RefusalCode, Reply};
+use ring_types::{Epoch, Goal, InstanceState, NodeStatus, Outcome, StartFailure, UnknownExit};
 
 #[test]
 fn a_claim_needs_the_right_node_and_the_current_epoch() {
@@ -179,10 +179,27 @@ fn a_lost_node_comes_back_by_registering_only() {
     let mut world = World::new();
     let node = world.node(1);
     world.lose_node(node, 1);
-    let change = ring_state::NodeChange { node, epoch: ring_types::Epoch(2), status: NodeStatus::Ready };
+    let change = ring_state::NodeChange { node, epoch: ring_types::Epoch(2), status: NodeStatus::Ready, held: false };
     world.run(Command::SetNodeStatus { changes: vec![change] });
     assert_eq!(world.state.node(node).unwrap().status, NodeStatus::Lost);
     assert_eq!(world.register(node, 1).0, 3, "the same run of the agent, but a new epoch");
+}
+
+#[test]
+fn only_a_node_out_of_contact_is_declared_lost() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let lost = Command::UpdateNode(NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true });
+    let Reply::Refused(refused) = world.run(lost.clone()) else { panic!("a node in contact was declared lost") };
+    assert_eq!(refused.code, RefusalCode::Conflict, "{}", refused.message);
+    let silent = NodeChange { node, epoch: Epoch(1), status: NodeStatus::Unreachable, held: true };
+    world.run(Command::SetNodeStatus { changes: vec![silent] });
+    assert!(world.state.node(node).unwrap().held);
+    world.run(lost.clone());
+    let now = world.state.node(node).unwrap().clone();
+    assert_eq!((now.status, now.held, now.epoch), (NodeStatus::Lost, false, Epoch(2)));
+    world.run(lost);
+    assert_eq!(world.state.node(node).unwrap().epoch, Epoch(2), "saying it again changes nothing");
 }
 
 #[test]

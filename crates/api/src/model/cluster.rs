@@ -41,6 +41,12 @@ pub struct Node {
     /// Its connection.
     #[schema(value_type = String)]
     pub status: NodeStatus,
+    /// It is out of contact for so long that it would be lost, were not so many nodes silent at once.
+    #[serde(default)]
+    pub held: bool,
+    /// What to do when it is out of contact.
+    #[serde(default)]
+    pub message: Option<String>,
     /// Takes new work.
     pub schedulable: bool,
     /// It is being emptied, or was.
@@ -101,6 +107,9 @@ pub struct NodePatch {
     /// Has it emptied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainRequest>,
+    /// Says that it is out of contact and does not come back: its work counts as lost now. Only for an `unreachable` node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// How a host is to be emptied. Workers leave one by one, each when another instance serves in its place; jobs run to their end.

@@ -3,12 +3,14 @@
 use clap::{Args, Subcommand};
 use ring_api::client::Client;
 use ring_api::model::{Node, NodePatch};
+use ring_types::NodeStatus;
 
 use super::drain::{self, Drain};
+use super::token::confirmed;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
-use crate::output::{ListView, ObjectView, Reply};
+use crate::output::{ListView, ObjectView, Reply, note};
 use crate::resolve::pick;
 
 /// `ring node`
@@ -28,6 +30,8 @@ pub(crate) enum NodeCommandArgs {
     Uncordon(Id),
     /// Empty a host: workers move one by one, jobs run to their end
     Drain(Drain),
+    /// Say that hosts out of contact do not come back: their work counts as lost now
+    Lost(Lost),
     /// Take a host out of the cluster for good; what ran there counts as lost
     Remove(Id),
 }
@@ -44,6 +48,16 @@ pub(crate) struct Inspect {
 pub(crate) struct Id {
     /// Its name, id, or a unique prefix of its id
     node: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lost {
+    /// Names, ids, or unique prefixes of ids
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +82,13 @@ fn change(text: &str) -> Result<(String, Option<String>), String> {
 pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<Reply, CliError> {
     let client = context.client()?;
     match command {
-        NodeCommandArgs::List(output) => Ok(Reply::view(ListView(client.nodes().await?), output.format)),
+        NodeCommandArgs::List(output) => {
+            let nodes = client.nodes().await?;
+            nodes.iter().filter(|node| node.held).for_each(|node| {
+                note(&format!("node {}: {}", node.name, node.message.as_deref().unwrap_or_default()));
+            });
+            Ok(Reply::view(ListView(nodes), output.format))
+        }
         NodeCommandArgs::Get(output) => Ok(Reply::view(ObjectView(client.own_node().await?), output.format)),
         NodeCommandArgs::Inspect(args) => {
             let node = client.node(find(&client, &args.node).await?.id).await?;
@@ -82,6 +102,7 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
             let patch = NodePatch { schedulable: Some(false), ..NodePatch::default() };
             change_node(&client, &args.node, &patch, "cordoned").await
         }
+        NodeCommandArgs::Lost(args) => lost(&client, args).await,
         NodeCommandArgs::Drain(args) => drain::run(&client, args).await,
         NodeCommandArgs::Remove(args) => {
             let node = find(&client, &args.node).await?;
@@ -93,6 +114,27 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
             change_node(&client, &args.node, &patch, "uncordoned").await
         }
     }
+}
+
+/// All of them are looked up, and asked about, before anything is said of one.
+async fn lost(client: &Client, args: Lost) -> Result<Reply, CliError> {
+    let known = client.nodes().await?;
+    let nodes: Vec<&Node> = args.nodes.iter().map(|wanted| pick(&known, wanted)).collect::<Result<_, _>>()?;
+    if let Some(node) = nodes.iter().find(|node| matches!(node.status, NodeStatus::Ready | NodeStatus::Joining)) {
+        let message = format!("node '{}' is not out of contact", node.name);
+        let hint =
+            Some(format!("`ring node drain {0}` empties it, `ring node remove {0}` takes it out of the cluster", node.name));
+        return Err(CliError::Failed { message, details: Vec::new(), hint });
+    }
+    let names = nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let what = "what runs there is started elsewhere, and jobs fail; if it does run, it runs twice until it is back in contact";
+    if !args.yes && !confirmed(&format!("count {names} as lost? {what}."))? {
+        return Ok(Reply::line("nothing changed".to_owned()));
+    }
+    for node in nodes {
+        client.patch_node(node.id, &NodePatch { lost: true, ..NodePatch::default() }).await?;
+    }
+    Ok(Reply::line(format!("{names} counted as lost")))
 }
 
 pub(super) async fn find(client: &Client, wanted: &str) -> Result<Node, CliError> {

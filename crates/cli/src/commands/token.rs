@@ -106,7 +106,7 @@ fn secret(token: Token, done: &str) -> Reply {
 }
 
 /// Asks on a terminal; where nobody can be asked, the answer has to be on the command line.
-fn confirmed(question: &str) -> Result<bool, CliError> {
+pub(super) fn confirmed(question: &str) -> Result<bool, CliError> {
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(format!("{question} say so with --yes")));
     }

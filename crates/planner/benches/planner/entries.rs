@@ -27,7 +27,7 @@ pub(crate) fn measure(world: &World, times: usize) -> Table {
         ("a node out of contact", |world, n| {
             let all = world.state.node_count();
             let node = world.state.nodes_from(random_node(n)).take(all).find(|node| node.status == NodeStatus::Ready).unwrap();
-            let change = NodeChange { node: node.id, epoch: node.epoch, status: NodeStatus::Unreachable };
+            let change = NodeChange { node: node.id, epoch: node.epoch, status: NodeStatus::Unreachable, held: false };
             Command::SetNodeStatus { changes: vec![change] }
         }),
         ("change of a config", |_, n| {

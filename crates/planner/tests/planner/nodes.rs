@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ring_planner::{Contact, LeaseOptions, judge_nodes};
+use ring_state::Command;
 use ring_types::{NodeId, NodeStatus, Span, Timestamp};
 
 use crate::world::World;
@@ -15,9 +16,7 @@ fn hear(world: &World, nodes: impl IntoIterator<Item = NodeId>, at: Timestamp) -
 
 fn judge(world: &mut World, contacts: &BTreeMap<NodeId, Contact>, since: Timestamp) -> Vec<NodeStatus> {
     let judgement = judge_nodes(&world.state, contacts, since, world.now, &OPTIONS);
-    for change in judgement.changes {
-        world.set_node(change.node, change.status);
-    }
+    world.apply(Command::SetNodeStatus { changes: judgement.changes });
     world.state.nodes().map(|n| n.status).collect()
 }
 
@@ -81,6 +80,24 @@ fn when_many_fall_silent_at_once_nothing_is_lost() {
     let contacts = hear(&world, nodes[..5].iter().copied(), world.now);
     let judgement = judge_nodes(&world.state, &contacts, since, world.now, &OPTIONS);
     assert_eq!(judgement.changes.iter().filter(|c| c.status == NodeStatus::Lost).count(), 5);
+}
+
+/// An operator can see which they are, on every control node.
+#[test]
+fn nodes_that_are_held_back_are_marked_until_it_is_over() {
+    let mut world = World::with_nodes(3);
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let since = world.now;
+    world.pass(Span(100_000));
+    let held = |world: &World| world.state.nodes().map(|n| n.held).collect::<Vec<_>>();
+    let contacts = hear(&world, nodes[..1].iter().copied(), world.now);
+    judge(&mut world, &contacts, since);
+    assert_eq!(held(&world), [false, true, true]);
+    let again = judge_nodes(&world.state, &contacts, since, world.now, &OPTIONS);
+    assert_eq!((again.changes, again.held_back), (vec![], 2), "it is written once");
+    let contacts = hear(&world, nodes[..2].iter().copied(), world.now);
+    assert_eq!(judge(&mut world, &contacts, since), [NodeStatus::Ready, NodeStatus::Ready, NodeStatus::Lost]);
+    assert_eq!(held(&world), [false; 3]);
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl World {
 
     pub(crate) fn set_node(&mut self, node: NodeId, status: NodeStatus) {
         let epoch = self.state.node(node).unwrap().epoch;
-        self.apply(Command::SetNodeStatus { changes: vec![NodeChange { node, epoch, status }] });
+        self.apply(Command::SetNodeStatus { changes: vec![NodeChange { node, epoch, status, held: false }] });
     }
 
     pub(crate) fn create(&mut self, spec: DeploymentSpec) -> DeploymentId {

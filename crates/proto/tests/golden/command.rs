@@ -206,7 +206,12 @@ fn members() -> Vec<Command> {
 
 fn nodes() -> Vec<Command> {
     let states = [NodeStatus::Joining, NodeStatus::Ready, NodeStatus::Unreachable, NodeStatus::Lost];
-    let changes = states.into_iter().map(|status| NodeChange { node: NODE, epoch: Epoch(5), status });
+    let changes = states.into_iter().map(|status| NodeChange {
+        node: NODE,
+        epoch: Epoch(5),
+        status,
+        held: status == NodeStatus::Unreachable,
+    });
     vec![
         Command::EnrolNode(EnrolNode {
             token: Some(JOIN_TOKEN),
@@ -217,7 +222,13 @@ fn nodes() -> Vec<Command> {
         }),
         Command::RegisterNode { node: NODE, boot: REQUEST, info: info() },
         Command::SetNodeStatus { changes: changes.collect() },
-        Command::UpdateNode(NodeUpdate { node: NODE, labels: Some(map(&[])), schedulable: Some(false), drain: Some(Span(1500)) }),
+        Command::UpdateNode(NodeUpdate {
+            node: NODE,
+            labels: Some(map(&[])),
+            schedulable: Some(false),
+            drain: Some(Span(1500)),
+            lost: true,
+        }),
         Command::RemoveNode { node: NODE },
         Command::Claim { node: NODE, epoch: Epoch(5), instances: vec![INSTANCE] },
         Command::Report { node: NODE, reports: reports() },

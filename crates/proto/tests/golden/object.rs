@@ -281,6 +281,7 @@ fn node() -> Node {
         info: info(),
         labels: map(&[("zone", "eu")]),
         status: NodeStatus::Unreachable,
+        held: true,
         schedulable: true,
         drain: Some(Drain { since: AT, deadline: LATER }),
         epoch: Epoch(5),

@@ -104,6 +104,7 @@ impl Tx<'_> {
             status: NodeStatus::Joining,
             schedulable: true,
             drain: None,
+            held: false,
             epoch: Epoch(0),
             boot: RequestId::NONE,
             member: wanted.member,
@@ -168,7 +169,7 @@ impl Tx<'_> {
         let node = self.node(id)?;
         let same_run = node.boot == boot && !matches!(node.status, NodeStatus::Lost | NodeStatus::Joining);
         let epoch = if same_run { node.epoch } else { node.epoch.next() };
-        let changed = Node { info: info.clone(), boot, epoch, ..Node::clone(&node) };
+        let changed = Node { info: info.clone(), boot, epoch, held: false, ..Node::clone(&node) };
         self.put_node(changed, NodeStatus::Ready);
         Ok(Reply::Epoch(epoch))
     }
@@ -176,12 +177,13 @@ impl Tx<'_> {
     pub(super) fn set_node_status(&mut self, changes: &[NodeChange]) -> Done {
         for change in changes {
             let Some(node) = self.state.node(change.node).cloned() else { continue };
+            let same = (node.status, node.held) == (change.status, change.held);
             // Only registering brings a lost node back, and only the registration that was judged is changed.
-            if node.epoch != change.epoch || node.status == NodeStatus::Lost || node.status == change.status {
+            if node.epoch != change.epoch || node.status == NodeStatus::Lost || same {
                 continue;
             }
             let epoch = if change.status == NodeStatus::Lost { node.epoch.next() } else { node.epoch };
-            self.put_node(Node { epoch, ..Node::clone(&node) }, change.status);
+            self.put_node(Node { epoch, held: change.held, ..Node::clone(&node) }, change.status);
         }
         Ok(Reply::Done)
     }
@@ -211,7 +213,14 @@ impl Tx<'_> {
         } else if node.schedulable {
             node.drain = None;
         }
-        let status = node.status;
+        let mut status = node.status;
+        if update.lost && status != NodeStatus::Lost {
+            if status != NodeStatus::Unreachable {
+                return Err(Refusal::conflict(format!("node '{}' is not out of contact", node.name)));
+            }
+            status = NodeStatus::Lost;
+            (node.epoch, node.held) = (node.epoch.next(), false);
+        }
         self.put_node(node, status);
         Ok(Reply::Done)
     }

@@ -145,7 +145,7 @@ impl World {
     }
 
     pub fn lose_node(&mut self, node: NodeId, epoch: u64) {
-        let change = NodeChange { node, epoch: Epoch(epoch), status: NodeStatus::Lost };
+        let change = NodeChange { node, epoch: Epoch(epoch), status: NodeStatus::Lost, held: false };
         self.run(Command::SetNodeStatus { changes: vec![change] });
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring_state::{Action, ApplyDeployment, Command, NodeUpdate, State, Succession};
 use ring_types::{
     Autoscale, CheckAction, CheckKind, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name,
-    OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
+    NodeStatus, OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
 };
 
 use super::control::Origin;
@@ -67,14 +67,27 @@ impl Sim {
         );
     }
 
-    /// Drains a node, with time or without, or ends the drain of one.
+    /// Drains a node, with time or without, or ends the drain of one; or takes one that is silent for lost.
     fn operator_acts(&mut self, request: RequestId) {
+        let silent: Vec<_> = self.control.tip().nodes().filter(|n| n.status == NodeStatus::Unreachable).map(|n| n.id).collect();
+        if self.rng.chance(25)
+            && let Some(node) = self.rng.pick(&silent).copied()
+        {
+            self.note(|| format!("node {node}: lost, an operator says"));
+            let update = NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true };
+            self.propose(Origin::Client, request, Command::UpdateNode(update));
+            return;
+        }
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
         let Some(node) = self.rng.pick(&nodes).copied() else { return };
         let drain = self.rng.chance(50).then(|| Span(self.rng.range(0, 20_000)));
         let schedulable = drain.is_none().then_some(true);
         self.note(|| format!("node {node}: drain {drain:?}"));
-        self.propose(Origin::Client, request, Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain }));
+        self.propose(
+            Origin::Client,
+            request,
+            Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false }),
+        );
     }
 
     /// From here on every node takes new work.
@@ -82,7 +95,7 @@ impl Sim {
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
         for node in nodes {
             let request = RequestId(self.rng.uuid());
-            let update = NodeUpdate { node, labels: None, schedulable: Some(true), drain: None };
+            let update = NodeUpdate { node, labels: None, schedulable: Some(true), drain: None, lost: false };
             self.propose(Origin::Client, request, Command::UpdateNode(update));
         }
     }

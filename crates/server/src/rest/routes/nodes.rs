@@ -39,7 +39,7 @@ pub(in crate::rest) async fn one(view: View, Id(id): Id<NodeId>) -> Result<Json<
     view.state.node(id).map(|n| Json(view::node(&view.state, n))).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, id))
 }
 
-/// Changes the labels of a host, whether it takes new instances, or has it emptied.
+/// Changes the labels of a host, whether it takes new instances, has it emptied, or says that one out of contact is lost.
 #[utoipa::path(patch, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodePatch,
     responses((status = 200, body = model::Node)))]
 pub(in crate::rest) async fn change(
@@ -60,7 +60,7 @@ pub(in crate::rest) async fn change(
     }
     let labels = (!patch.labels.is_empty()).then_some(labels);
     let drain = patch.drain.map(deadline).transpose()?;
-    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable, drain });
+    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable, drain, lost: patch.lost });
     let (done, state) = app.commit_and_see(&request, command).await?;
     let node = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))

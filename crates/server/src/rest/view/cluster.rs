@@ -3,7 +3,7 @@
 use ring_api::model;
 use ring_state::{Drain, JoinRole, JoinToken, Member, Node, State};
 use ring_store::{PeerStatus, StoreStatus};
-use ring_types::{Kind, NodeCapacity};
+use ring_types::{Kind, NodeCapacity, NodeStatus};
 
 /// A member that has not answered its leader for so long counts as out of reach.
 const REACH: std::time::Duration = std::time::Duration::from_secs(3);
@@ -14,6 +14,8 @@ pub(in crate::rest) fn node(state: &State, node: &Node) -> model::Node {
         id: node.id,
         name: node.name.to_string(),
         status: node.status,
+        held: node.held,
+        message: contact(node),
         schedulable: node.schedulable,
         drain: node.drain.map(|drain| drain_of(state, node, drain)),
         labels: node.all_labels(),
@@ -29,6 +31,21 @@ pub(in crate::rest) fn node(state: &State, node: &Node) -> model::Node {
         status_since: Some(node.status_since),
         version: node.version.0,
     }
+}
+
+/// What to do about a node that is out of contact.
+fn contact(node: &Node) -> Option<String> {
+    let said = match (node.status, node.held) {
+        (NodeStatus::Unreachable, true) => format!(
+            "nothing was heard of it for so long that it would count as lost, but many nodes are silent at once: look at the network \
+             between the control nodes and it; if it is gone, `ring node lost {}` moves its work elsewhere",
+            node.name
+        ),
+        (NodeStatus::Unreachable, false) => "nothing is heard of it; its work goes on there, and counts as lost later".to_owned(),
+        (NodeStatus::Lost, _) => "its work counts as lost; it is taken up again when it comes back".to_owned(),
+        (NodeStatus::Joining | NodeStatus::Ready, _) => return None,
+    };
+    Some(said)
 }
 
 fn drain_of(state: &State, node: &Node, Drain { since, deadline }: Drain) -> model::Drain {
