@@ -69,6 +69,51 @@ fn output_is_followed_through_a_lost_control_node_and_an_update_and_no_line_come
 }
 
 #[test]
+fn output_that_cannot_be_had_is_told_of() {
+    let cluster = Cluster::loopback(1, 2).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let id = cluster.apply_one(web("v1")).unwrap();
+    let web = cluster.wait_deployment(&id, "both run", |d| d["status"] == "running").unwrap();
+    let on = |node: &str| {
+        let instances = web["instances"].as_array().unwrap();
+        instances.iter().find(|i| i["node"] == node).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let follower = cluster.cli().spawn("follower", &dir.path().join("log"), ["deployment", "logs", "web", "--follow"]).unwrap();
+    let far = |at_least: usize| {
+        let counts = counted_of_told(&follower.log().unwrap());
+        counts.len() == 2 && counts.values().all(|numbers| numbers.len() >= at_least)
+    };
+    wait::until(IN_TIME, "lines of both instances", || far(20)).unwrap();
+    cluster.agent(1).kill9().unwrap();
+    let gap = |node: &str| format!("warning: no output of instance {} on node '{node}': ", on(node));
+    follower.wait_log(&gap("a2"), IN_TIME).unwrap();
+
+    let some = cluster.cli().run(["deployment", "logs", "web", "--tail", "3"]).unwrap();
+    assert_eq!(some.code, Some(0), "{}", some.stderr);
+    assert!(some.stderr.starts_with(&gap("a2")) && some.stderr.lines().count() == 1, "{}", some.stderr);
+    assert_eq!(some.stdout.lines().count(), 3, "those of the other: {}", some.stdout);
+    cluster.agent(0).kill9().unwrap();
+    let none = cluster.cli().run(["deployment", "logs", "web"]).unwrap();
+    assert_ne!(none.code, Some(0), "{}", none.stdout);
+    assert!(none.stderr.contains("no output from node 'a1': ") && none.stderr.contains("from node 'a2': "), "{}", none.stderr);
+
+    let before = counted_of_told(&follower.log().unwrap()).values().map(Vec::len).max().unwrap();
+    (0..2).for_each(|agent| cluster.agent(agent).start().unwrap());
+    wait::until(IN_TIME, "lines of both again", || far(before + 20)).unwrap();
+    let log = follower.log().unwrap();
+    assert_eq!(log.matches(&gap("a2")).count(), 1, "{log}");
+    for (pid, numbers) in counted_of_told(&log) {
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{pid}: each line once, in order");
+    }
+    follower.kill9().unwrap();
+}
+
+/// What was counted, of a log that has warnings in it.
+fn counted_of_told(log: &str) -> BTreeMap<String, Vec<u64>> {
+    counted(&log.lines().filter(|line| !line.starts_with("warning:")).collect::<Vec<_>>().join("\n"), "v1")
+}
+
+#[test]
 fn a_plan_names_the_nodes_that_then_take_the_instances() {
     let cluster = Cluster::loopback(1, 2).unwrap();
     let cli = cluster.cli();

@@ -15,6 +15,9 @@ pub mod query;
 /// Request header with which a repeated POST, PUT or DELETE is recognised: a UUID, made once per intended change.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Reply header: the instances whose output is not in the reply, as JSON ([`model::LogGaps`]).
+pub const LOGS_INCOMPLETE: &str = "ring-logs-incomplete";
+
 /// Reply header: the revision a read reflects.
 pub const REVISION: &str = "ring-revision";
 

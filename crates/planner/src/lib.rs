@@ -20,6 +20,7 @@ mod preview;
 mod reconcile;
 mod references;
 mod rollout;
+mod room;
 mod status;
 mod text;
 mod view;

@@ -10,9 +10,12 @@ mod refused;
 mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use ring_state::{Deployment, Instance, Node, State, Usage};
-use ring_types::{Constraint, Cpu, DeploymentSpec, InstanceId, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId};
+use ring_state::{Deployment, Instance, Node, State, Usage, may_run};
+use ring_types::{
+    Constraint, Cpu, DeploymentId, DeploymentSpec, InstanceId, Memory, NetworkMode, NodeId, RuntimeKind, VolumeDriver, VolumeId,
+};
 
 pub(crate) use own::Own;
 use refused::Tally;
@@ -45,6 +48,10 @@ pub(crate) struct Placer<'a> {
     refused: BTreeMap<Likeness, Refused>,
     /// Instances that are taken to be gone.
     released: BTreeSet<InstanceId>,
+    /// Instances this plan has put on a node.
+    made: BTreeMap<(DeploymentId, NodeId), u32>,
+    /// Other versions of a deployment do not count.
+    alone: bool,
 }
 
 impl<'a> Placer<'a> {
@@ -57,6 +64,8 @@ impl<'a> Placer<'a> {
             cursor: None,
             refused: BTreeMap::new(),
             released: BTreeSet::new(),
+            made: BTreeMap::new(),
+            alone: false,
         }
     }
 
@@ -64,13 +73,41 @@ impl<'a> Placer<'a> {
     pub(crate) fn release(&mut self, instance: &Instance) {
         let deployment = self.state.deployment(instance.deployment).filter(|_| instance.holds());
         let Some(deployment) = deployment.filter(|_| self.released.insert(instance.id)) else { return };
-        let (cpu, memory) = deployment.spec.resources.reserved();
-        let mut usage = self.usage(instance.node);
-        usage.cpu.0 = usage.cpu.0.saturating_sub(cpu.0);
-        usage.memory.0 = usage.memory.0.saturating_sub(memory.0);
-        usage.instances = usage.instances.saturating_sub(1);
-        self.used.insert(instance.node, usage);
+        self.used.insert(instance.node, without(self.usage(instance.node), deployment));
         self.refused.clear();
+    }
+
+    /// Whether some node takes one more instance. Nothing is set aside.
+    pub(crate) fn fits(&self, deployment: &Deployment, own: &Own) -> bool {
+        self.state.nodes().any(|node| self.refuses(node, self.usage(node.id), deployment, own).is_none())
+    }
+
+    /// Whether the node of this instance, which is of another deployment, took one more if that were gone.
+    pub(crate) fn fits_without(&mut self, deployment: &Deployment, own: &Own, gone: &Instance) -> bool {
+        let Some(node) = self.state.node(gone.node) else { return false };
+        let usage = self.usage(node.id);
+        let theirs = self.state.deployment(gone.deployment).filter(|_| gone.holds() && !self.released.contains(&gone.id));
+        let usage = theirs.map_or(usage, |theirs| without(usage, theirs));
+        let first = self.released.insert(gone.id);
+        let fits = self.refuses(node, usage, deployment, own).is_none();
+        if first {
+            self.released.remove(&gone.id);
+        }
+        fits
+    }
+
+    /// An instance of it was made by this plan.
+    pub(crate) fn has_made(&self, deployment: DeploymentId) -> bool {
+        let first = (deployment, NodeId(uuid::Uuid::nil()));
+        self.made.range(first..).next().is_some_and(|((of, _), _)| *of == deployment)
+    }
+
+    /// As [`Self::place`], as if there were no other version of the deployment: for `max_per_node`.
+    pub(crate) fn place_beside(&mut self, deployment: &'a Deployment, own: &mut Own) -> Result<NodeId, Refused> {
+        self.alone = true;
+        let placed = self.place(deployment, own);
+        self.alone = false;
+        placed
     }
 
     /// Chooses a node for one more instance and sets its share aside.
@@ -162,8 +199,32 @@ impl<'a> Placer<'a> {
         for volume in local.filter(|volume| volume.driver == VolumeDriver::Local && volume.node.is_none()) {
             self.volumes.entry(volume.id).or_insert(node.id);
         }
+        *self.made.entry((deployment.id, node.id)).or_default() += 1;
         own.add(Some(node), node.id, &deployment.spec);
     }
+
+    /// Live instances on a node of other versions of a deployment.
+    fn others_on(&self, node: NodeId, deployment: &Deployment) -> u32 {
+        if self.alone {
+            return 0;
+        }
+        let named = self.state.deployments_named(&deployment.spec.namespace, &deployment.spec.name);
+        let others = named.filter(|other| other.id != deployment.id).map(|other| {
+            let here = |i: &&Arc<Instance>| i.node == node && may_run(i) && !self.released.contains(&i.id);
+            let running = self.state.instances_of(other.id).filter(here).count() as u32;
+            running + self.made.get(&(other.id, node)).copied().unwrap_or(0)
+        });
+        others.sum()
+    }
+}
+
+/// What is used of a node without an instance of this deployment.
+fn without(mut usage: Usage, deployment: &Deployment) -> Usage {
+    let (cpu, memory) = deployment.spec.resources.reserved();
+    usage.cpu.0 = usage.cpu.0.saturating_sub(cpu.0);
+    usage.memory.0 = usage.memory.0.saturating_sub(memory.0);
+    usage.instances = usage.instances.saturating_sub(1);
+    usage
 }
 
 /// Neighbouring numbers come far apart and every bit of them counts: the finalizer of SplitMix64 (Steele, Lea and Flood,

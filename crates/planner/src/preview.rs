@@ -10,7 +10,7 @@ use ring_state::{Deployment, Instance, State, may_run};
 use ring_types::{DeploymentId, NodeId};
 
 use crate::place::{Own, Placer};
-use crate::{dependencies, references, text, view};
+use crate::{dependencies, references, room, text, view};
 
 /// The instances a deployment would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,11 +68,18 @@ fn one<'a>(state: &'a State, placer: &mut Placer<'a>, deployment: &'a Deployment
     let missing = deployment.wanted().saturating_sub(u32::try_from(running().count()).unwrap_or(u32::MAX)) as usize;
     let free = (0..deployment.wanted()).filter(|slot| !taken.contains(slot)).take(missing);
     let instances = free.map(|slot| {
-        let placed = placer.place(deployment, &mut own).map_err(|refused| text::reasons(&refused.reasons));
-        if let Some(gone) = giving_way.pop().filter(|_| placed.is_ok()) {
-            placer.release(gone);
+        let mut placed = placer.place(deployment, &mut own);
+        let first = if placed.is_ok() {
+            giving_way.len().checked_sub(1)
+        } else {
+            let contends = room::contends(deployment);
+            giving_way.iter().rposition(|gone| contends && placer.fits_without(deployment, &own, gone))
+        };
+        first.into_iter().for_each(|index| placer.release(giving_way.remove(index)));
+        if placed.is_err() && first.is_some() {
+            placed = placer.place(deployment, &mut own);
         }
-        Expected { slot, placed }
+        Expected { slot, placed: placed.map_err(|refused| text::reasons(&refused.reasons)) }
     });
     Preview { waits_for, instances: instances.collect() }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Turn<'a, 't> {
     pub(crate) wanted: u32,
     /// How many it may make now; None: as many as are missing.
     pub(crate) room: Option<u32>,
+    /// It is placed as if there were no other version.
+    pub(crate) beside: bool,
+    /// What is missing of it made room for a new version: it is no news that there is none.
+    pub(crate) gave_way: bool,
     own: Option<Own>,
     times: Option<Times>,
 }
@@ -61,8 +65,22 @@ pub(crate) fn reconcile<'a>(
     let views = view::instances(state, deployment.id);
     let wanted = deployment.wanted();
     let Moment { now, leading_since } = when;
-    let mut turn =
-        Turn { state, deployment, now, leading_since, views, placer, ids, out, wanted, room: None, own: None, times: None };
+    let mut turn = Turn {
+        state,
+        deployment,
+        now,
+        leading_since,
+        views,
+        placer,
+        ids,
+        out,
+        wanted,
+        room: None,
+        beside: false,
+        gave_way: false,
+        own: None,
+        times: None,
+    };
     match deployment.spec.kind {
         _ if deployment.deleting => turn.delete(),
         Kind::Worker => worker::plan(&mut turn),
@@ -74,6 +92,7 @@ impl Turn<'_, '_> {
     fn delete(&mut self) {
         let (namespace, name) = (&self.deployment.spec.namespace, &self.deployment.spec.name);
         let followed = self.state.deployment_named(namespace, name).is_some();
+        self.make_room();
         let held = self.held();
         let cause = if followed && !self.holds_no_longer() { StopCause::Superseded } else { StopCause::Deleted };
         for view in &mut self.views {
@@ -129,7 +148,8 @@ impl Turn<'_, '_> {
         }
         let (state, spec, views) = (self.state, &self.deployment.spec, &self.views);
         let own = self.own.get_or_insert_with(|| Own::of(state, spec, views));
-        let node = self.placer.place(self.deployment, own)?;
+        let node =
+            if self.beside { self.placer.place_beside(self.deployment, own) } else { self.placer.place(self.deployment, own) }?;
         let Wanted { slot, attempt, restart } = wanted;
         let id = self.ids.instance();
         self.out.push(Action::CreateInstance { id, deployment: self.deployment.id, slot, attempt, node, restart });

@@ -7,10 +7,11 @@ mod slots;
 
 use std::collections::BTreeSet;
 
-use ring_state::Action;
+use ring_state::{Action, Unplaced, UnplacedReason};
 use ring_types::{DeploymentStatus, Goal, InstanceState, OnNodeLoss, Outcome, StopCause, Timestamp, UnknownExit};
 
 use crate::pause;
+use crate::place::Refused;
 use crate::reconcile::{Hindrance, Turn, Wanted};
 use crate::rollout::{End, Part, Progress};
 use crate::text;
@@ -72,6 +73,9 @@ pub(crate) fn plan(turn: &mut Turn<'_, '_>) {
     if is_child && !settling && progress.ready < turn.deployment.wanted() && turn.is_overdue() {
         turn.end_rollout(End::overdue(turn.deployment, progress));
         return;
+    }
+    if matches!(part, Part::Parent(_)) {
+        turn.make_room();
     }
     if settling && !is_child {
         // None goes before it is known that what takes its place is there.
@@ -179,23 +183,53 @@ fn fill(turn: &mut Turn<'_, '_>, findings: &mut Findings) {
     if findings.hindrance.is_some() {
         return;
     }
+    make(turn, wanted, findings);
+}
+
+/// Makes these, until the plan is full or one finds no node.
+fn make(turn: &mut Turn<'_, '_>, wanted: Vec<Wanted>, findings: &mut Findings) {
     for one in wanted {
         // Another restart of this same plan may have used up the last one.
         if one.restart && findings.restarts >= turn.deployment.spec.restart.max {
             continue;
         }
-        match turn.create(one) {
+        match create(turn, one) {
             Ok(true) => {
                 findings.missing -= 1;
                 findings.restarts += u32::from(one.restart);
             }
             Ok(false) => return,
-            Err(refused) => {
+            Err(None) => {
+                findings.missing = 0;
+                return;
+            }
+            Err(Some(refused)) => {
                 findings.hindrance = Some(Hindrance::Nodes(refused));
                 return;
             }
         }
     }
+}
+
+/// `Err(None)`: there is no room, and that is in the nature of a rolling update.
+fn create(turn: &mut Turn<'_, '_>, wanted: Wanted) -> Result<bool, Option<Refused>> {
+    let refused = match turn.create(wanted) {
+        Err(refused) => refused,
+        Ok(made) => return Ok(made),
+    };
+    let contended = |one: &Unplaced| matches!(one.reason, UnplacedReason::Port(_) | UnplacedReason::Full);
+    if !refused.reasons.iter().any(contended) {
+        return Err(Some(refused));
+    }
+    if turn.gave_way || (turn.deployment.is_rolling_out() && turn.is_given_room()) {
+        return Err(None);
+    }
+    if !turn.deployment.is_rolling_out() || turn.deployment.spec.placement.max_per_node.is_none() {
+        return Err(Some(refused));
+    }
+    // No end of one instance would make room within `max_per_node`, as when that got lower: it is met when the update is over.
+    turn.beside = true;
+    turn.create(wanted).map_err(Some)
 }
 
 fn dead<'v, 'a>(turn: &'v Turn<'a, '_>, slot: &Slot) -> Option<&'v View<'a>> {

@@ -31,6 +31,6 @@ enumeration! {
     StartFailure => StartFailure {
         ImageNotFound, ImagePull, Create, Network, Config, FileSystem, Cancelled, NodeGone, Other,
     }
-    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried }
+    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom }
     UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted }
 }

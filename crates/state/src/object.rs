@@ -216,7 +216,8 @@ impl Instance {
     /// How long it serves on after it was told to end: time for whoever sends it requests to hear that it does not serve any
     /// more. Nothing where others do not take its place, nor where nothing says that it can be used.
     pub fn linger(&self, spec: &DeploymentSpec) -> Span {
-        let moves = matches!(self.stop_cause, Some(StopCause::Superseded | StopCause::ScaledDown | StopCause::Drained));
+        let moving = [StopCause::Superseded, StopCause::MakesRoom, StopCause::ScaledDown, StopCause::Drained];
+        let moves = self.stop_cause.is_some_and(|cause| moving.contains(&cause));
         let lingers = self.goal > Goal::Run && moves && !spec.health_checks.is_empty() && self.is_ready(spec);
         if lingers { LINGER } else { Span::ZERO }
     }

@@ -69,9 +69,10 @@ pub fn parent_keeps(parent: u32, child: u32, ready: u32) -> u32 {
     parent.saturating_sub(ready).max(parent.min(child - ready))
 }
 
-/// Two versions of it must not run at once: they would share a port of the host, or write to the same volume.
+/// Two versions of it must not run at once, wherever: they would write to the same volume, or use the network of a host, of which
+/// nobody knows which ports. Published ports are known: there two versions only do not share a host.
 pub fn is_exclusive(spec: &DeploymentSpec) -> bool {
-    !spec.ports.is_empty() || spec.network == NetworkMode::Host || spec.volumes.iter().any(writes)
+    spec.network == NetworkMode::Host || spec.volumes.iter().any(writes)
 }
 
 fn writes(volume: &Volume) -> bool {

@@ -185,6 +185,8 @@ pub enum StopCause {
     Cleared,
     /// Its job is tried again elsewhere, since nobody could tell how it ended.
     Retried,
+    /// A newer deployment takes its place, and could not begin beside it.
+    MakesRoom,
 }
 
 words!(StopCause {
@@ -197,6 +199,7 @@ words!(StopCause {
     Drained = "drained",
     Cleared = "cleared",
     Retried = "retried",
+    MakesRoom = "makes_room",
 });
 
 /// Something worth knowing about a deployment beside its status.

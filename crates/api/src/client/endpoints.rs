@@ -9,11 +9,12 @@ use url::form_urlencoded::byte_serialize;
 use super::send::Request;
 use super::sse::Follow;
 use super::{Client, ClientError};
+use crate::LOGS_INCOMPLETE;
 use crate::model::{
     ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
     CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
-    KeyRotation, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune, PruneReply, Secret,
-    Token, TransferLeader, UpdateUser, User, Volume,
+    KeyRotation, LogGaps, LogItem, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune,
+    PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
@@ -100,20 +101,23 @@ impl Client {
         self.call(Request::new(Method::POST, &format!("/deployments/{id}/rollback"))).await
     }
 
-    /// What a deployment has written so far.
-    pub async fn logs(&self, id: DeploymentId, query: &LogQuery) -> Reply<Vec<LogLine>> {
+    /// What a deployment has written so far, and whose output could not be had.
+    pub async fn logs(&self, id: DeploymentId, query: &LogQuery) -> Reply<(Vec<LogLine>, LogGaps)> {
         let query = LogQuery { follow: false, ..query.clone() };
-        self.get(&with_query(&format!("/deployments/{id}/logs"), &query.encode())).await
+        let path = with_query(&format!("/deployments/{id}/logs"), &query.encode());
+        let (lines, headers) = self.call_with_headers(Request::new(Method::GET, &path)).await?;
+        let gaps = headers.get(LOGS_INCOMPLETE).and_then(|value| serde_json::from_slice(value.as_bytes()).ok());
+        Ok((lines, gaps.unwrap_or_default()))
     }
 
     /// What a deployment has written and writes.
-    pub fn follow_logs(&self, id: DeploymentId, query: &LogQuery) -> Follow<LogLine> {
+    pub fn follow_logs(&self, id: DeploymentId, query: &LogQuery) -> Follow<LogItem> {
         let query = LogQuery { follow: true, ..query.clone() };
         Follow::new(self.clone(), with_query(&format!("/deployments/{id}/logs"), &query.encode()))
     }
 
     /// Goes on with what another deployment of the same name writes, after the last line seen.
-    pub fn follow_logs_on(&self, lines: &mut Follow<LogLine>, id: DeploymentId, query: &LogQuery) {
+    pub fn follow_logs_on(&self, lines: &mut Follow<LogItem>, id: DeploymentId, query: &LogQuery) {
         let query = LogQuery { follow: true, ..query.clone() };
         lines.go_on_at(with_query(&format!("/deployments/{id}/logs"), &query.encode()));
     }

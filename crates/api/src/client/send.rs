@@ -114,14 +114,32 @@ impl Client {
         }
     }
 
+    /// As [`Self::call`], with the headers of the reply.
+    pub(super) async fn call_with_headers<T: DeserializeOwned>(
+        &self,
+        request: Request<'_>,
+    ) -> Result<(T, header::HeaderMap), ClientError> {
+        self.until_answered(|index| self.attempt_with_headers(&request, index)).await
+    }
+
     async fn attempt<T: DeserializeOwned>(&self, request: &Request<'_>, index: usize) -> Result<T, Miss> {
+        self.attempt_with_headers(request, index).await.map(|(object, _)| object)
+    }
+
+    async fn attempt_with_headers<T: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+        index: usize,
+    ) -> Result<(T, header::HeaderMap), Miss> {
         let (host, url) = self.address(index, request.path)?;
         let sent = self.builder(request, url).timeout(self.patience.attempt).send().await;
         let response = sent.map_err(|error| unreachable(&host, &error))?;
-        let response = accepted(&host, response).await?;
+        let mut response = accepted(&host, response).await?;
+        let headers = std::mem::take(response.headers_mut());
         let bytes = response.bytes().await.map_err(|error| unreachable(&host, &error))?;
         let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
         serde_json::from_slice(bytes)
+            .map(|object| (object, headers))
             .map_err(|error| Miss::Final(ClientError::Unexpected { host, reason: format!("{}: {error}", request.path) }))
     }
 

@@ -154,7 +154,7 @@ sections! {
         "nodes", "list of names", "any", "Only these nodes.";
         "constraints", "list of `label==value`, `label!=value`", "none", "All of them hold.";
         "spread", "`node`, or a label", "`node`", "Over what instances are spread.";
-        "max_per_node", "whole number", "none", "At most so many on one node.";
+        "max_per_node", "whole number", "none", "At most so many on one node, both versions of a rolling update together.";
     }
     RESTART "Restart" "" {
         "max", "whole number", "5", "Restarts without a healthy window before it is given up.";

@@ -33,7 +33,7 @@ pub use objects::{
 pub use plan::{
     ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,
 };
-pub use stream::{DeploymentEvent, EventLevel, LogLine, LogStream};
+pub use stream::{DeploymentEvent, EventLevel, LogGap, LogGaps, LogItem, LogLine, LogStream};
 pub use webhook::{CreateWebhook, Delivery, DeliveryState, HookObject, HookPayload, Redelivered, Webhook};
 
 use serde::{Deserialize, Serialize};

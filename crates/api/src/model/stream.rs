@@ -39,6 +39,38 @@ pub struct LogLine {
     pub line: String,
 }
 
+/// An instance whose output could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogGap {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub instance: InstanceId,
+    /// Name of the node it ran on.
+    pub node: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What a reply with output leaves out: the value of its header `Ring-Logs-Incomplete`, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogGaps {
+    /// At most 100.
+    pub gaps: Vec<LogGap>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// What comes of output that is followed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum LogItem {
+    /// A line.
+    Line(LogLine),
+    /// There is nothing to be had of an instance for now; it is asked again.
+    Gap(LogGap),
+}
+
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -192,7 +192,7 @@ impl From<Explanation> for CliError {
 pub(crate) async fn explain(client: &Client, deployment: &Deployment) -> Explanation {
     let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
     // Logs help, but their absence (nothing started, its node is gone) does not change what happened.
-    let lines = client.logs(deployment.id, &query).await.unwrap_or_default();
+    let (lines, _) = client.logs(deployment.id, &query).await.unwrap_or_default();
     let surplus = lines.len().saturating_sub(LAST_LINES as usize);
     Explanation {
         message: format!("deployment '{}' {}", deployment.full_name(), summary(deployment)),

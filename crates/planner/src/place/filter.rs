@@ -10,7 +10,7 @@ pub(super) fn label<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
     node.labels.get(key).or_else(|| node.info.labels.get(key)).map(String::as_str)
 }
 
-/// The most instances of one deployment that one node takes.
+/// The most instances of one deployment that one node takes, all its versions together.
 fn most_per_node(spec: &DeploymentSpec) -> Option<u32> {
     if spec.network == NetworkMode::Host { Some(1) } else { spec.placement.max_per_node }
 }
@@ -25,8 +25,15 @@ impl Placer<'_> {
             .or_else(|| self.volume_elsewhere(node.id, spec))
             .or_else(|| (!node.schedulable).then_some(UnplacedReason::Cordoned))
             .or_else(|| room(node, usage, spec))
-            .or_else(|| most_per_node(spec).filter(|most| own.on(node.id) >= *most).map(|_| UnplacedReason::Full))
+            .or_else(|| self.full(node.id, deployment, own))
             .or_else(|| self.port_taken(node.id, spec))
+    }
+
+    /// It has as many instances already as it is to have.
+    fn full(&self, node: NodeId, deployment: &Deployment, own: &Own) -> Option<UnplacedReason> {
+        let most = most_per_node(&deployment.spec)?;
+        let there = own.on(node) + self.others_on(node, deployment);
+        (there >= most).then_some(UnplacedReason::Full)
     }
 
     /// The first volume whose data is on another node.

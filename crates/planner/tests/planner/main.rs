@@ -18,6 +18,7 @@ mod previews;
 mod properties;
 mod rollout_properties;
 mod rollouts;
+mod room;
 mod statuses;
 mod successions;
 mod workers;

@@ -2,8 +2,8 @@
 
 use ring_state::{Command, Outcome as Done, RefusalCode};
 use ring_types::{
-    CheckAction, Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState, NodeStatus, Outcome, Port,
-    Protocol, Span, StartFailure,
+    CheckAction, Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState, NetworkMode, NodeStatus,
+    Outcome, Span, StartFailure,
 };
 
 use crate::world::{DEADLINE, World, check, gated, worker};
@@ -378,11 +378,10 @@ fn deleting_either_side_ends_the_update() {
 
 #[test]
 fn what_cannot_run_twice_is_replaced() {
-    let port = Port { published: 80, target: 80, host_ip: String::new(), protocol: Protocol::Tcp };
-    let ported = |image: &str| DeploymentSpec { ports: vec![port.clone()], ..gated("w", 1, image) };
+    let on_host = |image: &str| DeploymentSpec { network: NetworkMode::Host, ..gated("w", 1, image) };
     let cases: [(DeploymentSpec, DeploymentSpec, bool); 4] = [
         (worker("w", 1), DeploymentSpec { image: "v2".into(), ..worker("w", 1) }, false),
-        (ported("v1"), ported("v2"), false),
+        (on_host("v1"), on_host("v2"), false),
         (gated("w", 1, "v1"), DeploymentSpec { health_checks: Vec::new(), ..gated("w", 1, "v2") }, false),
         (gated("w", 1, "v1"), gated("w", 1, "v2"), true),
     ];

@@ -306,7 +306,8 @@ impl World {
 /// What serves is kept by the state when an earlier action of the same plan took away what was to serve in its place: a check that
 /// fails, a node that is lost.
 fn may_be_passed_over(plan: &Plan) -> usize {
-    let gives_way = |action: &Action| matches!(action, Action::SetGoal { cause: Some(StopCause::Superseded), .. });
+    let moves = [StopCause::Superseded, StopCause::MakesRoom];
+    let gives_way = |action: &Action| matches!(action, Action::SetGoal { cause: Some(cause), .. } if moves.contains(cause));
     let takes = |action: &&Action| matches!(action, Action::LoseInstance { .. } | Action::SetGoal { .. }) && !gives_way(action);
     plan.actions.iter().skip_while(|action| !takes(action)).filter(|action| gives_way(action)).count()
 }

@@ -161,6 +161,7 @@ impl Tx<'_> {
         let Some(instance) = self.state.instance(id).filter(|i| i.goal < goal && !outdated(i)).cloned() else { return false };
         let may = match cause {
             Some(StopCause::Superseded) => self.may_give_way(&instance),
+            Some(StopCause::MakesRoom) => self.may_make_room(&instance),
             Some(StopCause::Drained) => self.may_leave(&instance),
             _ => true,
         };

@@ -8,7 +8,7 @@ use super::deployments::Manner;
 use super::{Done, EventAt, Tx};
 use crate::{
     ApplyDeployment, Deployment, DeploymentOutcome, EventKind, EventLevel, Instance, Outcome, Refusal, RefusalCode, Reply,
-    RolloutPhase, Succession, parent_keeps,
+    RolloutPhase, Succession, may_run, parent_keeps,
 };
 
 impl Tx<'_> {
@@ -190,6 +190,21 @@ impl Tx<'_> {
         let Some(child) = self.state.child_of(deployment) else { return false };
         let keeps = parent_keeps(deployment.wanted(), child.wanted(), self.state.serving(child));
         self.state.serving(deployment) > keeps
+    }
+
+    /// One that serves may end before what takes its place has begun while a new version is short of an instance, none of that
+    /// is on its way, and as many serve as are to.
+    pub(super) fn may_make_room(&self, instance: &Instance) -> bool {
+        let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
+        if !instance.serves(&deployment.spec) {
+            return true;
+        }
+        let mut named = self.state.deployments_named(&deployment.spec.namespace, &deployment.spec.name);
+        let Some(child) = named.find(|d| d.is_rolling_out() && d.id != deployment.id) else { return false };
+        let Some(parent) = self.state.parent_of(child) else { return false };
+        let live = self.state.instances_of(child.id).filter(|i| may_run(i)).count() as u32;
+        let is_due = live < child.wanted() && live <= self.state.serving(child);
+        is_due && self.all_serving(parent) >= parent.wanted().min(child.wanted())
     }
 
     /// Instances of all versions that serve.

@@ -29,6 +29,11 @@ impl Item {
     pub(super) fn data(id: String, object: &impl Serialize) -> Self {
         Event::default().id(id).json_data(object).map_or(Self::Stop, Self::Event)
     }
+
+    /// One object of another kind: not a place to go on from.
+    pub(super) fn named(name: &str, object: &impl Serialize) -> Self {
+        Event::default().event(name).json_data(object).map_or(Self::Stop, Self::Event)
+    }
 }
 
 /// Where objects come from.

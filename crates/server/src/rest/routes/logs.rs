@@ -4,6 +4,8 @@ mod cursor;
 mod feed;
 mod merge;
 
+use std::collections::BTreeMap;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -28,13 +30,18 @@ use crate::session::{LogError, LogRequest};
 
 /// Lines of one reply, the newest; more come with `follow` or `since`.
 const MAX_LINES: usize = 20_000;
-/// Says which instances could not be asked.
-const INCOMPLETE: HeaderName = HeaderName::from_static("ring-logs-incomplete");
+/// Says whose output is left out.
+const INCOMPLETE: HeaderName = HeaderName::from_static(ring_api::LOGS_INCOMPLETE);
+/// Nodes an error tells of; the rest are counted.
+const MAX_NODES: usize = 5;
+/// Instances that header tells of; the rest are counted.
+const MAX_GAPS: usize = 100;
 
 /// What the instances of a deployment wrote, by time.
 ///
-/// With `follow=true` as server-sent events, taken up anew with `Last-Event-ID`, and on to what takes the place of a worker. The
-/// header `Ring-Logs-Incomplete` names the instances that could not be asked.
+/// With `follow=true` as server-sent events, taken up anew with `Last-Event-ID`, and on to what takes the place of a worker.
+/// The header `Ring-Logs-Incomplete` says whose output could not be had and why, as JSON: `{"gaps": [LogGap], "more": N}`, at most
+/// 100 of them and how many more; a stream says it in an event `incomplete`, a `LogGap`, for each. Without a line of any, 503.
 #[utoipa::path(get, path = "/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path), ("tail" = Option<u32>, Query), ("since" = Option<String>, Query),
         ("container" = Option<String>, Query), ("follow" = Option<bool>, Query)),
@@ -107,24 +114,42 @@ async fn so_far(app: &App, state: &State, id: DeploymentId, query: &LogQuery) ->
     for (instance, result) in instances.iter().zip(results) {
         match result {
             Ok(found) => lines.extend(found),
-            Err(error) => failed.push((instance, error)),
+            Err(error) => failed.push(gap(state, instance, &error)),
         }
     }
-    if let ([(instance, error), ..], true) = (failed.as_slice(), lines.is_empty()) {
-        let node = state.node(instance.node).map_or_else(|| instance.node.to_string(), |n| n.name.to_string());
-        return Err(ApiError::new(ErrorCode::LogsUnreachable, format!("no output from node '{node}': {error}")));
+    if !failed.is_empty() && lines.is_empty() {
+        return Err(ApiError::new(ErrorCode::LogsUnreachable, nothing(&failed)));
     }
     lines.sort_by_key(|l| l.timestamp);
     let surplus = lines.len().saturating_sub(MAX_LINES);
     lines.drain(..surplus);
     let mut response = Json(lines).into_response();
-    let missing: Vec<_> = failed.iter().map(|(instance, _)| instance.id.to_string()).collect();
-    if !missing.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&missing.join(","))
-    {
+    if let Some(value) = told(failed) {
         response.headers_mut().insert(INCOMPLETE, value);
     }
     Ok(response)
+}
+
+fn gap(state: &State, instance: &Instance, error: &LogError) -> model::LogGap {
+    let node = state.node(instance.node).map_or_else(|| instance.node.to_string(), |n| n.name.to_string());
+    model::LogGap { instance: instance.id, node, reason: error.to_string() }
+}
+
+/// The value of the header that says whose output is left out.
+fn told(mut gaps: Vec<model::LogGap>) -> Option<HeaderValue> {
+    let more = gaps.len().saturating_sub(MAX_GAPS) as u32;
+    gaps.truncate(MAX_GAPS);
+    let text = serde_json::to_vec(&model::LogGaps { gaps, more }).ok()?;
+    HeaderValue::from_bytes(&text).ok().filter(|_| !text.starts_with(b"{\"gaps\":[]"))
+}
+
+/// Nothing could be had: each node once, with the first reason it has.
+fn nothing(gaps: &[model::LogGap]) -> String {
+    let nodes: BTreeMap<_, _> = gaps.iter().rev().map(|gap| (gap.node.as_str(), gap.reason.as_str())).collect();
+    let more = nodes.len().saturating_sub(MAX_NODES);
+    let named = nodes.iter().take(MAX_NODES).map(|(node, reason)| format!("no output from node '{node}': {reason}"));
+    let more = (more > 0).then(|| format!("nor from {more} more"));
+    named.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 /// The lines of one instance, the newest of them.

@@ -1,7 +1,7 @@
 //! Output as it comes: one task an instance, and new tasks as instances come. What takes the place of a worker is followed
 //! on: its rolling update, its replacement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ring_api::model;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::cursor::{Cursor, Cursors, Skip};
 use super::merge::Merge;
-use super::{line, matches};
+use super::{gap, line, matches};
 use crate::rest::App;
 use crate::rest::routes::follow::{Item, Source};
 use crate::session::{LogError, LogRequest};
@@ -25,6 +25,8 @@ const AHEAD: usize = 256;
 const RETRY: Duration = Duration::from_millis(500);
 /// Attempts for an instance that has ended; one that runs is waited for.
 const ATTEMPTS: u32 = 20;
+/// Attempts without an answer after which the client is told: a session that moves takes less.
+const SILENT: u32 = 6;
 
 /// The output of a deployment as it comes.
 pub(super) struct Feed {
@@ -42,8 +44,18 @@ pub(super) struct Feed {
     reading: BTreeSet<InstanceId>,
     readers: JoinSet<InstanceId>,
     merge: Merge,
-    sender: mpsc::Sender<model::LogLine>,
-    lines: mpsc::Receiver<model::LogLine>,
+    sender: mpsc::Sender<Said>,
+    said: mpsc::Receiver<Said>,
+    gaps: VecDeque<model::LogGap>,
+}
+
+/// What a reader has to say.
+enum Said {
+    Line(model::LogLine),
+    /// An instance cannot be read for now.
+    Away(InstanceId),
+    /// It could not for a while, and the client is to know.
+    Gap(model::LogGap),
 }
 
 /// The records of a worker's name made since it was.
@@ -64,7 +76,7 @@ impl Successors {
 impl Feed {
     pub(super) fn begin(app: &App, id: DeploymentId, query: LogQuery, seen: Option<Cursors>) -> Self {
         let watch = app.store.watch();
-        let (sender, lines) = mpsc::channel(AHEAD);
+        let (sender, said) = mpsc::channel(AHEAD);
         let mut feed = Self {
             app: app.clone(),
             id,
@@ -79,7 +91,8 @@ impl Feed {
             readers: JoinSet::new(),
             merge: Merge::default(),
             sender,
-            lines,
+            said,
+            gaps: VecDeque::new(),
         };
         feed.look(true);
         feed
@@ -132,17 +145,24 @@ impl Source for Feed {
         loop {
             if let Some(line) = self.merge.pop(&self.reading, Instant::now()) {
                 let at = line.timestamp.unwrap_or_default().0;
-                self.seen.0.entry(line.instance).or_default().advance(at);
+                self.seen.advance(line.instance, at);
                 return Item::data(self.seen.encode(), &line);
+            }
+            if let Some(gap) = self.gaps.pop_front() {
+                return Item::named("incomplete", &gap);
             }
             let idle = self.readers.is_empty();
             let due = self.merge.due();
-            if idle && self.over() && self.lines.is_empty() {
+            if idle && self.over() && self.said.is_empty() {
                 return Item::End;
             }
             tokio::select! {
                 biased;
-                Some(line) = self.lines.recv() => self.merge.push(line, Instant::now()),
+                Some(said) = self.said.recv() => match said {
+                    Said::Line(line) => self.merge.push(line, Instant::now()),
+                    Said::Away(id) => self.seen.falls_behind(id),
+                    Said::Gap(gap) => self.gaps.push_back(gap),
+                },
                 Some(ended) = self.readers.join_next(), if !idle => {
                     if let Ok(id) = ended {
                         self.reading.remove(&id);
@@ -175,24 +195,38 @@ struct Reader {
     tail: Option<u64>,
     since_ms: Option<i64>,
     cursor: Cursor,
-    to: mpsc::Sender<model::LogLine>,
+    to: mpsc::Sender<Said>,
 }
 
 impl Reader {
     async fn run(mut self, id: InstanceId) {
-        let mut attempts = 0;
+        let (mut attempts, mut silent) = (0, 0);
         while let Some((state, instance)) = self.started(id).await {
+            let before = self.cursor;
             match self.read(&state, &instance).await {
                 Ok(()) | Err(LogError::NotFound) => return,
                 Err(_) if self.to.is_closed() => return,
-                Err(_) => {
+                Err(error) => {
                     attempts = if instance.state == InstanceState::Running { 0 } else { attempts + 1 };
+                    silent = if self.cursor == before { silent + 1 } else { 1 };
+                    self.tell(silent, gap(&state, &instance, &error)).await;
                     if attempts >= ATTEMPTS {
                         return;
                     }
                     tokio::time::sleep(RETRY).await;
                 }
             }
+        }
+    }
+
+    /// Says that nothing came once more: `silent` times in a row.
+    async fn tell(&self, silent: u32, gap: model::LogGap) {
+        // Whoever reads no more has no use for it.
+        if silent == 1 {
+            let _ = self.to.send(Said::Away(gap.instance)).await;
+        }
+        if silent == SILENT {
+            let _ = self.to.send(Said::Gap(gap)).await;
         }
     }
 
@@ -232,7 +266,7 @@ impl Reader {
                 continue;
             }
             self.cursor.advance(next.at_ms);
-            if self.to.send(line(state, instance, &next)).await.is_err() {
+            if self.to.send(Said::Line(line(state, instance, &next))).await.is_err() {
                 return Ok(());
             }
         }
