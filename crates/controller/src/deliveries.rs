@@ -41,6 +41,8 @@ pub struct Attempt {
     pub webhook: Arc<Webhook>,
     /// What.
     pub delivery: Arc<Delivery>,
+    /// The state both are of: the data key that seals the webhook's secret is in it.
+    pub state: State,
 }
 
 /// Makes attempts.
@@ -171,7 +173,7 @@ impl<C: Cluster> Run<C> {
                 continue;
             }
             let Some(delivery) = self.state.delivery(webhook.id, number).cloned() else { continue };
-            let attempt = Attempt { cluster, webhook: webhook.clone(), delivery };
+            let attempt = Attempt { cluster, webhook: webhook.clone(), delivery, state: self.state.clone() };
             let deliverer = self.by.deliverer.clone();
             self.busy.insert(webhook.id);
             self.attempts.spawn(async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_state::{Bootstrap, Command, HookCommand, NewWebhook, Reply, State};
-use ring_types::{ClusterId, EventFilter, MemberId, Name, Span, UserId, WebhookId};
+use ring_types::{ClusterId, EventFilter, KeyId, MemberId, Name, Span, UserId, WebhookId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -95,7 +95,8 @@ fn cluster(webhooks: &[u128]) -> Fake {
     }));
     for n in webhooks {
         let events: Vec<EventFilter> = vec!["deployment.scaled".parse().unwrap()];
-        let webhook = NewWebhook { id: id(*n), url: String::new(), events, sealed: Vec::new(), created_by: String::new() };
+        let webhook =
+            NewWebhook { id: id(*n), url: String::new(), events, sealed: Vec::new(), key: KeyId(0), created_by: String::new() };
         assert_eq!(fake.apply(Command::Hook(HookCommand::Create(webhook))), Reply::Done);
     }
     fake.create(worker("web", 1));

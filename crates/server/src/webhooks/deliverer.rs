@@ -57,7 +57,7 @@ impl HttpDeliverer {
         let url = checked(&attempt.webhook.url, self.options.allow_local)?;
         let payload = payload(attempt);
         let body = serde_json::to_vec(&payload).map_err(|error| format!("the event cannot be written: {error}"))?;
-        let secret = open(&self.secret, &attempt.webhook).map_err(|error| format!("its secret: {error}"))?;
+        let secret = open(&self.secret, &attempt.state, &attempt.webhook).map_err(|error| format!("its secret: {error}"))?;
         let request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use deliverer::HttpDeliverer;
 pub(crate) use payload::object;
-pub(crate) use secret::{generated, seal};
+pub(crate) use secret::{generated, open, reseal, seal};
 pub(crate) use target::checked;
 
 /// How webhooks are reached.

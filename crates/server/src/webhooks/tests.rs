@@ -12,7 +12,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use ring_controller::{Attempt, Deliver};
-use ring_state::{Delivery, HookEvent, HookObject, Webhook};
+use ring_state::{Delivery, HookEvent, HookObject, State, Webhook};
 use ring_types::{ClusterId, EventFilter, HookKind, MemberId, Name, NodeId, Revision, Timestamp, WebhookId};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -98,11 +98,13 @@ impl Sender {
 
     fn attempt(&self, url: &str) -> Attempt {
         let id = WebhookId(Uuid::from_u128(7));
+        let (key, sealed) = seal(&self.key, &State::default(), id, SECRET).unwrap();
         let webhook = Webhook {
             id,
             url: url.to_owned(),
             events: vec![EventFilter::All],
-            sealed: seal(&self.key, id, SECRET).unwrap(),
+            sealed,
+            key,
             created_by: "admin".into(),
             created_at: Timestamp(0),
             delivered: 0,
@@ -132,7 +134,8 @@ impl Sender {
             error: String::new(),
             version: Revision(MemberId(1).0),
         };
-        Attempt { cluster: ClusterId(Uuid::from_u128(9)), webhook: Arc::new(webhook), delivery: Arc::new(delivery) }
+        let cluster = ClusterId(Uuid::from_u128(9));
+        Attempt { cluster, webhook: Arc::new(webhook), delivery: Arc::new(delivery), state: State::default() }
     }
 
     async fn send(&self, url: &str) -> Result<(), String> {
