@@ -92,7 +92,7 @@ struct Sender {
 impl Sender {
     fn new(allow_local: bool, names: Arc<Answers>) -> Self {
         let key = SecretKey::generate();
-        let options = WebhookOptions { allow_local, timeout: Duration::from_millis(400) };
+        let options = WebhookOptions { allow_local, timeout: Duration::from_millis(400), ..WebhookOptions::default() };
         Self { deliverer: HttpDeliverer::over(names.clone(), key.clone(), options), key, names }
     }
 
@@ -134,12 +134,16 @@ impl Sender {
             error: String::new(),
             version: Revision(MemberId(1).0),
         };
-        let cluster = ClusterId(Uuid::from_u128(9));
-        Attempt { cluster, webhook: Arc::new(webhook), delivery: Arc::new(delivery), state: State::default() }
+        Attempt {
+            cluster: ClusterId(Uuid::from_u128(9)),
+            webhook: Arc::new(webhook),
+            delivery: Arc::new(delivery),
+            state: State::default(),
+        }
     }
 
     async fn send(&self, url: &str) -> Result<(), String> {
-        self.deliverer.deliver(self.attempt(url)).await
+        self.deliverer.deliver(self.attempt(url)).await.map_err(|failed| failed.why)
     }
 }
 
@@ -244,6 +248,6 @@ async fn another_key_opens_no_secret_and_nothing_is_sent() {
     let sender = Sender::new(true, answers(&[&["127.0.0.1"]]));
     let stranger = Sender::new(true, answers(&[&["127.0.0.1"]]));
     let attempt = stranger.attempt(&format!("http://{}/taken", receiver.address));
-    assert!(sender.deliverer.deliver(attempt).await.is_err_and(|why| why.contains("does not open")));
+    assert!(sender.deliverer.deliver(attempt).await.is_err_and(|failed| failed.why.contains("does not open")));
     assert_eq!(receiver.arrived().len(), 0);
 }
