@@ -7,6 +7,9 @@ use ring_testkit::work::{IN_TIME, Runtime, job, new_key, worker};
 use ring_testkit::{Cluster, wait};
 use serde_json::{Value, json};
 
+use crate::receiver::Receiver;
+use crate::webhooks;
+
 /// Enough for several batches.
 const SECRETS: usize = 350;
 
@@ -91,6 +94,53 @@ fn the_data_key_is_rotated_while_everything_runs_and_the_leader_dies() {
     let after = cluster.wait_final(&id).unwrap();
     assert_eq!(after["status"], "completed", "{after}");
     assert_eq!(cluster.wait_status(&serves, "running").unwrap()["instances"][0]["id"], before);
+}
+
+#[test]
+fn registry_passwords_and_what_signs_deliveries_are_rotated_too() {
+    const SECRET: &str = "the receiver knows it too";
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = webhooks::cluster(&dir);
+    let receiver = Receiver::taking();
+    cluster.cli().ok(["webhook", "create", &receiver.url(), "-e", "node.*", "-s", SECRET]).unwrap();
+    let id = cluster.get_any("/webhooks").unwrap()[0]["id"].as_str().unwrap().to_owned();
+    // An instance is not started when the password of its registry does not open, whatever runs it.
+    let mut pulls = worker("pulls", Runtime::Process, "exec sleep 1000");
+    pulls["config"] = json!({ "username": "ann", "password": "let me in" });
+    let mut pulls = cluster.apply_one(pulls).unwrap();
+    cluster.wait_status(&pulls, "running").unwrap();
+
+    // The second one opens what the first one wrote, which another leader ended.
+    for key in [2, 3] {
+        let begun = cluster.cli().ok(["secret", "rotate-key", "--detach"]).unwrap();
+        assert!(begun.starts_with(&format!("data key {key}")), "{begun}");
+        let leader = cluster.leader().unwrap();
+        if key == 2 {
+            cluster.control(leader).kill9().unwrap();
+            cluster.leader_after(leader).unwrap();
+        }
+        done(&cluster, key);
+        assert_eq!(rotation(&cluster).unwrap()["unreadable"], json!([]));
+        let before = receiver.signed_with(SECRET);
+        cluster.cli().ok(["webhook", "test", &id]).unwrap();
+        wait::until(IN_TIME, "the test to arrive", || receiver.signed_with(SECRET) > before).unwrap();
+        // Another record, with the password as it is sealed now.
+        cluster.cli().ok(["deployment", "restart", &pulls]).unwrap();
+        pulls =
+            cluster.cli().json(["deployment", "inspect", "test/pulls", "-o", "json"]).unwrap()["id"].as_str().unwrap().to_owned();
+        cluster.wait_status(&pulls, "running").unwrap();
+        if key == 2 {
+            cluster.control(leader).start().unwrap();
+            cluster.control(leader).wait_ready().unwrap();
+        }
+    }
+    wait::eventually(IN_TIME, "all to be settled", || {
+        let hook = cluster.get_any(&format!("/webhooks/{id}"))?;
+        Ok((hook["pending"] == 0).then_some(()))
+    })
+    .unwrap();
+    receiver.signed_with(SECRET);
+    cluster.wait_same_state().unwrap();
 }
 
 #[test]

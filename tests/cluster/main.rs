@@ -23,6 +23,7 @@ mod orders;
 mod output;
 mod people;
 mod plaintext;
+mod receiver;
 mod removal;
 mod restart;
 mod rollouts;

@@ -1,96 +1,14 @@
 //! Webhooks of a real cluster, whose leaders are killed between one event and the next.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
-
 use ring_testkit::cluster::Options;
 use ring_testkit::work::{IN_TIME, Runtime, job};
 use ring_testkit::{Cluster, wait};
 use serde_json::Value;
 
-/// A receiver in a thread of its own; it ends with the test's process.
-struct Receiver {
-    address: SocketAddr,
-    bodies: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Receiver {
-    /// Takes everything.
-    fn taking() -> Self {
-        Self::new(|mut client, bodies| {
-            if let Some(body) = read_body(&mut client) {
-                bodies.lock().unwrap().push(body);
-                let _gone = client.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
-            }
-        })
-    }
-
-    /// Takes connections, and never answers.
-    fn hanging() -> Self {
-        Self::new(|mut client, bodies| {
-            if let Some(body) = read_body(&mut client) {
-                bodies.lock().unwrap().push(body);
-            }
-            let _until_it_hangs_up = client.read(&mut [0]);
-        })
-    }
-
-    fn new(serve: impl Fn(TcpStream, &Mutex<Vec<Value>>) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, bodies) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let (serve, seen) = (Arc::new(serve), Arc::clone(&bodies));
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (serve, seen) = (Arc::clone(&serve), Arc::clone(&seen));
-                thread::spawn(move || serve(client, &seen));
-            }
-        });
-        Self { address, bodies }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/ring", self.address)
-    }
-
-    /// Each event once, by number.
-    fn events(&self) -> BTreeMap<u64, Value> {
-        let bodies = self.bodies.lock().unwrap();
-        bodies.iter().map(|body| (body["number"].as_u64().unwrap(), body.clone())).collect()
-    }
-
-    /// The statuses of a deployment as they were told, and whether none is missing in between.
-    fn statuses(&self, id: &str) -> Vec<String> {
-        let events = self.events();
-        let of = events.values().filter(|e| e["kind"] == "deployment.status_changed" && e["object"]["id"] == id);
-        let mut told: Vec<String> = Vec::new();
-        for event in of {
-            assert_eq!(event["before"].as_str(), told.last().map(String::as_str), "{event}");
-            told.push(event["after"].as_str().unwrap().to_owned());
-        }
-        told
-    }
-}
-
-fn read_body(client: &mut TcpStream) -> Option<Value> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut part = [0; 8192];
-        let read = client.read(&mut part).ok().filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&part[..read]);
-        let text = String::from_utf8_lossy(&bytes);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())?;
-        if body.len() >= length {
-            return serde_json::from_str(body).ok();
-        }
-    }
-}
+use crate::receiver::Receiver;
 
 /// Control nodes that may reach receivers on their own host.
-fn cluster(dir: &tempfile::TempDir) -> Cluster {
+pub(crate) fn cluster(dir: &tempfile::TempDir) -> Cluster {
     let config = dir.path().join("config.toml");
     std::fs::write(&config, "[server.webhooks]\nallow_local = true\n").unwrap();
     let options = Options::default().env("RING_CONFIG_FILE", config.display().to_string());

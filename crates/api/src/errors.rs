@@ -120,6 +120,8 @@ codes! {
     RouteClosed = "route.closed", 405: "The path is there, but not for this method.", "Compare it with `/openapi.json`.";
     RouteNotFound = "route.not_found", 404: "There is no such path.", "Compare it with `/openapi.json`.";
     SecretNotFound = "secret.not_found", 404: "There is no such secret, or the caller may not see it.", "See `ring secret list`.";
+    ServerBusy = "server.busy", 503: "The control node has as many connections as it takes, in all or from one address.",
+        "End connections that are not needed, ask another control node, or set `[server.limits]` otherwise.";
     ServerInternal = "server.internal", 500: "The control node failed by a fault of its own.",
         "Look into its log, and report it.";
     ServerStopping = "server.stopping", 503: "The control node is stopping.", "Ask another one.";

@@ -11,6 +11,8 @@ pub mod manifest;
 pub mod model;
 pub mod problem;
 pub mod query;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 /// Request header with which a repeated POST, PUT or DELETE is recognised: a UUID, made once per intended change.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

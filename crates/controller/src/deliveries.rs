@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ring_state::{AttemptResult, Command, Delivery, HookCommand, State, Webhook, limits};
 use ring_store::{Committed, ProposeError, Update};
-use ring_types::{ClusterId, Revision, Timestamp, WebhookId};
+use ring_types::{ClusterId, Revision, Span, Timestamp, WebhookId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -41,6 +41,8 @@ pub struct Attempt {
     pub webhook: Arc<Webhook>,
     /// What.
     pub delivery: Arc<Delivery>,
+    /// The state both are of: the data key that seals the webhook's secret is in it.
+    pub state: State,
 }
 
 /// Makes attempts.
@@ -49,8 +51,24 @@ pub trait Deliver: Send + Sync + 'static {
     /// Makes one, within a time of its own.
     ///
     /// # Errors
-    /// Why the receiver has not taken it: a short sentence that is kept and shown, so it holds nothing that is secret.
-    async fn deliver(&self, attempt: Attempt) -> Result<(), String>;
+    /// Why the receiver has not taken it.
+    async fn deliver(&self, attempt: Attempt) -> Result<(), NotTaken>;
+}
+
+/// Why a receiver has not taken a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTaken {
+    /// A short sentence that is kept and shown, so it holds nothing that is secret.
+    pub why: String,
+    /// It asks to be left alone for so long.
+    pub after: Option<Span>,
+}
+
+impl From<String> for NotTaken {
+    /// One that asks for nothing.
+    fn from(why: String) -> Self {
+        Self { why, after: None }
+    }
 }
 
 type Key = (WebhookId, u64);
@@ -77,6 +95,7 @@ impl<C: Cluster> Controller<C> for Deliveries {
             cluster,
             state,
             busy: BTreeSet::new(),
+            resting: BTreeMap::new(),
             attempts: JoinSet::new(),
             unsettled: BTreeMap::new(),
             settling: JoinSet::new(),
@@ -88,7 +107,7 @@ impl<C: Cluster> Controller<C> for Deliveries {
 }
 
 /// An attempt that ended.
-type Ended = (Attempt, Result<(), String>);
+type Ended = (Attempt, Result<(), NotTaken>);
 
 /// Results that were proposed.
 type Settled = (Vec<Key>, Result<Committed, ProposeError>);
@@ -99,6 +118,8 @@ struct Run<C> {
     state: State,
     /// Webhooks to which an attempt is under way.
     busy: BTreeSet<WebhookId>,
+    /// Webhooks whose receivers asked to be left alone, and until when. The next leader does not know, and is told again.
+    resting: BTreeMap<WebhookId, Timestamp>,
     attempts: JoinSet<Ended>,
     /// Results that are not in the state yet: what they are about is not tried again.
     unsettled: BTreeMap<Key, AttemptResult>,
@@ -159,6 +180,7 @@ impl<C: Cluster> Run<C> {
     fn start(&mut self) -> Option<Duration> {
         let cluster = self.state.meta().map(|meta| meta.cluster)?;
         let now = clock::now(&self.state);
+        self.resting.retain(|_, until| *until > now);
         let mut next: Option<Timestamp> = None;
         for webhook in self.state.webhooks() {
             if self.busy.contains(&webhook.id) || self.unsettled.len() >= UNSETTLED {
@@ -166,12 +188,13 @@ impl<C: Cluster> Run<C> {
             }
             let open = |(_, number): &(Timestamp, u64)| !self.unsettled.contains_key(&(webhook.id, *number));
             let Some((at, number)) = self.state.due_deliveries(webhook.id).find(open) else { continue };
+            let at = self.resting.get(&webhook.id).map_or(at, |until| at.max(*until));
             if at > now {
                 next = Some(next.map_or(at, |next| next.min(at)));
                 continue;
             }
             let Some(delivery) = self.state.delivery(webhook.id, number).cloned() else { continue };
-            let attempt = Attempt { cluster, webhook: webhook.clone(), delivery };
+            let attempt = Attempt { cluster, webhook: webhook.clone(), delivery, state: self.state.clone() };
             let deliverer = self.by.deliverer.clone();
             self.busy.insert(webhook.id);
             self.attempts.spawn(async move {
@@ -186,9 +209,15 @@ impl<C: Cluster> Run<C> {
         self.busy.remove(&webhook.id);
         let options = &self.by.options.deliveries;
         let attempt = delivery.attempts + 1;
-        let error = result.err();
-        let again = error.is_some() && attempt < options.attempts;
-        let retry_at = again.then(|| clock::now(&self.state) + options.pause(attempt));
+        let failed = result.err();
+        let again = failed.is_some() && attempt < options.attempts;
+        let now = clock::now(&self.state);
+        let asked = failed.as_ref().and_then(|failed| failed.after).map(|after| options.bounded(after));
+        if let Some(asked) = asked {
+            self.resting.insert(webhook.id, now + asked);
+        }
+        let retry_at = again.then(|| now + options.pause(attempt).max(asked.unwrap_or_default()));
+        let error = failed.map(|failed| failed.why);
         if let Some(error) = &error {
             let id = delivery.id();
             if again {

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 pub use contacts::{Contacts, Sighting};
-pub use deliveries::{Attempt, Deliver, DeliveryOptions};
+pub use deliveries::{Attempt, Deliver, DeliveryOptions, NotTaken};
 pub use keys::Sealer;
 pub use options::ControllerOptions;
 use ring_store::Store;

@@ -93,7 +93,7 @@ oneof! {
 oneof! {
     SealedValue => SealedValue in sealed_value {
         values {}
-        records { Secret { id, version }, Password { deployment, digest } }
+        records { Secret { id, version }, Password { deployment, digest }, Webhook { id, key } }
         tuples {}
     }
 }

@@ -5,12 +5,12 @@ use ring_types::HookKind;
 
 message! {
     Webhook => Webhook {
-        id, url, events, sealed, created_by, created_at, delivered, delivered_at, dropped, dropped_at, version,
+        id, url, events, sealed, key, created_by, created_at, delivered, delivered_at, dropped, dropped_at, version,
     }
     HookEvent => HookEvent { kind, at, object, before, after, reason, message, instance, node }
     Delivery => Delivery { webhook, number, event, attempts, due, failed_at, error, version }
     Leader => Leader { member, term, since, version }
-    NewWebhook => NewWebhook { id, url, events, sealed, created_by }
+    NewWebhook => NewWebhook { id, url, events, sealed, key, created_by }
     AttemptResult => AttemptResult { webhook, number, attempt, error, retry_at }
 }
 

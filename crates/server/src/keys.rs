@@ -6,7 +6,7 @@ use ring_types::{ClusterId, KeyId};
 use zeroize::Zeroizing;
 
 use crate::pki::{SealError, SecretKey};
-use crate::{registry, secrets};
+use crate::{registry, secrets, webhooks};
 
 fn context(cluster: ClusterId, id: KeyId) -> String {
     format!("ring/data-key/{cluster}/{id}")
@@ -51,6 +51,7 @@ impl Sealer for Resealer {
         let resealed = match value {
             SealedValue::Secret { id, .. } => secrets::reseal(&self.0, state, *id),
             SealedValue::Password { deployment, digest } => registry::reseal(&self.0, state, *deployment, digest),
+            SealedValue::Webhook { id, .. } => webhooks::reseal(&self.0, state, *id),
         };
         resealed.map_err(|error| error.to_string())
     }
@@ -68,13 +69,14 @@ pub(crate) fn unreadable(secret: &SecretKey, state: &State, value: &SealedValue)
             let spec = &state.deployment(*deployment)?.spec;
             format!("registry password of deployment {}/{}", spec.namespace, spec.name)
         }
+        SealedValue::Webhook { id, .. } => format!("secret of webhook {id}"),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use ring_state::{Bootstrap, Command, Entry, NewDataKey, Reply, Reseal, Resealed};
-    use ring_types::{Name, RequestId, Revision, SecretId, Timestamp, UserId};
+    use ring_state::{Bootstrap, Command, Entry, HookCommand, NewDataKey, NewWebhook, Reply, Reseal, Resealed, Webhook};
+    use ring_types::{EventFilter, Name, RequestId, Revision, SecretId, Timestamp, UserId, WebhookId};
     use uuid::Uuid;
 
     use super::*;
@@ -165,13 +167,53 @@ mod tests {
         assert!(!state.seals_with(KeyId(0)));
     }
 
+    /// A row as releases wrote it that sealed with the secret key itself, and one of this release.
+    #[test]
+    fn what_signs_deliveries_opens_in_both_forms_and_a_rotation_brings_both_to_the_new_key() {
+        let secret = SecretKey::generate();
+        let (old, new) = (WebhookId(Uuid::from_u128(7)), WebhookId(Uuid::from_u128(8)));
+        let mut state = cluster(Vec::new());
+        let sealed = secret.seal(&format!("ring/webhook/{old}"), b"old").unwrap();
+        hook(&mut state, old, (KeyId(0), sealed));
+        assert_eq!(signs(&state, &secret, old), Ok("old".to_owned()));
+        rotate(&mut state, &secret);
+        let sealed = webhooks::seal(&secret, &state, new, "new").unwrap();
+        assert_eq!(sealed.0, KeyId(1));
+        assert!(secret.open(&format!("ring/webhook/{new}"), &sealed.1).is_err(), "not the secret key itself");
+        hook(&mut state, new, sealed);
+        assert_eq!(signs(&state, &secret, new), Ok("new".to_owned()));
+        for key in [1, 2] {
+            reseal_all(&mut state, &secret);
+            assert_eq!((signs(&state, &secret, old), signs(&state, &secret, new)), (Ok("old".to_owned()), Ok("new".to_owned())));
+            assert!(state.webhooks().all(|webhook| webhook.key == KeyId(key)));
+            rotate(&mut state, &secret);
+        }
+        // Bound to its webhook: what one has opens nothing as another's.
+        let taken = Webhook { id: new, ..Webhook::clone(state.webhook(old).unwrap()) };
+        assert_eq!(webhooks::open(&secret, &state, &taken), Err(SealError::Open));
+    }
+
+    fn hook(state: &mut State, id: WebhookId, (key, sealed): (KeyId, Vec<u8>)) {
+        let (url, events, created_by) = (String::new(), vec![EventFilter::All], String::new());
+        let create = HookCommand::Create(NewWebhook { id, url, events, sealed, key, created_by });
+        assert_eq!(apply(state, Command::Hook(create)), Reply::Done);
+    }
+
+    fn signs(state: &State, secret: &SecretKey, id: WebhookId) -> Result<String, SealError> {
+        let clear = webhooks::open(secret, state, state.webhook(id).unwrap())?;
+        Ok(String::from_utf8(clear.to_vec()).unwrap())
+    }
+
     #[test]
     fn a_value_that_does_not_open_is_named() {
         let (secret, other) = (SecretKey::generate(), SecretKey::generate());
         let mut state = cluster(Vec::new());
         put(&mut state, &other, "lost");
+        let id = WebhookId(Uuid::from_u128(9));
+        let sealed = webhooks::seal(&other, &state, id, "lost").unwrap();
+        hook(&mut state, id, sealed);
         rotate(&mut state, &secret);
         let left: Vec<_> = state.sealed_otherwise().filter_map(|value| unreadable(&secret, &state, &value)).collect();
-        assert_eq!(left, ["secret shop/pass"]);
+        assert_eq!(left, ["secret shop/pass".to_owned(), format!("secret of webhook {id}")]);
     }
 }

@@ -9,6 +9,7 @@ mod keys;
 pub mod node;
 mod origin;
 pub mod pki;
+mod refusals;
 mod registry;
 pub mod rest;
 mod secrets;

@@ -1,4 +1,4 @@
-//! Secrets, and the data keys that seal them and registry passwords.
+//! Secrets, and the data keys that seal them, registry passwords and what signs the deliveries to webhooks.
 //!
 //! A data key is in the state, encrypted with the cluster's secret key; a sealed value names the data key it is sealed with. The
 //! highest one is in use. A rotation brings a new one, the leader seals every value anew, and the state says how far that is: it
@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{DeploymentId, KeyId, Name, Revision, SecretId, Timestamp};
+use ring_types::{DeploymentId, KeyId, Name, Revision, SecretId, Timestamp, WebhookId};
 
 use crate::{Deployment, RegistryPassword, State};
 
@@ -84,6 +84,14 @@ pub enum SealedValue {
         /// Which: passwords have another digest when they are changed.
         digest: [u8; 32],
     },
+    /// What signs the deliveries to a webhook. It is never changed, so the key says whether it is still the same: the row has
+    /// another version after every delivery.
+    Webhook {
+        /// Which.
+        id: WebhookId,
+        /// The key it was sealed with.
+        key: KeyId,
+    },
 }
 
 /// Values sealed anew.
@@ -136,7 +144,9 @@ impl State {
         let key = self.sealing_key();
         let secrets = self.secrets().filter(move |secret| secret.key != key);
         let secrets = secrets.map(|secret| SealedValue::Secret { id: secret.id, version: secret.version });
-        secrets.chain(self.deployments().flat_map(move |deployment| old_passwords(deployment, key)))
+        let webhooks = self.webhooks().filter(move |webhook| webhook.key != key);
+        let webhooks = webhooks.map(|webhook| SealedValue::Webhook { id: webhook.id, key: webhook.key });
+        secrets.chain(webhooks).chain(self.deployments().flat_map(move |deployment| old_passwords(deployment, key)))
     }
 
     /// A registry password of a deployment or of the one it can go back to.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ring_types::{
-    ClusterId, DeliveryId, DeploymentId, EventFilter, HookKind, InstanceId, MemberId, Name, NodeId, Revision, Timestamp,
+    ClusterId, DeliveryId, DeploymentId, EventFilter, HookKind, InstanceId, KeyId, MemberId, Name, NodeId, Revision, Timestamp,
     WebhookId,
 };
 
@@ -23,6 +23,8 @@ pub struct Webhook {
     pub events: Vec<EventFilter>,
     /// The secret its deliveries are signed with: nonce and ciphertext.
     pub sealed: Vec<u8>,
+    /// The data key it is sealed with; 0, the secret key itself, in rows of releases that knew no other.
+    pub key: KeyId,
     /// Name of the account that made it, as it was then.
     pub created_by: String,
     /// When it was made.
@@ -152,6 +154,8 @@ pub struct NewWebhook {
     pub events: Vec<EventFilter>,
     /// Its secret, sealed for `id`.
     pub sealed: Vec<u8>,
+    /// The data key it is sealed with.
+    pub key: KeyId,
     /// Name of the account that makes it.
     pub created_by: String,
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use common::{World, deployment_id, name, worker};
 use ring_state::{
-    ApplyDeployment, Command, NewDataKey, RefusalCode, RegistryPassword, Reply, Reseal, Resealed, SealedValue, State, limits,
+    ApplyDeployment, AttemptResult, Command, HookCommand, NewDataKey, NewWebhook, RefusalCode, RegistryPassword, Reply, Reseal,
+    Resealed, SealedValue, State, limits,
 };
-use ring_types::{KeyId, Revision, SecretId};
+use ring_types::{EventFilter, KeyId, Revision, SecretId, WebhookId};
 use uuid::Uuid;
 
 const SECRET: SecretId = SecretId(Uuid::from_u128(7));
@@ -137,6 +138,45 @@ fn registry_passwords_are_sealed_anew_on_both_records() {
     // Not a change of what is asked for: the same manifest again changes nothing.
     let Reply::Deployments(outcomes) = apply(&mut world, 3, password(2, 2)) else { panic!("refused") };
     assert_eq!(outcomes[0].outcome, ring_state::Outcome::Unchanged);
+}
+
+fn webhook(world: &mut World, n: u128, key: u64) -> Reply {
+    let (events, sealed) = (vec![EventFilter::All], vec![1]);
+    let (url, created_by) = ("https://receiver.example/".to_owned(), "alice".to_owned());
+    let wanted = NewWebhook { id: hook(n), url, events, sealed, key: KeyId(key), created_by };
+    world.run(Command::Hook(HookCommand::Create(wanted)))
+}
+
+const fn hook(n: u128) -> WebhookId {
+    WebhookId(Uuid::from_u128(n))
+}
+
+#[test]
+fn what_signs_deliveries_is_sealed_anew_whatever_is_delivered_meanwhile() {
+    let mut world = World::new();
+    assert_eq!(webhook(&mut world, 1, 0), Reply::Done);
+    rotate(&mut world, 1);
+    let values = left(&world);
+    assert_eq!(values, [SealedValue::Webhook { id: hook(1), key: KeyId(0) }]);
+    assert_eq!(settle(&mut world, 1), Reply::Planned { skipped: 1 }, "something is left");
+    // A delivery changes the row, and not what signs.
+    world.run(Command::Hook(HookCommand::Test { webhook: hook(1) }));
+    let number = world.state.deliveries_of(hook(1)).next().unwrap().number;
+    let taken = AttemptResult { webhook: hook(1), number, attempt: 1, error: None, retry_at: None };
+    world.run(Command::Hook(HookCommand::Settle { results: vec![taken] }));
+    assert_eq!(reseal(&mut world, 1, &values), Reply::Planned { skipped: 0 });
+    let found = world.state.webhook(hook(1)).unwrap().clone();
+    assert_eq!((found.sealed.as_slice(), found.key, found.delivered), ([2].as_slice(), KeyId(1), 1));
+    assert_eq!(reseal(&mut world, 1, &values), Reply::Planned { skipped: 1 }, "once");
+    assert_eq!(settle(&mut world, 1), Reply::Planned { skipped: 0 });
+    assert_eq!(code(&webhook(&mut world, 2, 0)), Some(RefusalCode::Stale), "the secret key itself seals no more");
+    assert_eq!(webhook(&mut world, 2, 1), Reply::Done);
+    // One that was deleted meanwhile is passed over.
+    rotate(&mut world, 2);
+    let values = left(&world);
+    world.run(Command::Hook(HookCommand::Delete { webhook: hook(1) }));
+    assert_eq!(reseal(&mut world, 2, &values), Reply::Planned { skipped: 1 });
+    assert_eq!(world.state.webhook(hook(2)).unwrap().key, KeyId(2));
 }
 
 #[test]

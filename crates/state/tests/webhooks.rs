@@ -11,7 +11,9 @@ use ring_state::{
     Action, AttemptResult, AuditNote, AuditedCommand, Command, Delivery, HookCommand, HookEvent, HookObject, NewWebhook,
     RefusalCode, Reply, RolloutPhase, Row, State, limits,
 };
-use ring_types::{DeploymentStatus, EventFilter, FailingCheck, Health, InstanceState, MemberId, Outcome, Timestamp, WebhookId};
+use ring_types::{
+    DeploymentStatus, EventFilter, FailingCheck, Health, InstanceState, KeyId, MemberId, Outcome, Timestamp, WebhookId,
+};
 use uuid::Uuid;
 
 fn id(n: u128) -> WebhookId {
@@ -21,7 +23,14 @@ fn id(n: u128) -> WebhookId {
 fn create(n: u128, events: &[&str]) -> Command {
     let events: Vec<EventFilter> = events.iter().map(|text| text.parse().unwrap()).collect();
     let url = format!("https://receiver.example/secret-path-{n}");
-    Command::Hook(HookCommand::Create(NewWebhook { id: id(n), url, events, sealed: vec![1], created_by: "alice".into() }))
+    Command::Hook(HookCommand::Create(NewWebhook {
+        id: id(n),
+        url,
+        events,
+        sealed: vec![1],
+        key: KeyId(0),
+        created_by: "alice".into(),
+    }))
 }
 
 fn hook(world: &mut World, n: u128, events: &[&str]) {

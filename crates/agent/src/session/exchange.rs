@@ -264,6 +264,9 @@ impl Exchange {
             self.report.again_later();
             return;
         }
+        if !reply.refused.is_empty() {
+            tracing::error!(code = reply.refused, "a report was about instances that are not this node's, and was passed over");
+        }
         for (instance, state) in self.context.outbox.committed(batch) {
             self.instances.acknowledged(instance, state);
         }

@@ -293,7 +293,7 @@ impl Plane {
             break_session(state);
             return None;
         }
-        Some(ReportReply { sequence: request.sequence, error: String::new() })
+        Some(ReportReply { sequence: request.sequence, ..ReportReply::default() })
     }
 
     fn welcome(&self, boot: String, push: mpsc::Sender<Result<ControlMessage, Status>>) {

@@ -1,8 +1,8 @@
 //! What can go wrong with a request.
 
-use super::tls::TlsFailure;
 use crate::errors::ErrorCode;
 use crate::problem::Problem;
+use crate::tls::TlsFailure;
 
 /// Why one control node gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

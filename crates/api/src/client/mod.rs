@@ -16,7 +16,9 @@ pub use error::{ClientError, Failure};
 pub use exec::{ExecReceiver, ExecSender, ExecSession};
 pub use hosts::{BY_HOST, HostError, Hosts};
 pub use sse::Follow;
-pub use tls::{Fingerprint, FingerprintError, TlsFailure, Trust, TrustError};
+pub use tls::{Trust, TrustError};
+
+pub use crate::tls::{Fingerprint, FingerprintError, TlsFailure};
 
 use std::sync::Arc;
 use std::time::Duration;

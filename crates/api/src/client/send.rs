@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
+use super::Client;
 use super::error::{ClientError, Failure};
-use super::{Client, tls};
 use crate::IDEMPOTENCY_KEY;
 use crate::errors::ErrorCode;
 use crate::problem::{self, Problem};
+use crate::tls;
 
 /// A request, ready to be sent again.
 pub(super) struct Request<'a> {

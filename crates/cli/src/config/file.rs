@@ -139,6 +139,8 @@ pub struct CloudHypervisorSection {
 pub struct WebhooksSection {
     /// Receivers on this host may be reached.
     pub allow_local: bool,
+    /// Certificates of further authorities whose receivers are believed, PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How the REST interface speaks.

@@ -11,7 +11,7 @@ mod secret_key;
 pub use credentials::{Credential, Credentials};
 pub use file::{
     ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection, LimitsSection,
-    RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection,
+    RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection, WebhooksSection,
 };
 pub use paths::Paths;
 pub use private::write_private;

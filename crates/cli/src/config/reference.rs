@@ -72,6 +72,13 @@ const KEYS: &[Key] = &[
         "true",
     ),
     key(
+        "server.webhooks.ca_file",
+        "path",
+        "",
+        "certificates of authorities, PEM, that webhooks over https trust beside those of the host; set it on each control node",
+        "\"/x.pem\"",
+    ),
+    key(
         "server.tls.mode",
         "`auto`, `cluster` or `plain`",
         "auto",

@@ -36,6 +36,11 @@ impl DeliveryOptions {
         Span(whole / 2 + rand::random_range(0..=whole - whole / 2))
     }
 
+    /// How long a receiver is left alone that asks for it: not longer than any pause is.
+    pub(super) fn bounded(&self, asked: Span) -> Span {
+        asked.min(self.longest_pause)
+    }
+
     fn whole_pause(&self, failed: u32) -> Span {
         let doubled = 1_u64.checked_shl(failed.saturating_sub(1)).unwrap_or(u64::MAX);
         Span(self.first_pause.0.saturating_mul(doubled).min(self.longest_pause.0))

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_state::{Bootstrap, Command, HookCommand, NewWebhook, Reply, State};
-use ring_types::{ClusterId, EventFilter, MemberId, Name, Span, UserId, WebhookId};
+use ring_types::{ClusterId, EventFilter, KeyId, MemberId, Name, Span, UserId, WebhookId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Attempt, Deliver, Deliveries, DeliveryOptions};
+use super::{Attempt, Deliver, Deliveries, DeliveryOptions, NotTaken};
 use crate::ControllerOptions;
 use crate::herald::Herald;
 use crate::supervise::while_leading;
@@ -25,6 +25,8 @@ enum Manner {
     Hangs,
     /// Fails for the first so many.
     Recovers(usize),
+    /// Asks to be left alone for so long, for the first so many.
+    Asks(Span, usize),
     Panics,
 }
 
@@ -59,7 +61,7 @@ impl Receivers {
 
 #[async_trait]
 impl Deliver for Receivers {
-    async fn deliver(&self, attempt: Attempt) -> Result<(), String> {
+    async fn deliver(&self, attempt: Attempt) -> Result<(), NotTaken> {
         let key = attempt.webhook.id;
         let tries = self.seen.borrow().iter().filter(|(webhook, ..)| *webhook == key).count();
         self.seen.send_modify(|seen| seen.push((key, attempt.delivery.number, attempt.delivery.attempts)));
@@ -70,7 +72,9 @@ impl Deliver for Receivers {
             Manner::Recovers(after) if tries >= after => Ok(()),
             Manner::Panics if tries == 0 => panic!("told to"),
             Manner::Panics => Ok(()),
-            Manner::Fails | Manner::Recovers(_) => Err("answered 500".to_owned()),
+            Manner::Asks(after, times) if tries < times => Err(NotTaken { why: "answered 429".to_owned(), after: Some(after) }),
+            Manner::Asks(..) => Ok(()),
+            Manner::Fails | Manner::Recovers(_) => Err("answered 500".to_owned().into()),
         }
     }
 }
@@ -95,7 +99,8 @@ fn cluster(webhooks: &[u128]) -> Fake {
     }));
     for n in webhooks {
         let events: Vec<EventFilter> = vec!["deployment.scaled".parse().unwrap()];
-        let webhook = NewWebhook { id: id(*n), url: String::new(), events, sealed: Vec::new(), created_by: String::new() };
+        let webhook =
+            NewWebhook { id: id(*n), url: String::new(), events, sealed: Vec::new(), key: KeyId(0), created_by: String::new() };
         assert_eq!(fake.apply(Command::Hook(HookCommand::Create(webhook))), Reply::Done);
     }
     fake.create(worker("web", 1));
@@ -117,14 +122,42 @@ fn options() -> ControllerOptions {
 }
 
 fn start(fake: &Fake, receivers: &Receivers) -> tokio_util::sync::DropGuard {
+    start_with(fake, receivers, options())
+}
+
+fn start_with(fake: &Fake, receivers: &Receivers, options: ControllerOptions) -> tokio_util::sync::DropGuard {
     let stop = tokio_util::sync::CancellationToken::new();
-    let deliveries = Deliveries::new(Arc::new(receivers.clone()), options());
+    let deliveries = Deliveries::new(Arc::new(receivers.clone()), options);
     tokio::spawn(while_leading("deliveries", fake.clone(), stop.clone(), deliveries));
     stop.drop_guard()
 }
 
 fn settled(state: &State, n: u128, delivered: u64) -> bool {
     state.backlog(id(n)).pending == 0 && state.webhook(id(n)).is_some_and(|webhook| webhook.delivered == delivered)
+}
+
+/// The pauses of these tests are 20 to 40 ms: what comes a second later comes then because it was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_asks_for_it_is_left_alone_for_all_its_events_and_no_longer_than_the_longest_pause() {
+    let (fake, receivers) = (cluster(&[1, 2]), Receivers::new(&[(1, Manner::Asks(Span(1200), 1)), (2, Manner::Takes)]));
+    let deliveries = DeliveryOptions { longest_pause: Span(60_000), ..options().deliveries };
+    let _guard = start_with(&fake, &receivers, ControllerOptions { deliveries, ..options() });
+    fake.lead(true);
+    let begun = std::time::Instant::now();
+    happen(&fake, 5);
+    fake.reaches(|state| settled(state, 2, 5)).await;
+    receivers.sees(1, 1).await;
+    fake.reaches(|state| settled(state, 1, 5)).await;
+    assert!(begun.elapsed() >= Duration::from_millis(1200), "{:?}", begun.elapsed());
+    let attempts: Vec<_> = receivers.seen.borrow().iter().filter(|(hook, ..)| *hook == id(1)).map(|one| one.2).collect();
+    assert_eq!(attempts.len(), 6, "one failed, and no other was tried meanwhile: {attempts:?}");
+
+    // It asks for a day, and is asked again after the longest pause.
+    let (fake, receivers) = (cluster(&[1]), Receivers::new(&[(1, Manner::Asks(Span::seconds(86_400), 1))]));
+    let _guard = start(&fake, &receivers);
+    fake.lead(true);
+    happen(&fake, 2);
+    fake.reaches(|state| settled(state, 1, 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

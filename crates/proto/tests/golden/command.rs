@@ -14,8 +14,8 @@ use ring_types::{
 
 use crate::object::{self, exit, failure, health, info, join_token, password, token};
 use crate::{
-    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, map, name,
-    spec,
+    AT, CLUSTER, CONFIG, DEPLOYMENT, INSTANCE, JOIN_TOKEN, LATER, NODE, OLDER, REQUEST, SECRET, TOKEN, USER, VOLUME, WEBHOOK,
+    map, name, spec,
 };
 
 pub(crate) fn entry() -> Entry {
@@ -159,6 +159,12 @@ fn keys() -> Vec<Command> {
 pub(crate) fn sealed() -> Command {
     let (namespace, name) = (name("shop"), name("web-key"));
     Command::PutSecret { id: SECRET, namespace, name, sealed: vec![9; 40], key: KeyId(2), create: false }
+}
+
+/// The secret of a webhook sealed anew.
+pub(crate) fn webhook_resealed() -> Command {
+    let value = SealedValue::Webhook { id: WEBHOOK, key: KeyId(1) };
+    Command::Reseal(Reseal { key: KeyId(2), values: vec![Resealed { value, sealed: vec![7; 40] }] })
 }
 
 /// The beginning of a cluster with a data key.

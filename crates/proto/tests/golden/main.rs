@@ -145,7 +145,10 @@ fn what_deployments_carry_keeps_its_bytes() {
 fn what_names_its_data_key_keeps_its_bytes() {
     check_wire("secret_put_sealed", &command::sealed());
     check_wire("bootstrap_with_key", &command::bootstrap_with_key());
-    for (example, row) in object::sealed() {
+    check_wire("reseal_webhook", &command::webhook_resealed());
+    let (create, row) = webhook::sealed();
+    check_wire("webhook_create_sealed", &create);
+    for (example, row) in object::sealed().into_iter().chain([("webhook_sealed", row)]) {
         check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
     }
 }
@@ -200,6 +203,9 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "bootstrap_with_key",
         "secret_sealed",
         "deployment_sealed",
+        "reseal_webhook",
+        "webhook_create_sealed",
+        "webhook_sealed",
     ]
     .into_iter()
     .chain(object::exits().map(|(example, _)| example))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ring_state::{AttemptResult, Delivery, HookCommand, HookEvent, HookObject, Leader, NewWebhook, Row, Webhook};
-use ring_types::{EventFilter, HookKind, MemberId, Revision};
+use ring_types::{EventFilter, HookKind, KeyId, MemberId, Revision};
 
 use crate::{AT, CLUSTER, DEPLOYMENT, INSTANCE, LATER, NODE, WEBHOOK, name};
 
@@ -28,6 +28,7 @@ pub(crate) fn commands() -> Vec<HookCommand> {
             url: "https://receiver.example/ring".to_owned(),
             events: events(),
             sealed: vec![9; 40],
+            key: KeyId(0),
             created_by: "alice".to_owned(),
         }),
         HookCommand::Delete { webhook: WEBHOOK },
@@ -70,6 +71,7 @@ pub(crate) fn rows() -> Vec<Row> {
             url: "https://receiver.example/ring".to_owned(),
             events: events(),
             sealed: vec![9; 40],
+            key: KeyId(0),
             created_by: "alice".to_owned(),
             created_at: AT,
             delivered: 5,
@@ -81,6 +83,19 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::Delivery(Arc::new(delivery(deployment))),
         Row::Leader(Arc::new(Leader { member: MemberId(3), term: 9, since: AT, version: VERSION })),
     ]
+}
+
+/// A webhook, and the command that makes one, whose secret is sealed with a data key.
+pub(crate) fn sealed() -> (HookCommand, Row) {
+    let create = commands().into_iter().find_map(|command| match command {
+        HookCommand::Create(wanted) => Some(HookCommand::Create(NewWebhook { key: KeyId(2), ..wanted })),
+        _ => None,
+    });
+    let row = rows().into_iter().find_map(|row| match row {
+        Row::Webhook(webhook) => Some(Row::Webhook(Arc::new(Webhook { key: KeyId(2), ..Webhook::clone(&webhook) }))),
+        _ => None,
+    });
+    (create.unwrap(), row.unwrap())
 }
 
 /// Deliveries about the other objects; the last one is a dead letter.

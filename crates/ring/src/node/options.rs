@@ -4,9 +4,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use ring_cli::config::{TlsMode, read_secret_key};
+use ring_cli::config::{TlsMode, WebhooksSection, read_secret_key};
 use ring_cli::{NodeSettings, password_file};
-use ring_server::node::{ApiSettings, ApiTlsMode, CallerLimits, DoorLimits, Settings};
+use ring_server::node::{ApiSettings, ApiTlsMode, CallerLimits, DoorLimits, Settings, WebhookOptions};
 use ring_server::pki::SecretKey;
 use ring_types::Span;
 use zeroize::Zeroizing;
@@ -38,7 +38,7 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(interval) = settings.config.server.scheduler.interval {
         found.controllers.sweep_every = interval.duration();
     }
-    found.webhooks.allow_local = settings.config.server.webhooks.allow_local;
+    webhooks(&mut found.webhooks, &settings.config.server.webhooks)?;
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
     }
@@ -58,6 +58,17 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
         found.compaction.every = every;
     }
     Ok(found)
+}
+
+/// How webhooks are reached. A file of authorities that cannot be used ends the start: without it deliveries would fail later.
+fn webhooks(found: &mut WebhookOptions, section: &WebhooksSection) -> anyhow::Result<()> {
+    found.allow_local = section.allow_local;
+    if let Some(path) = &section.ca_file {
+        let in_file = || format!("server.webhooks.ca_file: {}", path.display());
+        let pem = std::fs::read(path).with_context(in_file)?;
+        found.trust(&pem).with_context(in_file)?;
+    }
+    Ok(())
 }
 
 /// How the REST API is to be spoken to, and by how many.

@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 use super::DoorLimits;
 use super::slots::Slot;
 use super::stream::{STALLED, Stream, Wire};
+use crate::refusals::{Limit, Refusals};
 use crate::rest::plain_refused;
 use crate::tls::{ApiTls, explain};
 
@@ -52,11 +53,12 @@ pub(super) struct Connections {
     handshake: Duration,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    refusals: Arc<Refusals>,
 }
 
 impl Connections {
-    pub(super) fn new(router: Router, tls: Option<Arc<ApiTls>>, limits: DoorLimits) -> Self {
-        Self { router, tls, handshake: limits.handshake, http1: http1(limits.head), http2: http2() }
+    pub(super) fn new(router: Router, tls: Option<Arc<ApiTls>>, limits: DoorLimits, refusals: Arc<Refusals>) -> Self {
+        Self { router, tls, handshake: limits.handshake, http1: http1(limits.head), http2: http2(), refusals }
     }
 
     /// Serves one to its end; once `stop` is cancelled, to the end of the request under way.
@@ -75,6 +77,9 @@ impl Connections {
             until_end(connection, http1::UpgradeableConnection::graceful_shutdown, stop).await
         };
         if let Err(error) = ended {
+            if error.is_parse_too_large() || error.is_timeout() {
+                self.refusals.count(Limit::Head);
+            }
             tracing::debug!(%address, "a connection from {address} ended: {error}");
         }
     }

@@ -4,6 +4,7 @@
 //! not read its answer), and everything that can be made many has a number. What a request may do is no business of the door.
 
 mod connection;
+mod farewell;
 mod limits;
 mod slots;
 mod stream;
@@ -14,20 +15,24 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::buckets::{Buckets, Rate};
 use crate::origin::Origin;
+use crate::refusals::{Limit, Refusals};
 use crate::tls::ApiTls;
 use connection::Connections;
 pub use limits::DoorLimits;
-use slots::{Full, Slots};
+use slots::Slots;
 
 /// After an error of `accept` itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two lines of the log about connections that were turned away.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Connections over the limit that are told so at the same time; more are closed without a word.
+const FAREWELLS: usize = 64;
 
 /// A door, open until it is told to stop.
 pub(crate) struct Door {
@@ -36,16 +41,28 @@ pub(crate) struct Door {
     slots: Slots,
     handshakes: Option<Buckets<Origin>>,
     turned_away: TurnedAway,
+    refusals: Arc<Refusals>,
+    /// Places for connections that are told why they are closed; None where TLS is spoken.
+    farewells: Option<Arc<Semaphore>>,
 }
 
 impl Door {
     /// Serves `router` to whom `listener` brings; with `tls` over TLS alone.
-    pub(crate) fn new(listener: TcpListener, router: Router, tls: Option<Arc<ApiTls>>, limits: DoorLimits) -> Self {
+    pub(crate) fn new(
+        listener: TcpListener,
+        router: Router,
+        tls: Option<Arc<ApiTls>>,
+        limits: DoorLimits,
+        refusals: Arc<Refusals>,
+    ) -> Self {
         let rate = Rate { per_second: limits.handshakes_per_second, burst: limits.handshakes_per_second.saturating_mul(2) };
         Self {
             listener,
             handshakes: tls.is_some().then(|| Buckets::new(rate)),
-            connections: Arc::new(Connections::new(router, tls, limits)),
+            // What TLS is spoken on is closed at once: an answer would cost the handshake that is to be saved.
+            farewells: tls.is_none().then(|| Arc::new(Semaphore::new(FAREWELLS))),
+            connections: Arc::new(Connections::new(router, tls, limits, refusals.clone())),
+            refusals,
             slots: Slots::new(limits.within_files()),
             turned_away: TurnedAway::default(),
         }
@@ -86,6 +103,7 @@ impl Door {
     ) {
         let origin = Origin::of(address.ip());
         if self.handshakes.as_ref().is_some_and(|handshakes| handshakes.take(origin).is_err()) {
+            self.refusals.count(Limit::Handshakes);
             return self.turned_away.count(address, "it opens connections too fast");
         }
         match self.slots.take(origin) {
@@ -98,8 +116,18 @@ impl Door {
                     }
                 });
             }
-            Err(Full::Origin) => self.turned_away.count(address, "it has as many connections as one address may have"),
-            Err(Full::All) => self.turned_away.count(address, "there are as many connections as there may be"),
+            Err(full) => {
+                let why = full.why();
+                self.refusals.count(Limit::Connections);
+                self.turned_away.count(address, why);
+                let place = self.farewells.as_ref().and_then(|places| places.clone().try_acquire_owned().ok());
+                if let Some(place) = place {
+                    open.spawn(async move {
+                        farewell::say(tcp, why).await;
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 }

@@ -40,6 +40,16 @@ impl std::fmt::Debug for Taken {
     }
 }
 
+impl Full {
+    /// In words.
+    pub(super) const fn why(self) -> &'static str {
+        match self {
+            Self::Origin => "its address has as many connections as one may have",
+            Self::All => "there are as many connections as there may be",
+        }
+    }
+}
+
 impl Slots {
     pub(super) fn new(limits: DoorLimits) -> Self {
         Self { limits, taken: Arc::default() }

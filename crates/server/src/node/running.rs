@@ -29,6 +29,7 @@ use super::{AgentHost, NodeError};
 use crate::door::Door;
 use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
+use crate::refusals::Refusals;
 use crate::rest::{App, AppParts, Recorder, Uses, router};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
@@ -103,7 +104,8 @@ impl Wiring {
         let contacts = Contacts::new();
         let peers = Peers::new(store.clone(), self.dialer.clone());
         let pulse = Pulse::new(store.clone(), peers.clone(), Arc::new(contacts.clone()));
-        let parts = Parts { store: store.clone(), member: member.clone(), peers, pulse, hub: Hub::default(), stop: stop.clone() };
+        let (hub, refusals) = (Hub::default(), Arc::default());
+        let parts = Parts { store: store.clone(), member: member.clone(), peers, pulse, hub, stop: stop.clone(), refusals };
         let mut tasks = JoinSet::new();
         self.serve_cluster(&parts, ports.cluster, &mut tasks);
         let api = ports.api.local_addr().map_err(|source| NodeError::Listen { address: member.api_listen, source })?;
@@ -163,6 +165,7 @@ impl Wiring {
             hub: parts.hub.clone(),
             guard: guard.clone(),
             stop: parts.stop.clone(),
+            refusals: parts.refusals.clone(),
         });
         let control = ControlApi::new(guard.clone(), parts.store.clone(), parts.pulse.clone(), parts.hub.clone());
         let server = Server::builder()
@@ -211,9 +214,10 @@ impl Wiring {
             uses: uses.clone(),
             stop: parts.stop.clone(),
             limits: self.settings.api.callers,
+            refusals: parts.refusals.clone(),
         });
         let served = write_down(parts, audit, uses, tasks);
-        let door = Door::new(listener, router(app), front.tls(), self.settings.api.door);
+        let door = Door::new(listener, router(app), front.tls(), self.settings.api.door, parts.refusals.clone());
         let stop = parts.stop.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -370,6 +374,7 @@ struct Parts {
     pulse: Pulse,
     hub: Hub,
     stop: CancellationToken,
+    refusals: Arc<Refusals>,
 }
 
 /// A control node that runs.

@@ -6,7 +6,6 @@
 mod authority;
 mod error;
 mod files;
-mod fingerprint;
 mod host_key;
 #[cfg(test)]
 mod hostile;
@@ -20,10 +19,10 @@ pub(crate) use authority::certificate_from_pem;
 pub use authority::{Authority, CertificateRequest, DEFAULT_LIFETIME, ServerRequest};
 pub use error::PkiError;
 pub use files::{HostFiles, HostRecord, MemberRecord, PendingJoin};
-pub use fingerprint::Fingerprint;
 pub use host_key::HostKey;
 pub use identity::{Identity, Validity};
 pub use join_token::{JoinTokenText, TokenTextError};
+pub use ring_api::tls::Fingerprint;
 pub use seal::{SealError, SecretKey};
 pub use trust::TrustStore;
-pub use verify::{Expect, ServerVerifier, client_verifier};
+pub use verify::{Expect, ServerVerifier, Trust, client_verifier};

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
+use ring_api::tls::{Judge, Shown, Verifier};
 use ring_types::{ClusterId, MemberId};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, Error, OtherError, RootCertStore};
+use rustls_pki_types::CertificateDer;
 
 use super::{Fingerprint, Identity, PkiError, TrustStore};
 
@@ -61,54 +60,31 @@ fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, Error> {
 }
 
 /// Believes control nodes, and nobody else.
-#[derive(Debug)]
-pub struct ServerVerifier {
-    trust: Trust,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+pub type ServerVerifier = Verifier<Trust>;
 
 /// Which control nodes.
 #[derive(Debug)]
-enum Trust {
+pub enum Trust {
     /// Of a cluster whose authority this host knows.
-    Cluster { cluster: ClusterId, roots: RootCertStore, expect: Expect },
+    Cluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Its authorities.
+        roots: RootCertStore,
+        /// Which of its control nodes.
+        expect: Expect,
+    },
     /// Of the cluster whose authority has this fingerprint: all that a join token says.
     Pinned(Fingerprint),
 }
 
-impl ServerVerifier {
+impl Trust {
     /// Believes whom `expect` says, when an authority of `trust` signed its certificate.
     ///
     /// # Errors
     /// When the authority's certificate cannot be used.
-    pub fn of_cluster(
-        cluster: ClusterId,
-        trust: &TrustStore,
-        expect: Expect,
-        provider: &CryptoProvider,
-    ) -> Result<Self, PkiError> {
-        let roots = trust.roots().map_err(PkiError::Tls)?;
-        Ok(Self::new(Trust::Cluster { cluster, roots, expect }, provider))
-    }
-
-    /// Believes whoever shows the authority with this fingerprint and a control node's certificate signed by it.
-    pub fn pinned(pin: Fingerprint, provider: &CryptoProvider) -> Self {
-        Self::new(Trust::Pinned(pin), provider)
-    }
-
-    fn new(trust: Trust, provider: &CryptoProvider) -> Self {
-        Self { trust, algorithms: provider.signature_verification_algorithms }
-    }
-
-    fn signed(
-        &self,
-        server: &CertificateDer<'_>,
-        roots: &RootCertStore,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), Error> {
-        let parsed = ParsedCertificate::try_from(server)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
+    pub fn of_cluster(cluster: ClusterId, trust: &TrustStore, expect: Expect) -> Result<Self, PkiError> {
+        Ok(Self::Cluster { cluster, roots: trust.roots().map_err(PkiError::Tls)?, expect })
     }
 }
 
@@ -121,53 +97,24 @@ fn member_of(certificate: &CertificateDer<'_>, cluster: Option<ClusterId>) -> Re
     found.member.map(|member| (member, found)).ok_or(Mistaken::NotMember { found })
 }
 
-impl ServerCertVerifier for ServerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match &self.trust {
-            Trust::Cluster { cluster, roots, expect } => {
-                self.signed(end_entity, roots, intermediates, now)?;
-                let (member, found) = member_of(end_entity, Some(*cluster))?;
+impl Judge for Trust {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        match self {
+            Self::Cluster { cluster, roots, expect } => {
+                shown.signed_by(roots, shown.others)?;
+                let (member, found) = member_of(shown.end, Some(*cluster))?;
                 if let Expect::Member(wanted) = *expect
                     && wanted != member
                 {
                     return Err(Mistaken::Other { wanted, found }.into());
                 }
             }
-            Trust::Pinned(pin) => {
-                let authority = intermediates.iter().find(|c| Fingerprint::of(c) == *pin).ok_or(Mistaken::Pin)?;
-                self.signed(end_entity, &roots(authority)?, &[], now)?;
-                member_of(end_entity, None)?;
+            Self::Pinned(pin) => {
+                let authority = shown.others.iter().find(|c| Fingerprint::of(c) == *pin).ok_or(Mistaken::Pin)?;
+                shown.signed_by(&roots(authority)?, &[])?;
+                member_of(shown.end, None)?;
             }
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        Ok(())
     }
 }

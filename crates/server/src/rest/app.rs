@@ -10,6 +10,7 @@ use super::audit::Recorder;
 use super::auth::{LoginLimit, Passwords, Uses};
 use super::limit::{CallerLimit, CallerLimits};
 use crate::pki::SecretKey;
+use crate::refusals::Refusals;
 use crate::services::{Admission, Pulse};
 use crate::session::{Agents, Execs, Hub, Logs};
 use crate::webhooks::WebhookOptions;
@@ -52,6 +53,8 @@ pub struct AppParts {
     pub stop: CancellationToken,
     /// What one caller gets.
     pub limits: CallerLimits,
+    /// Counts what is refused.
+    pub refusals: Arc<Refusals>,
 }
 
 pub(super) struct Inner {

@@ -11,6 +11,7 @@ use ring_types::{Name, Rule, Violation};
 
 use super::audit::Refused;
 use crate::pki::SealError;
+use crate::refusals::Limit;
 use crate::services::EnrolError;
 
 /// An error reply.
@@ -22,13 +23,20 @@ pub(super) struct ApiError {
     reached: Option<Name>,
     /// The account a caller said to be, in vain.
     named: Option<String>,
+    /// The limit it was refused for.
+    limit: Option<Limit>,
 }
 
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
 
 impl ApiError {
     pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { problem: Box::new(Problem::new(code, detail)), retry_after: None, reached: None, named: None }
+        let body = matches!(code, ErrorCode::RequestTooLarge | ErrorCode::RequestSlow);
+        Self { limit: body.then_some(Limit::Body), ..Self::of(Problem::new(code, detail)) }
+    }
+
+    fn of(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), retry_after: None, reached: None, named: None, limit: None }
     }
 
     pub(super) fn unauthenticated(detail: impl Into<String>) -> Self {
@@ -43,12 +51,12 @@ impl ApiError {
         Self::new(code, format!("{} '{id}' not found", code.subject()))
     }
 
-    pub(super) fn too_many(detail: impl Into<String>, after: u64) -> Self {
-        Self { retry_after: Some(after), ..Self::new(ErrorCode::RequestTooMany, detail) }
+    pub(super) fn too_many(limit: Limit, detail: impl Into<String>, after: u64) -> Self {
+        Self { retry_after: Some(after), limit: Some(limit), ..Self::new(ErrorCode::RequestTooMany, detail) }
     }
 
     pub(super) fn invalid(violations: Vec<Violation>) -> Self {
-        Self { problem: Box::new(Problem::invalid(violations)), retry_after: None, reached: None, named: None }
+        Self::of(Problem::invalid(violations))
     }
 
     /// One broken rule; `field` is what codes call the place.
@@ -118,6 +126,9 @@ impl IntoResponse for ApiError {
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(limit);
         }
         if self.reached.is_some() || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let refusal = AuditRefusal { code: self.problem.code, message: self.problem.detail };

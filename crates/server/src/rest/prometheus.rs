@@ -22,12 +22,16 @@ pub(super) fn text(app: &App) -> String {
     let silence = u64::try_from(app.pulse.silence().as_millis()).unwrap_or(u64::MAX);
     out.one("ring_leader_contact_age_milliseconds", "gauge", "Since this node last was in touch with the leader", silence);
     out.one("ring_agent_sessions", "gauge", "Agents with their session on this control node", app.hub.sessions() as u64);
+    let strange = app.refusals.strange_reports();
+    out.one("ring_agent_reports_refused_total", "counter", "Reports of agents about instances of other nodes", strange);
+    let refused = app.refusals.by_limit().collect();
+    out.each(("ring_requests_refused_total", "counter"), "Requests and connections refused, by limit", "limit", refused);
     let deployments = state.deployments().map(|d| d.status.as_str());
-    out.each("ring_deployments", "Deployments", "status", count(deployments));
+    out.each(("ring_deployments", "gauge"), "Deployments", "status", count(deployments));
     let instances = state.instances().map(|i| i.state.as_str());
-    out.each("ring_instances", "Instances", "state", count(instances));
+    out.each(("ring_instances", "gauge"), "Instances", "state", count(instances));
     let nodes = state.nodes().map(|n| n.status.as_str());
-    out.each("ring_nodes", "Hosts that run work", "status", count(nodes));
+    out.each(("ring_nodes", "gauge"), "Hosts that run work", "status", count(nodes));
     out.0
 }
 
@@ -53,8 +57,8 @@ impl Figures {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    fn each(&mut self, name: &str, help: &str, label: &str, values: BTreeMap<&str, u64>) {
-        self.head(name, "gauge", help);
+    fn each(&mut self, (name, kind): (&str, &str), help: &str, label: &str, values: BTreeMap<&str, u64>) {
+        self.head(name, kind, help);
         for (word, value) in values {
             let _ = writeln!(self.0, "{name}{{{label}=\"{word}\"}} {value}");
         }

@@ -1,5 +1,7 @@
 //! What an agent asks to have committed: claims and reports, one entry for each batch.
 
+use std::time::Instant;
+
 use ring_proto::Wire;
 use ring_proto::agent::v1::{ClaimReply, ClaimRequest, ClaimResult, ReportReply, ReportRequest};
 use ring_state::{ClaimOutcome, Command, InstanceReport, Reply, State};
@@ -11,6 +13,8 @@ use super::service::SessionContext;
 
 /// Most bytes of one answer; an agent reads messages of up to 64 MiB.
 const MOST_BYTES: usize = 32 << 20;
+/// What an agent is told whose reports are about instances of other nodes.
+const STRANGE: &str = "report.not_yours";
 
 /// Commits a claim, and gives what was granted with what it needs.
 pub(super) async fn claim(context: &SessionContext, node: NodeId, request: &ClaimRequest) -> ClaimReply {
@@ -51,16 +55,46 @@ fn answers(context: &SessionContext, state: &State, outcomes: Vec<ClaimOutcome>)
     results
 }
 
-/// Commits what a node saw.
+/// Commits what a node saw. What it says of instances of other nodes is passed over, and it is told so.
 pub(super) async fn report(context: &SessionContext, node: NodeId, request: ReportRequest) -> ReportReply {
-    let sequence = request.sequence;
-    let error = commit(context, node, request).await.err().unwrap_or_default();
-    ReportReply { sequence, error }
+    let (sequence, mut refused) = (request.sequence, String::new());
+    let error = match read(request) {
+        Ok(mut reports) => {
+            if pass_over_strange(context, node, &mut reports) {
+                STRANGE.clone_into(&mut refused);
+            }
+            commit(context, node, reports).await.err().unwrap_or_default()
+        }
+        Err(why) => why,
+    };
+    ReportReply { sequence, error, refused }
 }
 
-async fn commit(context: &SessionContext, node: NodeId, request: ReportRequest) -> Result<(), String> {
-    let reports: Result<Vec<_>, _> = request.reports.into_iter().map(InstanceReport::from_wire).collect();
-    let command = Command::Report { node, reports: reports.map_err(|e| e.to_string())? };
+fn read(request: ReportRequest) -> Result<Vec<InstanceReport>, String> {
+    let reports = request.reports.into_iter().map(InstanceReport::from_wire);
+    reports.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// Takes out what is about instances that are bound to other nodes. An instance stays on its node from first to last, so an agent
+/// in good order never says anything of another's; of one that is not known any more it may.
+fn pass_over_strange(context: &SessionContext, node: NodeId, reports: &mut Vec<InstanceReport>) -> bool {
+    let (state, before) = (context.store.local(), reports.len());
+    reports.retain(|report| state.instance(report.instance).is_none_or(|instance| instance.node == node));
+    let strange = before - reports.len();
+    if strange == 0 {
+        return false;
+    }
+    if let Some(count) = context.refusals.strange(node, strange as u64, Instant::now()) {
+        tracing::warn!(%node, count, "an agent reports about instances of other nodes, which changes nothing: look at that host");
+    }
+    true
+}
+
+async fn commit(context: &SessionContext, node: NodeId, reports: Vec<InstanceReport>) -> Result<(), String> {
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let command = Command::Report { node, reports };
     let done = context.store.propose(RequestId::NONE, command).await.map_err(|e| e.to_string())?;
     match done.reply {
         Reply::Refused(refusal) => Err(refusal.message),

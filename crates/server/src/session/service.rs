@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Hub;
 use super::conversation::{Conversation, End};
 use crate::pki::SecretKey;
+use crate::refusals::Refusals;
 use crate::services::{Guard, Pulse};
 
 /// Messages to an agent that wait to be sent.
@@ -33,6 +34,8 @@ pub struct SessionContext {
     pub guard: Guard,
     /// The control node stops.
     pub stop: CancellationToken,
+    /// Counts what is refused.
+    pub refusals: Arc<Refusals>,
 }
 
 /// Serves agents.

@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use super::HostTls;
 use super::explain::{explain, refusal};
 use super::host::{client_builder, finish};
-use crate::pki::{Expect, Fingerprint, PkiError, ServerVerifier};
+use crate::pki::{Expect, Fingerprint, PkiError, ServerVerifier, Trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ impl PeerConnector for Dialer {
 pub async fn dial_pinned(address: &str, pin: Fingerprint) -> Result<Channel, DialError> {
     connect(address, move || {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(ServerVerifier::pinned(pin, &provider));
+        let verifier = Arc::new(ServerVerifier::new(Trust::Pinned(pin), &provider));
         Ok(finish(client_builder(provider, verifier)?.with_no_client_auth()))
     })
     .await

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
 use crate::pki::{
-    Expect, Fingerprint, HostFiles, HostKey, Identity, PkiError, ServerVerifier, TrustStore, Validity, client_verifier,
+    Expect, Fingerprint, HostFiles, HostKey, Identity, PkiError, ServerVerifier, Trust, TrustStore, Validity, client_verifier,
 };
 
 const ALPN: &[u8] = b"h2";
@@ -144,7 +144,7 @@ impl HostTls {
 
     pub(crate) fn client(&self, expect: Expect) -> Result<ClientConfig, PkiError> {
         let material = self.current.load();
-        let verifier = ServerVerifier::of_cluster(self.cluster, &material.trust, expect, &self.provider)?;
+        let verifier = ServerVerifier::new(Trust::of_cluster(self.cluster, &material.trust, expect)?, &self.provider);
         let builder = client_builder(self.provider.clone(), Arc::new(verifier))?;
         let chain = material.chain();
         let config = builder.with_client_auth_cert(chain, self.key.der()).map_err(PkiError::Tls)?;

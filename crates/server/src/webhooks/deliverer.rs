@@ -2,17 +2,19 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
-use ring_controller::{Attempt, Deliver};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
+use reqwest::{Client, Response, StatusCode};
+use ring_api::tls::{self, System, TlsFailure, Verifier};
+use ring_controller::{Attempt, Deliver, NotTaken};
+use ring_types::Span;
+use rustls::ClientConfig;
 
 use super::WebhookOptions;
-use super::names::{Guarded, Names, System};
+use super::names::{self, Guarded, Names};
 use super::payload::payload;
 use super::secret::{open, signature};
 use super::target::checked;
@@ -33,7 +35,7 @@ pub(crate) struct HttpDeliverer {
 
 impl HttpDeliverer {
     pub(crate) fn new(secret: SecretKey, options: WebhookOptions) -> Self {
-        Self::over(Arc::new(System), secret, options)
+        Self::over(Arc::new(names::System), secret, options)
     }
 
     pub(super) fn over(names: Arc<dyn Names>, secret: SecretKey, options: WebhookOptions) -> Self {
@@ -42,7 +44,7 @@ impl HttpDeliverer {
             .dns_resolver(guarded)
             // A proxy would dial in our place, past the guard.
             .no_proxy()
-            .tls_backend_preconfigured(tls())
+            .tls_backend_preconfigured(tls(&options))
             .redirect(Policy::none())
             .timeout(options.timeout)
             .pool_max_idle_per_host(1)
@@ -57,7 +59,7 @@ impl HttpDeliverer {
         let url = checked(&attempt.webhook.url, self.options.allow_local)?;
         let payload = payload(attempt);
         let body = serde_json::to_vec(&payload).map_err(|error| format!("the event cannot be written: {error}"))?;
-        let secret = open(&self.secret, &attempt.webhook).map_err(|error| format!("its secret: {error}"))?;
+        let secret = open(&self.secret, &attempt.state, &attempt.webhook).map_err(|error| format!("its secret: {error}"))?;
         let request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
@@ -70,6 +72,7 @@ impl HttpDeliverer {
 
     fn why(&self, error: &reqwest::Error) -> String {
         match error {
+            _ if let Some(failure) = tls::failure(error) => untrusted(&failure),
             _ if error.is_timeout() => format!("no answer within {} s", self.options.timeout.as_secs_f32()),
             _ if error.is_connect() => format!("no connection: {}", explained(error)),
             _ => explained(error),
@@ -79,7 +82,7 @@ impl HttpDeliverer {
 
 #[async_trait]
 impl Deliver for HttpDeliverer {
-    async fn deliver(&self, attempt: Attempt) -> Result<(), String> {
+    async fn deliver(&self, attempt: Attempt) -> Result<(), NotTaken> {
         let sent = self.send(&attempt).await;
         let mut response = sent.map_err(|why| why.chars().take(MAX_ERROR).collect::<String>())?;
         let status = response.status();
@@ -92,25 +95,56 @@ impl Deliver for HttpDeliverer {
         }
         match status {
             _ if status.is_success() => Ok(()),
-            _ if status.is_redirection() => Err(format!("answered {status}: redirects are not followed")),
-            _ => Err(format!("answered {status}")),
+            _ if status.is_redirection() => Err(format!("answered {status}: redirects are not followed").into()),
+            _ => Err(NotTaken { why: format!("answered {status}"), after: asked(&response) }),
         }
     }
 }
 
-/// Certificates of receivers are good when this host's own programs would take them.
-fn tls() -> ClientConfig {
+/// How long a receiver that is overburdened asks to be left alone: seconds, or until a time.
+fn asked(response: &Response) -> Option<Span> {
+    if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    retry_after(text, SystemTime::now())
+}
+
+fn retry_after(text: &str, now: SystemTime) -> Option<Span> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Span(seconds.saturating_mul(1000)));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let left = until.duration_since(now).unwrap_or_default();
+    Some(Span(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// Certificates of receivers are good when this host's own programs would take them, or one of the authorities of the
+/// configuration signed them.
+fn tls(options: &WebhookOptions) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Verifier::new(provider.clone()).map(Arc::new);
-    let builder = ClientConfig::builder_with_provider(provider)
+    let system = System::new(&options.authorities, &provider);
+    if !system.believes_somebody() {
+        tracing::warn!("this host trusts no certificate authority: webhooks over https cannot be reached");
+    }
+    ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("the provider has the default versions"));
-    match roots {
-        Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth(),
-        Err(error) => {
-            tracing::warn!(%error, "this host trusts no certificate authority: webhooks over https cannot be reached");
-            builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-        }
+        .unwrap_or_else(|_| unreachable!("the provider has the default versions"))
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(system, &provider)))
+        .with_no_client_auth()
+}
+
+/// Why a receiver is not believed, for who looks after it and who looks after the control nodes.
+fn untrusted(failure: &TlsFailure) -> String {
+    match failure {
+        TlsFailure::Unknown(fingerprint) => format!(
+            "its certificate is of no authority this control node trusts (its fingerprint is {fingerprint}); \
+             `[server.webhooks] ca_file` adds one"
+        ),
+        TlsFailure::Expired => "its certificate has expired".to_owned(),
+        TlsFailure::NotYet => "its certificate is not valid yet".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -121,4 +155,29 @@ fn explained(error: &reqwest::Error) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, wanted) in [
+            ("0", Some(0)),
+            ("120", Some(120_000)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60_000)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(text, now), wanted.map(Span), "{text}");
+        }
+    }
 }

@@ -16,7 +16,11 @@ use std::time::Duration;
 
 pub(crate) use deliverer::HttpDeliverer;
 pub(crate) use payload::object;
-pub(crate) use secret::{generated, seal};
+use ring_api::tls::{self, NoAuthority};
+use rustls_pki_types::CertificateDer;
+#[cfg(test)]
+pub(crate) use secret::open;
+pub(crate) use secret::{generated, reseal, seal};
 pub(crate) use target::checked;
 
 /// How webhooks are reached.
@@ -26,10 +30,23 @@ pub struct WebhookOptions {
     pub allow_local: bool,
     /// Longest time of one attempt, from the lookup of the name to the head of the answer.
     pub timeout: Duration,
+    /// Authorities whose certificates of receivers are good, beside those this host trusts.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+impl WebhookOptions {
+    /// Trusts the authorities of a PEM file as well.
+    ///
+    /// # Errors
+    /// When there is none in it, or one of them is damaged.
+    pub fn trust(&mut self, pem: &[u8]) -> Result<(), NoAuthority> {
+        self.authorities.extend(tls::authorities(pem)?);
+        Ok(())
+    }
 }
 
 impl Default for WebhookOptions {
     fn default() -> Self {
-        Self { allow_local: false, timeout: Duration::from_secs(10) }
+        Self { allow_local: false, timeout: Duration::from_secs(10), authorities: Vec::new() }
     }
 }

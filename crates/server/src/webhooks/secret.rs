@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use ring_state::Webhook;
-use ring_types::{RequestId, WebhookId};
+use ring_state::{State, Webhook};
+use ring_types::{KeyId, RequestId, WebhookId};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::keys;
 use crate::pki::{SealError, SecretKey};
 
 fn context(id: WebhookId) -> String {
@@ -15,12 +16,19 @@ fn context(id: WebhookId) -> String {
 }
 
 /// Seals the secret of the webhook `id`.
-pub(crate) fn seal(key: &SecretKey, id: WebhookId, secret: &str) -> Result<Vec<u8>, SealError> {
-    key.seal(&context(id), secret.as_bytes())
+pub(crate) fn seal(key: &SecretKey, state: &State, id: WebhookId, secret: &str) -> Result<(KeyId, Vec<u8>), SealError> {
+    keys::seal(key, state, &context(id), secret.as_bytes())
 }
 
-pub(super) fn open(key: &SecretKey, webhook: &Webhook) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    key.open(&context(webhook.id), &webhook.sealed)
+/// The secret of a webhook under the data key in use.
+pub(crate) fn reseal(key: &SecretKey, state: &State, id: WebhookId) -> Result<Vec<u8>, SealError> {
+    let clear = open(key, state, state.webhook(id).ok_or(SealError::Open)?)?;
+    Ok(keys::seal(key, state, &context(id), &clear)?.1)
+}
+
+/// The secret of a webhook, in clear.
+pub(crate) fn open(key: &SecretKey, state: &State, webhook: &Webhook) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    keys::open(key, state, webhook.key, &context(webhook.id), &webhook.sealed)
 }
 
 /// A secret nobody chose. The same request gets the same one again, so that a lost reply can be asked for once more.
@@ -48,11 +56,11 @@ mod tests {
 
     #[test]
     fn a_secret_opens_for_its_webhook_only() {
-        let key = SecretKey::generate();
+        let (key, state) = (SecretKey::generate(), State::default());
         let id = |n| WebhookId(uuid::Uuid::from_u128(n));
-        let sealed = seal(&key, id(1), "hush").unwrap();
-        assert_eq!(key.open(&context(id(1)), &sealed).unwrap().as_slice(), b"hush");
-        assert_eq!(key.open(&context(id(2)), &sealed), Err(SealError::Open));
+        let (by, sealed) = seal(&key, &state, id(1), "hush").unwrap();
+        assert_eq!(keys::open(&key, &state, by, &context(id(1)), &sealed).unwrap().as_slice(), b"hush");
+        assert_eq!(keys::open(&key, &state, by, &context(id(2)), &sealed), Err(SealError::Open));
         let request = RequestId(uuid::Uuid::from_u128(7));
         assert_eq!(generated(&key, request), generated(&key, request));
         assert_ne!(generated(&key, request), generated(&SecretKey::generate(), request));

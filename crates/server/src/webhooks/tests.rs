@@ -12,7 +12,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use ring_controller::{Attempt, Deliver};
-use ring_state::{Delivery, HookEvent, HookObject, Webhook};
+use ring_state::{Delivery, HookEvent, HookObject, State, Webhook};
 use ring_types::{ClusterId, EventFilter, HookKind, MemberId, Name, NodeId, Revision, Timestamp, WebhookId};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -92,17 +92,19 @@ struct Sender {
 impl Sender {
     fn new(allow_local: bool, names: Arc<Answers>) -> Self {
         let key = SecretKey::generate();
-        let options = WebhookOptions { allow_local, timeout: Duration::from_millis(400) };
+        let options = WebhookOptions { allow_local, timeout: Duration::from_millis(400), ..WebhookOptions::default() };
         Self { deliverer: HttpDeliverer::over(names.clone(), key.clone(), options), key, names }
     }
 
     fn attempt(&self, url: &str) -> Attempt {
         let id = WebhookId(Uuid::from_u128(7));
+        let (key, sealed) = seal(&self.key, &State::default(), id, SECRET).unwrap();
         let webhook = Webhook {
             id,
             url: url.to_owned(),
             events: vec![EventFilter::All],
-            sealed: seal(&self.key, id, SECRET).unwrap(),
+            sealed,
+            key,
             created_by: "admin".into(),
             created_at: Timestamp(0),
             delivered: 0,
@@ -132,11 +134,16 @@ impl Sender {
             error: String::new(),
             version: Revision(MemberId(1).0),
         };
-        Attempt { cluster: ClusterId(Uuid::from_u128(9)), webhook: Arc::new(webhook), delivery: Arc::new(delivery) }
+        Attempt {
+            cluster: ClusterId(Uuid::from_u128(9)),
+            webhook: Arc::new(webhook),
+            delivery: Arc::new(delivery),
+            state: State::default(),
+        }
     }
 
     async fn send(&self, url: &str) -> Result<(), String> {
-        self.deliverer.deliver(self.attempt(url)).await
+        self.deliverer.deliver(self.attempt(url)).await.map_err(|failed| failed.why)
     }
 }
 
@@ -241,6 +248,6 @@ async fn another_key_opens_no_secret_and_nothing_is_sent() {
     let sender = Sender::new(true, answers(&[&["127.0.0.1"]]));
     let stranger = Sender::new(true, answers(&[&["127.0.0.1"]]));
     let attempt = stranger.attempt(&format!("http://{}/taken", receiver.address));
-    assert!(sender.deliverer.deliver(attempt).await.is_err_and(|why| why.contains("does not open")));
+    assert!(sender.deliverer.deliver(attempt).await.is_err_and(|failed| failed.why.contains("does not open")));
     assert_eq!(receiver.arrived().len(), 0);
 }

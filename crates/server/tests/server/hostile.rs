@@ -11,7 +11,8 @@ use ring_proto::agent::v1::agent_message::Message as Said;
 use ring_proto::agent::v1::agent_service_client::AgentServiceClient;
 use ring_proto::agent::v1::control_message::Message as Heard;
 use ring_proto::agent::v1::{
-    AgentMessage, ClaimRequest, ClaimResult, ControlMessage, Goodbye, Heartbeat, Hello, LogOutput, ReportRequest, Welcome,
+    AgentMessage, ClaimRequest, ClaimResult, ControlMessage, Goodbye, Heartbeat, Hello, LogOutput, ReportReply, ReportRequest,
+    Welcome,
 };
 use ring_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use ring_proto::cluster::v1::control_service_client::ControlServiceClient;
@@ -123,9 +124,13 @@ impl Session {
     }
 
     async fn report(&mut self, reports: &[InstanceReport]) -> String {
+        self.reported(reports).await.error
+    }
+
+    async fn reported(&mut self, reports: &[InstanceReport]) -> ReportReply {
         let reports = reports.iter().map(Wire::to_wire).collect();
         self.say(Said::Report(ReportRequest { sequence: 1, reports })).await;
-        self.until(|heard| if let Heard::Report(reply) = heard { Some(reply.error) } else { None }).await
+        self.until(|heard| if let Heard::Report(reply) = heard { Some(reply) } else { None }).await
     }
 
     async fn goodbye(&mut self) -> Goodbye {
@@ -234,7 +239,13 @@ async fn what_it_says_of_others_changes_nothing() {
     let (admin, host, running) = victim(&control).await;
     let evil = Captured::join(&control).await;
     let (mut session, _) = evil.enter().await;
-    assert_eq!(session.report(&[ended(running), ended(InstanceId(Uuid::new_v4()))]).await, "");
+    // Passed over for good, and said so; of an instance nobody knows any more it may have been right.
+    let said = session.reported(&[ended(running), ended(InstanceId(Uuid::new_v4()))]).await;
+    assert_eq!((said.error.as_str(), said.refused.as_str()), ("", "report.not_yours"));
+    let said = session.reported(&[ended(InstanceId(Uuid::new_v4()))]).await;
+    assert_eq!((said.error.as_str(), said.refused.as_str()), ("", ""));
+    let figures = admin.get("/metrics").await.expect(200);
+    assert!(figures.as_str().unwrap().contains("\nring_agent_reports_refused_total 1\n"), "{figures}");
     let garbage = ring_proto::state::v1::InstanceReport { instance: vec![1; 3], ..Default::default() };
     session.say(Said::Report(ReportRequest { sequence: 2, reports: vec![garbage] })).await;
     let error = session.until(|heard| if let Heard::Report(reply) = heard { Some(reply.error) } else { None }).await;

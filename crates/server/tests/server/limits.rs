@@ -78,6 +78,7 @@ async fn heads_that_are_too_large_are_refused() {
     let long = "y".repeat(100 << 10);
     let (answer, _) = trickle(control.api, &format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), b"").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    eventually("the count", async || refusals_of(&control, "head").await == 2).await;
     control.stop().await;
 }
 
@@ -100,6 +101,7 @@ async fn a_body_that_trickles_in_is_ended_and_one_that_comes_on_is_not() {
     // It stops.
     let (answer, took) = trickle(control.api, &post(admin.token(), 1 << 20), b"").await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && took < SHORT * 3, "{took:?} {answer}");
+    assert_eq!(refusals_of(&control, "body").await, 2);
     // 4 MiB in pieces, at a rate a slow line has.
     let body = job("ns", "one").to_string();
     let size = (4 << 20) - 1024;
@@ -124,8 +126,13 @@ async fn an_address_has_so_many_connections() {
     for _ in 0..3 {
         open.push(TcpStream::connect(api).await.unwrap());
     }
-    let (answer, _) = trickle(api, "", b"").await;
-    assert_eq!(answer, "", "the fourth is closed at once");
+    for request in ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let (answer, took) = trickle(api, request, b"").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert!(body["code"] == "server.busy" && took < PATIENCE / 2, "{body} {took:?}");
+    }
     open.pop();
     eventually("a place", async || {
         let (answer, _) = trickle(api, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"").await;
@@ -133,7 +140,28 @@ async fn an_address_has_so_many_connections() {
     })
     .await;
     drop(open);
+    eventually("the count", async || refusals_of(&control, "connections").await >= 2).await;
     control.stop().await;
+}
+
+/// Where there are no places for the farewell of one more, or TLS is spoken, it is closed without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_a_connection_too_many_is_closed_without_a_word() {
+    let door = DoorLimits { connections_per_address: 1, ..DoorLimits::default() };
+    let api = ApiSettings { tls: ApiTlsMode::Cluster, door, ..ApiSettings::default() };
+    let control = Control::first_with(Settings { api, ..Settings::default() }).await;
+    let held = TcpStream::connect(control.api).await.unwrap();
+    let (answer, _) = trickle(control.api, "", b"").await;
+    assert_eq!(answer, "");
+    drop(held);
+    control.stop().await;
+}
+
+/// How often a limit was run into, as the node's figures say.
+async fn refusals_of(control: &Control, limit: &str) -> u64 {
+    let text = control.anonymous().get("/metrics").await.expect(200);
+    let line = format!("ring_requests_refused_total{{limit=\"{limit}\"}} ");
+    text.as_str().unwrap().lines().find_map(|found| found.strip_prefix(&line)).unwrap().parse().unwrap()
 }
 
 /// How many of so many requests at once are let through; the last refusal is looked at.
@@ -156,6 +184,7 @@ async fn a_token_makes_so_many_requests_and_others_are_not_in_its_way() {
     let through = admitted(&admin, "/users/me", 60).await;
     assert!((1..30).contains(&through), "{through} of 60");
     other.get("/users/me").await.expect(200);
+    assert_eq!((refusals_of(&control, "requests").await, refusals_of(&control, "anonymous").await), (60 - through as u64, 0));
     // The client of the command line waits as long as it is told to.
     admin.client().me().await.unwrap();
     control.stop().await;
@@ -189,6 +218,7 @@ async fn a_token_has_so_many_streams() {
     let path = format!("/deployments/{id}/events?follow=true");
     let refused = admin.get(&path).await;
     assert_eq!((refused.status, refused.code()), (429, "request.too_many"));
+    assert_eq!(refusals_of(&control, "streams").await, 1);
     assert!(refused.body["detail"].as_str().unwrap().contains("2 streams"), "{}", refused.body);
     match admin.client().follow_logs(id.parse().unwrap(), &ring_api::query::LogQuery::default()).next().await.unwrap_err() {
         ClientError::Problem(problem) => assert_eq!(problem.status, 429),

@@ -20,3 +20,4 @@ mod tls;
 mod tokens;
 mod walk;
 mod webhooks;
+mod webhooks_tls;

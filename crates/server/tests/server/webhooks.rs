@@ -65,7 +65,7 @@ fn settings(attempts: u32) -> Settings {
         DeliveryOptions { attempts, first_pause: Span(50), longest_pause: Span(100), settle_after: Duration::from_millis(10) };
     Settings {
         controllers: ControllerOptions { deliveries, ..ControllerOptions::default() },
-        webhooks: WebhookOptions { allow_local: true, timeout: Duration::from_secs(2) },
+        webhooks: WebhookOptions { allow_local: true, timeout: Duration::from_secs(2), ..WebhookOptions::default() },
         ..Settings::default()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ring_types::{DeploymentId, KeyId, Revision, SecretId};
+use ring_types::{DeploymentId, KeyId, Revision, SecretId, WebhookId};
 
 use super::{Done, Tx};
 use crate::{
     DataKey, Deployment, NewDataKey, Previous, Refusal, RefusalCode, RegistryPassword, Reply, Reseal, Row, RowKey, SealedValue,
-    Secret, limits,
+    Secret, Webhook, limits,
 };
 
 impl Tx<'_> {
@@ -66,6 +66,7 @@ impl Tx<'_> {
                     SealedValue::Password { deployment, digest } => {
                         self.reseal_password(*deployment, digest, wanted.key, &one.sealed)
                     }
+                    SealedValue::Webhook { id, key } => self.reseal_webhook(*id, *key, wanted.key, &one.sealed),
                 };
             skipped += u32::from(!fits);
         }
@@ -101,6 +102,13 @@ impl Tx<'_> {
             ..Deployment::clone(found)
         };
         self.put(Row::Deployment(Arc::new(deployment)));
+        true
+    }
+
+    fn reseal_webhook(&mut self, id: WebhookId, was: KeyId, key: KeyId, sealed: &[u8]) -> bool {
+        let Some(found) = self.state.webhook(id).filter(|webhook| webhook.key == was && was != key) else { return false };
+        let webhook = Webhook { sealed: sealed.to_vec(), key, ..Webhook::clone(found) };
+        self.put_webhook(webhook);
         true
     }
 

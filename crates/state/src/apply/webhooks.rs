@@ -31,12 +31,14 @@ impl Tx<'_> {
             let message = format!("there are {} webhooks, and there may be no more; delete one first", limits::WEBHOOKS);
             return Err(Refusal::new(RefusalCode::LimitReached, message));
         }
-        let NewWebhook { id, url, events, sealed, created_by } = wanted.clone();
+        self.check_key(wanted.key)?;
+        let NewWebhook { id, url, events, sealed, key, created_by } = wanted.clone();
         let webhook = Webhook {
             id,
             url,
             events,
             sealed,
+            key,
             created_by,
             created_at: self.at,
             delivered: 0,
@@ -172,7 +174,7 @@ impl Tx<'_> {
         }
     }
 
-    fn put_webhook(&mut self, mut webhook: Webhook) {
+    pub(super) fn put_webhook(&mut self, mut webhook: Webhook) {
         webhook.version = self.revision;
         self.put(Row::Webhook(Arc::new(webhook)));
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath};
 use axum::http::request::Parts;
-use axum::http::{Extensions, Method};
+use axum::http::{Extensions, Method, Uri};
 use ring_state::{AuditNote, AuditObject, AuditRecord, AuditRefusal};
 use ring_types::Name;
 
@@ -21,38 +21,73 @@ use super::auth::Caller;
 pub(in crate::rest) use action::action;
 pub use recorder::Recorder;
 
-/// The note of a request: who makes it, as far as that is known by now.
-pub(in crate::rest) fn note(extensions: &Extensions, method: &Method, served_by: &str) -> AuditNote {
-    let from = extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip().to_canonical().to_string());
-    let path = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let caller = extensions.get::<Caller>();
-    AuditNote {
-        user: caller.map(|c| c.user.username.to_string()).unwrap_or_default(),
-        user_id: caller.map(|c| c.user.id),
-        token: caller.map(|c| c.token.id),
-        token_name: caller.map(|c| c.token.name.clone()).unwrap_or_default(),
-        address: from.unwrap_or_default(),
-        served_by: served_by.to_owned(),
-        action: action(method, path),
+/// What a line of the record says of a request: kept while it is under way, and put into words when there is a line to write.
+pub(in crate::rest) struct Asked {
+    from: Option<SocketAddr>,
+    matched: Option<MatchedPath>,
+    caller: Option<Caller>,
+    method: Method,
+    uri: Uri,
+}
+
+impl Asked {
+    /// Of a request, as far as is known by now who makes it.
+    pub(in crate::rest) fn of(extensions: &Extensions, method: &Method, uri: &Uri) -> Self {
+        Self {
+            from: extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0),
+            matched: extensions.get().cloned(),
+            caller: extensions.get().cloned(),
+            method: method.clone(),
+            uri: uri.clone(),
+        }
+    }
+
+    /// Whose it is.
+    pub(in crate::rest) fn note(&self, served_by: &str) -> AuditNote {
+        let caller = self.caller.as_ref();
+        AuditNote {
+            user: caller.map(|c| c.user.username.to_string()).unwrap_or_default(),
+            user_id: caller.map(|c| c.user.id),
+            token: caller.map(|c| c.token.id),
+            token_name: caller.map(|c| c.token.name.clone()).unwrap_or_default(),
+            address: self.from.map(|from| from.ip().to_canonical().to_string()).unwrap_or_default(),
+            served_by: served_by.to_owned(),
+            action: action(&self.method, self.matched.as_ref().map_or("", MatchedPath::as_str)),
+        }
+    }
+
+    /// The line that says it was refused before there was a command.
+    pub(in crate::rest) fn refused(&self, served_by: &str, refused: Refused) -> AuditRecord {
+        let note = self.note(served_by);
+        let objects = self.object(&note).into_iter().collect();
+        let user = if note.user_id.is_none() { refused.named.unwrap_or_default() } else { note.user.clone() };
+        let note = AuditNote { user, ..note };
+        AuditRecord { note, namespace: refused.namespace, objects, more: 0, refused: Some(refused.refusal), count: 1 }
+    }
+
+    /// The object its path names: of the kind its action is about, with the id or name given.
+    fn object(&self, note: &AuditNote) -> Option<AuditObject> {
+        let at = self.matched.as_ref()?.as_str().split('/').position(|part| part.starts_with('{'))?;
+        let named = self.uri.path().split('/').nth(at)?;
+        let kind = note.action.split('.').next().unwrap_or_default();
+        Some(AuditObject {
+            kind: kind.to_owned(),
+            name: String::new(),
+            id: named.chars().take(200).collect(),
+            outcome: String::new(),
+        })
     }
 }
 
 /// The note of a request under way.
 pub(in crate::rest) fn note_of(parts: &Parts, served_by: &str) -> Arc<AuditNote> {
-    Arc::new(note(&parts.extensions, &parts.method, served_by))
+    Arc::new(Asked::of(&parts.extensions, &parts.method, &parts.uri).note(served_by))
 }
 
 /// The line of a look at an object, or of a deed in it that makes no entry: it was allowed.
 pub(in crate::rest) fn allowed(note: &AuditNote, namespace: Option<&Name>, object: Option<AuditObject>) -> AuditRecord {
     let (note, namespace) = (note.clone(), namespace.cloned());
     AuditRecord { note, namespace, objects: object.into_iter().collect(), more: 0, refused: None, count: 1 }
-}
-
-/// The line of a request that was refused before there was a command.
-pub(in crate::rest) fn refusal(note: AuditNote, object: Option<AuditObject>, refused: Refused) -> AuditRecord {
-    let user = if note.user_id.is_none() { refused.named.unwrap_or_default() } else { note.user.clone() };
-    let (note, objects) = (AuditNote { user, ..note }, object.into_iter().collect());
-    AuditRecord { note, namespace: refused.namespace, objects, more: 0, refused: Some(refused.refusal), count: 1 }
 }
 
 /// What an error reply says to the audit: its code and sentence, and the namespace the caller reached for.
@@ -62,18 +97,4 @@ pub(in crate::rest) struct Refused {
     pub(in crate::rest) namespace: Option<Name>,
     /// The name that was given by somebody who proved to be nobody.
     pub(in crate::rest) named: Option<String>,
-}
-
-/// The object a path names: of the kind its action is about, with the id or name given.
-pub(in crate::rest) fn object_of(note: &AuditNote, extensions: &Extensions, path: &str) -> Option<AuditObject> {
-    let matched = extensions.get::<MatchedPath>()?;
-    let at = matched.as_str().split('/').position(|part| part.starts_with('{'))?;
-    let named = path.split('/').nth(at)?;
-    let kind = note.action.split('.').next().unwrap_or_default();
-    Some(AuditObject {
-        kind: kind.to_owned(),
-        name: String::new(),
-        id: named.chars().take(200).collect(),
-        outcome: String::new(),
-    })
 }

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use ring_state::{Account, ApiToken, Role, State};
 use ring_types::{Name, Timestamp};
 
+use super::table::permission;
 use super::{Resource, Verb};
 use crate::rest::App;
 use crate::rest::error::{ApiError, Result};
@@ -42,8 +43,7 @@ impl Caller {
         if self.may(verb, resource) {
             return Ok(());
         }
-        let word = if verb == Verb::Read { "read" } else { "write" };
-        Err(ApiError::forbidden(format!("'{}' lacks the permission {}:{word}", self.user.username, resource.as_str())))
+        Err(ApiError::forbidden(format!("'{}' lacks the permission {}", self.user.username, permission(verb, resource))))
     }
 
     /// Fails when its token is bound to namespaces: what it asks for concerns them all.
@@ -79,8 +79,8 @@ fn role_allows(role: Role, verb: Verb, resource: Resource) -> bool {
 
 /// No scopes: all its user may. Whoever may change a kind of object may look at it.
 fn scopes_allow(scopes: &[String], verb: Verb, resource: Resource) -> bool {
-    let is = |scope: &str, word: &str| scope.split_once(':') == Some((resource.as_str(), word));
-    scopes.is_empty() || scopes.iter().any(|s| s == "admin" || is(s, "write") || (verb == Verb::Read && is(s, "read")))
+    let is = |scope: &str, verb: Verb| scope.split_once(':') == Some((resource.as_str(), verb.as_str()));
+    scopes.is_empty() || scopes.iter().any(|s| s == "admin" || is(s, Verb::Write) || is(s, verb))
 }
 
 impl FromRequestParts<App> for Caller {

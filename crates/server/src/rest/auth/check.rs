@@ -9,7 +9,7 @@ use super::table::{Need, methods, need};
 use super::{Caller, Verb, hash_of};
 use crate::clock;
 use crate::rest::App;
-use crate::rest::audit::{self, Refused};
+use crate::rest::audit::{Asked, Refused};
 use crate::rest::error::{ApiError, Result};
 use crate::rest::read::View;
 use ring_api::errors::ErrorCode;
@@ -23,8 +23,7 @@ pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request,
         Some(Need::Nothing) => Ok(None),
         Some(needed) => admit(&app, needed, &mut request).await.map(Some),
     };
-    let note = audit::note(request.extensions(), request.method(), &app.name);
-    let object = audit::object_of(&note, request.extensions(), request.uri().path());
+    let asked = Asked::of(request.extensions(), request.method(), request.uri());
     let reading = request.method() == Method::GET;
     let response = match admitted {
         Err(error) => error.into_response(),
@@ -37,7 +36,7 @@ pub(in crate::rest) async fn check(State(app): State<App>, mut request: Request,
         }
     };
     if let Some(refused) = response.extensions().get::<Refused>().cloned() {
-        app.audit.add(audit::refusal(note, object, refused));
+        app.audit.add(asked.refused(&app.name, refused));
     }
     response
 }

@@ -54,6 +54,21 @@ pub(in crate::rest) enum Verb {
     Write,
 }
 
+impl Verb {
+    /// The word for it in scopes.
+    pub(in crate::rest) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// A permission in words, as scopes have it.
+pub(in crate::rest) fn permission(verb: Verb, resource: Resource) -> String {
+    format!("{}:{}", resource.as_str(), verb.as_str())
+}
+
 /// What a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rest) enum Need {
@@ -72,9 +87,7 @@ impl Need {
         match self {
             Self::Nothing => "nothing".to_owned(),
             Self::Account => "account".to_owned(),
-            Self::May(verb, resource) => {
-                format!("{}:{}", resource.as_str(), if verb == Verb::Read { "read" } else { "write" })
-            }
+            Self::May(verb, resource) => permission(verb, resource),
         }
     }
 }

@@ -8,6 +8,7 @@ use ring_types::TokenId;
 /// A token that has all it may have is told to come again after so many seconds: streams end when somebody ends them.
 const COME_AGAIN: u64 = 5;
 
+use crate::refusals::Limit;
 use crate::rest::error::{ApiError, Result};
 
 /// Counts the streams of each token.
@@ -43,7 +44,7 @@ impl Streams {
                  end one, or use another token",
                 self.most
             );
-            return Err(ApiError::too_many(detail, COME_AGAIN));
+            return Err(ApiError::too_many(Limit::Streams, detail, COME_AGAIN));
         }
         *count += 1;
         Ok(StreamSlot { token, open: self.open.clone() })

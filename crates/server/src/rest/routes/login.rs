@@ -9,6 +9,7 @@ use ring_api::model::{Done, LoginReply, LoginRequest};
 use ring_state::{Account, ApiToken, AuditNote, Command, State};
 use ring_types::{Name, Revision, Timestamp, TokenId};
 
+use crate::refusals::Limit;
 use crate::rest::App;
 use crate::rest::auth::{Caller, SESSION_LIFE, hash_of, session};
 use crate::rest::body::{Body, Json};
@@ -28,9 +29,7 @@ pub(in crate::rest) async fn login(
     Body(body): Body<LoginRequest>,
 ) -> Result<Json<LoginReply>> {
     let limit = app.logins();
-    limit
-        .attempt(&body.username, from.ip())
-        .map_err(|after| ApiError::too_many(format!("too many failed logins; try again in {after} seconds"), after))?;
+    limit.attempt(&body.username, from.ip()).map_err(too_many)?;
     let state = app.store.read().await?;
     let user = find(&state, &body.username);
     let hash = user.as_ref().map(|u| u.password_hash.clone());
@@ -43,6 +42,10 @@ pub(in crate::rest) async fn login(
     limit.succeeded(&body.username, from.ip());
     let note = AuditNote { user: user.username.to_string(), user_id: Some(user.id), ..AuditNote::clone(&request.1) };
     begin(&app, &user, note).await.map(Json)
+}
+
+fn too_many(after: u64) -> ApiError {
+    ApiError::too_many(Limit::Login, format!("too many failed logins; try again in {after} seconds"), after)
 }
 
 fn find(state: &State, username: &str) -> Option<std::sync::Arc<Account>> {

@@ -52,10 +52,13 @@ pub(in crate::rest) async fn create(
     let id = WebhookId(ids::derived(request.0, "webhook"));
     let made = body.secret.is_none().then(|| webhooks::generated(&app.secret, request.0));
     let secret = body.secret.as_ref().or(made.as_ref()).map_or("", String::as_str);
-    let sealed = webhooks::seal(&app.secret, id, secret)?;
-    let created_by = caller.user.username.to_string();
-    let command = HookCommand::Create(NewWebhook { id, url, events, sealed, created_by });
-    let (done, state) = app.commit_and_see(&request, Command::Hook(command)).await?;
+    let build = |state: &State| {
+        let (key, sealed) = webhooks::seal(&app.secret, state, id, secret)?;
+        let (url, events, created_by) = (url.clone(), events.clone(), caller.user.username.to_string());
+        Ok(Command::Hook(HookCommand::Create(NewWebhook { id, url, events, sealed, key, created_by })))
+    };
+    let done = app.commit_sealed(&request, &app.store.read().await?, build).await?;
+    let state = app.see(&done).await?;
     let object = model::Webhook { secret: made, ..view::webhook(&state, known(&state, id)?) };
     Ok(Json(Changed { object, revision: done.revision.0 }))
 }

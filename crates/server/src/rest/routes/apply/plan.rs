@@ -29,7 +29,7 @@ pub(super) fn plan(before: &State, manifest: &Manifest, request: &Request, comma
     let ids: Vec<_> = outcomes.iter().filter(changed).map(|outcome| outcome.id).collect();
     let mut previews = preview(&after, &ids).into_iter();
     let deployments = manifest.deployments.iter().zip(&outcomes).map(|(entry, outcome)| {
-        let preview = previews.next_if(changed(&outcome));
+        let preview = if changed(&outcome) { previews.next() } else { None };
         deployment(Both { before, after: &after }, manifest, (entry, outcome), preview)
     });
     Ok(PlanReply {
@@ -38,17 +38,6 @@ pub(super) fn plan(before: &State, manifest: &Manifest, request: &Request, comma
         configs: manifest.configs.iter().map(|entry| config(entry, before)).collect(),
         revision: before.revision().0,
     })
-}
-
-/// The next one, should there be one for this.
-trait NextIf: Iterator {
-    fn next_if(&mut self, wanted: bool) -> Option<Self::Item>;
-}
-
-impl<T: Iterator> NextIf for T {
-    fn next_if(&mut self, wanted: bool) -> Option<Self::Item> {
-        if wanted { self.next() } else { None }
-    }
 }
 
 /// The state as it is, and as it would be.
