@@ -76,7 +76,7 @@ async fn no_member_knows_a_token_whose_revocation_is_acknowledged() {
 async fn revoked_without(cluster: &Cluster, n: u128) {
     let begin = Instant::now();
     cluster.members[0].store.propose(request(n), revoke(n)).await.unwrap();
-    assert!(begin.elapsed() < DEADLINE / 10, "it took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < DEADLINE / 2, "it took {:?}", begin.elapsed());
     let living: [&Member; 2] = [&cluster.members[0], &cluster.members[1]];
     assert!(living.iter().all(|m| !knows(&m.store.local(), n)), "token {n}");
 }
