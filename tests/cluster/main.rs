@@ -5,6 +5,7 @@
 mod alone;
 mod api;
 mod authority;
+mod backup;
 mod carried;
 mod ci;
 mod drains;

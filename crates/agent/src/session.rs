@@ -3,6 +3,7 @@
 mod addresses;
 mod exchange;
 mod exec;
+mod generation;
 mod logs;
 mod questions;
 mod streams;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use ring_proto::Wire as _;
 use ring_proto::agent::v1::agent_service_client::AgentServiceClient;
 use ring_proto::agent::v1::{AgentMessage, ControlMessage, Hello, Welcome, agent_message, control_message};
-use ring_types::{Epoch, NodeInfo};
+use ring_types::{ClusterGeneration, Epoch, NodeInfo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
@@ -27,6 +28,7 @@ use crate::context::{Context, pause};
 use crate::instances::Instances;
 use addresses::Addresses;
 use exchange::Exchange;
+use generation::Followed;
 
 /// Messages of ours that may wait for the connection, but for output.
 const OUTGOING: usize = 32;
@@ -65,6 +67,7 @@ pub(crate) struct Sessions {
     info: watch::Receiver<NodeInfo>,
     connection: watch::Sender<Connection>,
     addresses: Addresses,
+    followed: Followed,
     boot: Uuid,
 }
 
@@ -87,7 +90,8 @@ impl Sessions {
         connection: watch::Sender<Connection>,
     ) -> Self {
         let addresses = Addresses::load(&config.data_dir, &config.control_addresses);
-        Self { config, context, instances, info, connection, addresses, boot: Uuid::new_v4() }
+        let followed = Followed::load(&config.data_dir);
+        Self { config, context, instances, info, connection, addresses, followed, boot: Uuid::new_v4() }
     }
 
     /// Holds sessions, one after another. Returns why the cluster does not want this node any more.
@@ -162,6 +166,7 @@ impl Sessions {
             .map_err(|status| lost("hello", format!("{}: {}", status.code(), status.message())))?;
         match first {
             Some(control_message::Message::Welcome(welcome)) => {
+                self.followed.accept(ClusterGeneration(welcome.generation)).map_err(|why| lost("not listened to", why))?;
                 let connector = Arc::clone(&self.config.connector);
                 Ok(Open { inbound, outgoing, logs, welcome, connector })
             }

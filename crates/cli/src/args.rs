@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    apply, cluster, completions, config, context, deployment, diff, doctor, init, login, namespace, node, secret, token, user,
-    volume, webhook,
+    apply, cluster, completions, config, context, deployment, diff, doctor, init, login, namespace, node, secret, snapshot,
+    token, user, volume, webhook,
 };
 use crate::node::{AgentCommand, NodeCommand, ServerCommand};
 
@@ -108,6 +108,15 @@ impl Command {
             }
             Self::Cluster(cluster::ClusterCommand::Join(args)) => {
                 Runner::Node(args.data_dir.clone(), NodeCommand::ClusterJoin(args))
+            }
+            Self::Cluster(cluster::ClusterCommand::Recover(args)) => {
+                Runner::Node(args.data_dir.clone(), NodeCommand::ClusterRecover(args))
+            }
+            Self::Cluster(cluster::ClusterCommand::Snapshot(snapshot::SnapshotCommand::Inspect(args))) => {
+                Runner::Node(None, NodeCommand::SnapshotInspect(args))
+            }
+            Self::Cluster(cluster::ClusterCommand::Snapshot(snapshot::SnapshotCommand::Restore(args))) => {
+                Runner::Node(args.data_dir.clone(), NodeCommand::SnapshotRestore(args))
             }
             Self::User(user::UserCommand::ResetPassword(args)) => {
                 Runner::Node(args.data_dir.clone(), NodeCommand::ResetPassword(args))

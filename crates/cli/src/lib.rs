@@ -27,7 +27,10 @@ use args::Runner;
 use clap::Parser;
 
 pub use error::{CliError, Exit};
-pub use node::{AgentStart, ClusterInit, ClusterJoin, JoinAs, NodeCommand, NodeSettings, ResetPassword, ServerStart};
+pub use node::{
+    AgentStart, ClusterInit, ClusterJoin, ClusterRecover, JoinAs, NodeCommand, NodeSettings, ResetPassword, ServerStart,
+    SnapshotInspect, SnapshotReport, SnapshotRestore,
+};
 pub use password::{password_file, read_password};
 pub use reference::{command_reference, error_reference, help_pages};
 

@@ -1,14 +1,18 @@
 //! The commands that make this host a node: what they are told. Running them is the business of the program.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::args::Globals;
 use crate::config::{ConfigFile, Paths};
 use crate::error::CliError;
+use crate::format::{Format, OutputArgs};
+use crate::output::{ObjectView, View as _, data, data_screen};
 
 /// A command that makes this host a node.
 #[derive(Clone, Debug)]
@@ -21,6 +25,12 @@ pub enum NodeCommand {
     ClusterInit(ClusterInit),
     /// `ring cluster join`
     ClusterJoin(ClusterJoin),
+    /// `ring cluster recover`
+    ClusterRecover(ClusterRecover),
+    /// `ring cluster snapshot inspect`
+    SnapshotInspect(SnapshotInspect),
+    /// `ring cluster snapshot restore`
+    SnapshotRestore(SnapshotRestore),
     /// `ring user reset-password`
     ResetPassword(ResetPassword),
 }
@@ -33,6 +43,9 @@ impl NodeCommand {
             Self::AgentStart(_) => "ring agent start",
             Self::ClusterInit(_) => "ring cluster init",
             Self::ClusterJoin(_) => "ring cluster join",
+            Self::ClusterRecover(_) => "ring cluster recover",
+            Self::SnapshotInspect(_) => "ring cluster snapshot inspect",
+            Self::SnapshotRestore(_) => "ring cluster snapshot restore",
             Self::ResetPassword(_) => "ring user reset-password",
         }
     }
@@ -175,6 +188,54 @@ pub struct ClusterJoin {
     pub data_dir: Option<PathBuf>,
 }
 
+/// `ring cluster recover`
+#[derive(Clone, Debug, Args)]
+pub struct ClusterRecover {
+    /// Show what would be given up, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask: this is the id of the cluster
+    #[arg(long, value_name = "CLUSTER-ID", conflicts_with = "dry_run")]
+    pub yes_i_know: Option<String>,
+    /// Where this control node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `ring cluster snapshot inspect`
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotInspect {
+    /// The snapshot
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `ring cluster snapshot restore`
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotRestore {
+    /// The snapshot
+    pub file: PathBuf,
+    /// Address other nodes reach this one at; port 3031 when left out
+    #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
+    pub advertise: SocketAddr,
+    /// Address and port of the REST interface [default: port 3030]
+    #[arg(long, value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Name of this node [default: the host name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Label of this host, as the agent that runs on it reports it
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub labels: Vec<(String, String)>,
+    /// Run no work on this host
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Where this node keeps its state [env: RING_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
 /// `ring user reset-password`
 #[derive(Clone, Debug, Args)]
 pub struct ResetPassword {
@@ -210,5 +271,58 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}
+
+/// What a snapshot is of.
+#[derive(Clone, Debug, Serialize)]
+pub struct SnapshotReport {
+    /// Version of the file's format.
+    pub format: u32,
+    /// Which cluster.
+    pub cluster: String,
+    /// Which generation of it.
+    pub generation: String,
+    /// When it was saved, RFC 3339.
+    pub created_at: String,
+    /// The release that saved it.
+    pub release: String,
+    /// Index of the last log entry in it.
+    pub log_index: u64,
+    /// Term of that entry.
+    pub log_term: u64,
+    /// Revision of the state.
+    pub revision: u64,
+    /// Length of the file, bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file without its last 32 bytes, which are it.
+    pub sha256: String,
+    /// Objects by kind.
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl SnapshotInspect {
+    /// Shows it as it was asked for.
+    ///
+    /// # Errors
+    /// [`CliError`] when it cannot be written.
+    pub fn show(&self, report: &SnapshotReport) -> Result<(), CliError> {
+        let format = self.output.format;
+        if matches!(format, Format::Json | Format::Yaml) {
+            return data(&ObjectView(report).render(format, data_screen())?);
+        }
+        let facts = [
+            ("cluster", report.cluster.clone()),
+            ("generation", report.generation.clone()),
+            ("saved", format!("{} by release {}", report.created_at, report.release)),
+            ("log", format!("index {}, term {}", report.log_index, report.log_term)),
+            ("revision", report.revision.to_string()),
+            ("file", format!("format {}, {} bytes", report.format, report.bytes)),
+            ("sha256", report.sha256.clone()),
+        ];
+        let facts = facts.iter().map(|(what, value)| format!("{what:<10}  {value}"));
+        let counts = report.counts.iter().map(|(kind, count)| format!("  {kind:<14}  {count}"));
+        let lines: Vec<_> = facts.chain(["objects".to_owned()]).chain(counts).collect();
+        data(&lines.join("\n"))
     }
 }

@@ -2,8 +2,8 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaStep, Command, CreateVolume, EnrolMember,
-    EnrolNode, Entry, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue, Succession,
-    TokenRotation, TokenUse, UserUpdate,
+    EnrolNode, Entry, NewCa, NewDataKey, NewGeneration, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue,
+    Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 message! {
@@ -28,6 +28,7 @@ message! {
     NewCa => NewCa { certificate, key_sealed }
     CaConfirm => CaConfirm { rotation, phase, members, nodes }
     CaStep => CaStep { rotation, phase, force }
+    NewGeneration => NewGeneration { generation, member, name, address, api_address }
     NewDataKey => NewDataKey { id, sealed }
     Reseal => Reseal { key, values }
     Resealed => Resealed { value, sealed }
@@ -37,7 +38,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            Audited, ConfirmCa, Hook, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
+            Audited, BeginGeneration, ConfirmCa, Hook, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },

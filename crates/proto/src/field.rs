@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use ring_state::{AuditedCommand, Command};
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, ExitStatus, Generation, Health, InstanceId, JoinTokenId, KeyId,
-    MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
+    ClusterGeneration, ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, ExitStatus, Generation, Health, InstanceId,
+    JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
+    VolumeId, WebhookId,
 };
 
 use crate::state::v1::Labels;
@@ -229,6 +230,7 @@ scalars! {
     Cpu as u64: |v| v.0, |v, _| Ok(Self(v));
     Memory as u64: |v| v.0, |v, _| Ok(Self(v));
     MemberId as u64: |v| v.0, |v, _| Ok(Self(v));
+    ClusterGeneration as u64: |v| v.0, |v, _| Ok(Self(v));
     KeyId as u64: |v| v.0, |v, _| Ok(Self(v));
     Epoch as u64: |v| v.0, |v, _| Ok(Self(v));
     Generation as u64: |v| v.0, |v, _| Ok(Self(v));

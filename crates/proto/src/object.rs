@@ -9,7 +9,9 @@ use ring_state::{
 use ring_types::{Condition, DeploymentStatus};
 
 message! {
-    ClusterMeta => ClusterMeta { cluster, created_at, next_member, ca_certificate, ca_key_sealed }
+    ClusterMeta => ClusterMeta {
+        cluster, created_at, next_member, ca_certificate, ca_key_sealed, generation, first_member,
+    }
     Clock => Clock { now, next_event }
     Namespace => Namespace { name, created_at, version }
     Deployment => Deployment {

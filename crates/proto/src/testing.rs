@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ring_types::{
-    ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, Generation, InstanceId, JoinTokenId, KeyId, MemberId, Memory,
-    Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
+    ClusterGeneration, ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, Generation, InstanceId, JoinTokenId, KeyId,
+    MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -74,6 +74,7 @@ sample! {
     Cpu: |s| Self(s.number());
     Memory: |s| Self(s.number());
     MemberId: |s| Self(s.number());
+    ClusterGeneration: |s| Self(s.number());
     KeyId: |s| Self(s.number());
     Epoch: |s| Self(s.number());
     Generation: |s| Self(s.number());

@@ -8,6 +8,7 @@ mod audit;
 mod authority;
 mod cluster;
 mod deployments;
+mod generation;
 mod instances;
 mod keys;
 mod plan;
@@ -160,6 +161,7 @@ impl<'a> Tx<'a> {
             Command::RotateCa(wanted) => self.rotate_ca(wanted),
             Command::ConfirmCa(wanted) => self.confirm_ca(wanted),
             Command::StepCa(wanted) => self.step_ca(wanted),
+            Command::BeginGeneration(wanted) => self.begin_generation(wanted),
             Command::Hook(command) => self.hook(command),
             Command::Plan { actions } => self.plan(actions),
         }

@@ -11,7 +11,7 @@ use ring_types::{
 
 use crate::{
     ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, HookCommand, JoinToken, NewCa, NewDataKey,
-    PlacementNote, RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
+    NewGeneration, PlacementNote, RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -243,6 +243,8 @@ pub enum Command {
     ConfirmCa(CaConfirm),
     /// Ends a phase.
     StepCa(CaStep),
+    /// Begins another generation of the cluster, with one control node.
+    BeginGeneration(NewGeneration),
     /// About webhooks, and what they are told.
     Hook(HookCommand),
     /// What a controller decided.

@@ -11,6 +11,7 @@ mod authority;
 mod carried;
 mod command;
 mod dependencies;
+mod generation;
 mod index;
 mod keys;
 mod object;
@@ -33,6 +34,7 @@ pub use command::{
     NodeUpdate,
 };
 pub use dependencies::dependency_circle;
+pub use generation::{MEMBER_STEP, NewGeneration};
 pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
 pub use object::{
     Clock, ClusterMeta, Config, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ring_types::{
-    ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Generation, Goal, Health,
-    InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Revision, Span, StopCause,
-    Timestamp,
+    ClusterGeneration, ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus,
+    Generation, Goal, Health, InstanceId, InstanceState, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId,
+    Revision, Span, StopCause, Timestamp,
 };
 
 use crate::{Previous, RegistryPassword, Reply, Rollout, Scale};
@@ -24,6 +24,10 @@ pub struct ClusterMeta {
     pub ca_certificate: String,
     /// Key of the authority, encrypted with the cluster's secret key.
     pub ca_key_sealed: Vec<u8>,
+    /// Which life of the cluster it is.
+    pub generation: ClusterGeneration,
+    /// Control nodes below this, which the state may have never heard of, are of earlier generations unless it has them.
+    pub first_member: MemberId,
 }
 
 /// What changes with every entry; a row of its own because it is written so often. There is one.

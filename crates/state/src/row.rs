@@ -66,6 +66,18 @@ impl Table {
         Self::CaRotation,
     ];
 
+    /// The word for its objects, such as `join_token`.
+    pub fn word(self) -> String {
+        let mut word = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_uppercase() && !word.is_empty() {
+                word.push('_');
+            }
+            word.push(c.to_ascii_lowercase());
+        }
+        word
+    }
+
     /// The table of a number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|t| *t as u8 == number)

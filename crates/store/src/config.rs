@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ring_types::{ClusterId, MemberId};
+use ring_types::{ClusterGeneration, ClusterId, MemberId};
 use tonic::transport::Channel;
 
 /// Who this control node is, where its data is, and how patient it is.
@@ -20,6 +20,8 @@ pub struct StoreConfig {
     pub name: String,
     /// Its cluster port, as the others dial it.
     pub address: String,
+    /// The generation of the cluster this member joined, for a member that has no state yet; one that has goes by its state.
+    pub generation: ClusterGeneration,
     /// Heartbeats and elections.
     pub timing: Timing,
     /// When the log is cut.
@@ -37,6 +39,7 @@ impl StoreConfig {
             member,
             name: name.to_owned(),
             address: address.to_owned(),
+            generation: ClusterGeneration::FIRST,
             timing: Timing::default(),
             compaction: Compaction::default(),
             patience: Duration::from_secs(10),

@@ -4,8 +4,10 @@
 //! What is acknowledged is on the disks of a quorum. A storage error ends the store ([`Store::failed`]): it does not linger.
 
 mod access;
+mod anew;
 mod applied;
 mod attempt;
+mod backup;
 mod codec;
 mod config;
 mod disk;
@@ -38,6 +40,8 @@ mod types;
 mod view;
 mod watch;
 
+pub use anew::{Survivor, restore_backup};
+pub use backup::{BACKUP_SUM, Backup, BackupError, BackupSummary, inspect_backup, read_backup};
 pub use config::{Compaction, ConnectError, PeerConnector, StoreConfig, Timing};
 pub use error::{MemberError, MissingMember, ProposeError, ReadError, StoreError};
 pub use failpoint::FAILPOINTS;

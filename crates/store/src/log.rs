@@ -79,6 +79,35 @@ fn read_entry((key, frame): (Box<[u8]>, Box<[u8]>)) -> io::Result<Entry> {
     Ok(codec::unframe_entry(index, Bytes::from(frame))?)
 }
 
+/// What a log has behind an entry.
+pub(crate) struct Leftover {
+    pub(crate) vote: Option<Vote>,
+    /// Its last entry, or the last one that was cut away.
+    pub(crate) last: Option<LogId>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The entries behind `applied`, of a store that does not run.
+pub(crate) fn leftover(disk: &Disk, applied: u64) -> io::Result<Leftover> {
+    let known = read_known(disk)?;
+    let start = known.first.map_or(u64::MAX, |first| first.max(applied + 1));
+    let end = known.last.map_or(0, |last| last.index + 1);
+    let entries = if start < end {
+        let mode = IteratorMode::From(&start.to_be_bytes(), Direction::Forward);
+        collect(start, end, usize::MAX, disk.db().iterator_cf(disk.log(), mode))?
+    } else {
+        Vec::new()
+    };
+    Ok(Leftover { vote: known.vote, last: known.last, entries })
+}
+
+/// Adds to a batch that the log is empty up to an entry, and the vote.
+pub(crate) fn put_beginning(disk: &Disk, batch: &mut WriteBatch, upto: &LogId, vote: &Vote) {
+    batch.delete_range_cf(disk.log(), 0_u64.to_be_bytes(), u64::MAX.to_be_bytes());
+    batch.put_cf(disk.meta(), PURGED, codec::log_id_to(upto).encode_to_vec());
+    batch.put_cf(disk.meta(), VOTE, codec::vote_to(vote).encode_to_vec());
+}
+
 impl LogReader {
     /// The entries of `start..end`, at most about `limit` bytes but at least one.
     fn read(&self, start: u64, end: u64, limit: usize) -> io::Result<Vec<Entry>> {

@@ -18,7 +18,7 @@ use crate::Committed;
 use crate::disk::{Disk, Loaded};
 use crate::flush::Flusher;
 use crate::snapshot::{SnapshotBuilder, SnapshotFile, Snapshots, read_snapshot};
-use crate::types::{Answer, Encoded, Entry, LogId, SnapshotMeta, StoredMembership, Types, index_of};
+use crate::types::{Answer, Encoded, Entry, LogId, SnapshotMeta, StoredMembership, Types};
 use crate::view::View;
 
 /// Entries in one batch on disk. Those who wait for the first of them wait for the last.
@@ -47,7 +47,7 @@ struct Round {
 impl Machine {
     pub(crate) fn new(disk: Arc<Disk>, flusher: Flusher, loaded: Loaded, snapshots: Arc<Snapshots>) -> (Self, Arc<View>) {
         let Loaded { state, applied, membership } = loaded;
-        let view = View::new(state.clone(), index_of(applied.as_ref()));
+        let view = View::new(state.clone(), applied);
         (Self { disk, flusher, state, applied, membership, view: Arc::clone(&view), snapshots }, view)
     }
 
@@ -87,7 +87,7 @@ impl Machine {
         fail_point!("apply-before-write");
         self.disk.write(batch)?;
         fail_point!("apply-after-write");
-        self.view.publish(&self.state, index_of(self.applied.as_ref()), rows.into_keys().collect());
+        self.view.publish(&self.state, self.applied, rows.into_keys().collect());
         for (responder, answer) in answers {
             responder.send(answer);
         }
@@ -131,7 +131,7 @@ impl RaftStateMachine<Types> for Machine {
         self.flusher.sync().await?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.view.replace(&self.state, index_of(self.applied.as_ref()));
+        self.view.replace(&self.state, self.applied);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::raft_service_client::RaftServiceClient;
-use ring_types::{ClusterId, MemberId};
+use ring_types::{ClusterGeneration, ClusterId, MemberId};
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -26,6 +26,8 @@ pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
 const PING: Duration = Duration::from_millis(700);
 
 const CLUSTER: &str = "ring-cluster";
+/// Left out in the first generation.
+const GENERATION: &str = "ring-generation";
 const FROM: &str = "ring-from";
 const TO: &str = "ring-to";
 
@@ -48,14 +50,19 @@ pub(crate) type Client = RaftServiceClient<Channel>;
 pub(crate) struct Peers {
     me: MemberId,
     cluster: ClusterId,
+    generation: ClusterGeneration,
     connector: Arc<dyn PeerConnector>,
     channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
     pub(crate) hurry: Arc<Hurry>,
 }
 
 impl Peers {
-    pub(crate) fn new(me: MemberId, cluster: ClusterId, connector: Arc<dyn PeerConnector>) -> Arc<Self> {
-        Arc::new(Self { me, cluster, connector, channels: Mutex::default(), hurry: Hurry::new() })
+    pub(crate) fn new(
+        me: MemberId,
+        (cluster, generation): (ClusterId, ClusterGeneration),
+        connector: Arc<dyn PeerConnector>,
+    ) -> Arc<Self> {
+        Arc::new(Self { me, cluster, generation, connector, channels: Mutex::default(), hurry: Hurry::new() })
     }
 
     pub(crate) async fn client(&self, to: u64, address: &str, lane: Lane) -> Result<Client, ConnectError> {
@@ -88,6 +95,9 @@ impl Peers {
             }
         };
         put(CLUSTER, self.cluster.to_string());
+        if self.generation != ClusterGeneration::FIRST {
+            put(GENERATION, self.generation.to_string());
+        }
         put(FROM, self.me.to_string());
         put(TO, to.to_string());
         request
@@ -99,6 +109,18 @@ impl Peers {
         let refuse = |message: String| Err(Status::failed_precondition(message));
         if get(CLUSTER) != self.cluster.to_string() {
             return refuse(format!("this control node belongs to cluster {}, not to {}", self.cluster, get(CLUSTER)));
+        }
+        let generation = match get(GENERATION) {
+            "" => Ok(ClusterGeneration::FIRST),
+            text => text.parse(),
+        };
+        if generation != Ok(self.generation) {
+            return refuse(format!(
+                "the cluster was begun anew: this control node is of its generation {}, control node {} of {}",
+                self.generation,
+                get(FROM),
+                generation.map_or_else(|_| get(GENERATION).to_owned(), |other| other.to_string())
+            ));
         }
         if get(TO) != self.me.to_string() {
             return refuse(format!("this is control node {}, not {}", self.me, get(TO)));

@@ -105,7 +105,8 @@ impl Replica {
         let (told, reports) = (config.clone(), failure.clone());
         let opened = tokio::task::spawn_blocking(move || open(dir, &told, &reports)).await;
         let opened = opened.map_err(|e| StoreError::Raft { cause: e.to_string() })??;
-        let peers = Peers::new(config.member, config.cluster, connector);
+        let generation = opened.view.state().meta().map_or(config.generation, |meta| meta.generation);
+        let peers = Peers::new(config.member, (config.cluster, generation), connector);
         let me = node_id(config.member);
         let network = Network { me, peers: Arc::clone(&peers), patience: config.timing.election_max };
         let raft = Raft::new(me, raft_config, network, opened.log, opened.machine).await;

@@ -1,13 +1,15 @@
 //! The store's handle.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use ring_proto::raft::v1::raft_service_server::RaftServiceServer;
 use ring_state::{Command, Reply, State};
-use ring_types::{MemberId, RequestId, Revision};
+use ring_types::{MemberId, RequestId, Revision, Timestamp};
 use tokio::sync::watch;
 
+use crate::backup::write_backup;
 use crate::identity::{self, DataDir};
 use crate::members::MemberChange;
 use crate::peers::MESSAGE_LIMIT;
@@ -102,6 +104,17 @@ impl Store {
     /// [`ReadError::NoQuorum`] when nobody can say what is current.
     pub async fn read(&self) -> Result<State, ReadError> {
         self.replica.read().await
+    }
+
+    /// Writes a backup of this member's state, of one moment, while it goes on: a view costs nothing, and rows are encoded as they are
+    /// written. It blocks as the writer does.
+    ///
+    /// # Errors
+    /// Those of the writer, and when there is no state yet.
+    pub fn backup(&self, at: Timestamp, release: &str, out: impl Write) -> io::Result<()> {
+        let (state, last) = self.replica.view.dated();
+        let last = last.ok_or_else(|| io::Error::other("this control node has no state yet"))?;
+        write_backup(out, &state, last, at, release)
     }
 
     /// This member's state and everything after it.

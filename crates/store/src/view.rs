@@ -9,40 +9,48 @@ use tokio::sync::broadcast;
 
 use crate::applied::AppliedIndex;
 use crate::lock::Mutex;
+use crate::types::{LogId, index_of};
 use crate::{CHANGES_KEPT, Change, Changes, Update, Watch};
+
+/// A state and the last entry in it.
+#[derive(Debug)]
+struct Shown {
+    state: State,
+    last: Option<LogId>,
+}
 
 /// What the state machine publishes after each batch.
 #[derive(Debug)]
 pub(crate) struct View {
-    state: ArcSwap<State>,
+    state: ArcSwap<Shown>,
     applied: AppliedIndex,
     // None after the end: watchers are told by closing it.
     changes: Mutex<Option<broadcast::Sender<Update>>>,
 }
 
 impl View {
-    pub(crate) fn new(state: State, applied: u64) -> Arc<Self> {
+    pub(crate) fn new(state: State, last: Option<LogId>) -> Arc<Self> {
         Arc::new(Self {
-            state: ArcSwap::from_pointee(state),
-            applied: AppliedIndex::new(applied),
+            state: ArcSwap::from_pointee(Shown { state, last }),
+            applied: AppliedIndex::new(index_of(last.as_ref())),
             changes: Mutex::new(Some(broadcast::channel(CHANGES_KEPT).0)),
         })
     }
 
     /// The state after a batch, and the rows that changed.
-    pub(crate) fn publish(&self, state: &State, applied: u64, keys: Arc<[RowKey]>) {
-        let before = self.state.swap(Arc::new(state.clone()));
-        if before.revision() != state.revision() {
+    pub(crate) fn publish(&self, state: &State, last: Option<LogId>, keys: Arc<[RowKey]>) {
+        let before = self.state.swap(Arc::new(Shown { state: state.clone(), last }));
+        if before.state.revision() != state.revision() {
             self.send(Update::Change(Change { revision: state.revision(), keys, state: state.clone() }));
         }
-        self.applied.advance(applied);
+        self.applied.advance(index_of(last.as_ref()));
     }
 
     /// A state that came as a whole.
-    pub(crate) fn replace(&self, state: &State, applied: u64) {
-        self.state.store(Arc::new(state.clone()));
+    pub(crate) fn replace(&self, state: &State, last: Option<LogId>) {
+        self.state.store(Arc::new(Shown { state: state.clone(), last }));
         self.send(Update::Lagged { state: state.clone() });
-        self.applied.advance(applied);
+        self.applied.advance(index_of(last.as_ref()));
     }
 
     fn send(&self, update: Update) {
@@ -53,12 +61,18 @@ impl View {
     }
 
     pub(crate) fn state(&self) -> State {
-        State::clone(&self.state.load())
+        self.state.load().state.clone()
+    }
+
+    /// The state, and the last entry in it.
+    pub(crate) fn dated(&self) -> (State, Option<LogId>) {
+        let shown = self.state.load();
+        (shown.state.clone(), shown.last)
     }
 
     /// Time of the latest entry.
     pub(crate) fn clock(&self) -> Timestamp {
-        self.state.load().clock()
+        self.state.load().state.clock()
     }
 
     pub(crate) const fn applied(&self) -> &AppliedIndex {

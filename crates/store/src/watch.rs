@@ -90,18 +90,19 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::log_id;
 
     fn state(revision: u64) -> State {
         State::from_rows(Revision(revision), []).unwrap()
     }
 
     fn publish(view: &View, revision: u64) {
-        view.publish(&state(revision), revision, Arc::new([RowKey::Meta]));
+        view.publish(&state(revision), Some(log_id(1, revision)), Arc::new([RowKey::Meta]));
     }
 
     #[tokio::test]
     async fn a_watcher_gets_each_change_once() {
-        let view = View::new(state(1), 1);
+        let view = View::new(state(1), Some(log_id(1, 1)));
         let mut watch = view.watch();
         assert_eq!(watch.state.revision(), Revision(1));
         publish(&view, 2);
@@ -116,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_falls_behind_gets_the_state() {
-        let view = View::new(state(0), 0);
+        let view = View::new(state(0), Some(log_id(1, 0)));
         let mut watch = view.watch();
         let last = CHANGES_KEPT as u64 + 10;
         (1..=last).for_each(|revision| publish(&view, revision));
@@ -129,9 +130,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_snapshot_is_given_as_a_whole() {
-        let view = View::new(state(1), 1);
+        let view = View::new(state(1), Some(log_id(1, 1)));
         let mut watch = view.watch();
-        view.replace(&state(9), 9);
+        view.replace(&state(9), Some(log_id(1, 9)));
         assert!(matches!(watch.changes.next().await, Some(Update::Lagged { .. })));
     }
 }

@@ -95,6 +95,8 @@ pub enum UnknownExit {
     InstanceVanished,
     /// The host went down while it ran and kept no record of its end.
     HostRestarted,
+    /// The cluster was begun anew, from a snapshot or from one survivor, while it was not known whether it had begun.
+    ClusterRestored,
 }
 
 impl UnknownExit {
@@ -106,6 +108,7 @@ impl UnknownExit {
             Self::LedgerLost => "ledger_lost",
             Self::InstanceVanished => "instance_vanished",
             Self::HostRestarted => "host_restarted",
+            Self::ClusterRestored => "cluster_restored",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod exit;
 mod health;
 mod id;
+mod incarnation;
 mod name;
 mod node;
 mod quantity;
@@ -23,6 +24,7 @@ pub use id::{
     ClusterId, ConfigId, DeliveryId, DeploymentId, Epoch, Generation, InstanceId, JoinTokenId, KeyId, MemberId, NodeId,
     RequestId, Revision, SecretId, TokenId, UserId, VolumeId, WebhookId,
 };
+pub use incarnation::{ClusterGeneration, ClusterGenerationError};
 pub use name::{Name, NameError};
 pub use node::{NodeCapacity, NodeInfo, NodeStatus, RuntimeReport};
 pub use quantity::{Cpu, Memory, QuantityError};

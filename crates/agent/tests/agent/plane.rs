@@ -308,7 +308,7 @@ impl Plane {
         let listed = state.instances.iter().filter(|(_, known)| !stale || known.since == 0);
         let assignments = listed.map(|(instance, known)| self.assignment(*instance, known)).collect();
         let control_addresses = vec![self.address.to_string()];
-        let welcome = Welcome { epoch, heartbeat_interval_ms: 50, control_addresses, node_name: "node-1".into() };
+        let welcome = Welcome { epoch, heartbeat_interval_ms: 50, control_addresses, node_name: "node-1".into(), generation: 0 };
         let complete = Assignments { revision, complete: true, assignments, removed: Vec::new() };
         for message in [Ours::Welcome(welcome), Ours::Assignments(complete)] {
             push.try_send(Ok(ControlMessage { message: Some(message) })).unwrap();

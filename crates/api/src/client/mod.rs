@@ -3,6 +3,7 @@
 //! A request that meets a dead node, or one without a leader, goes to the next. A change carries one idempotency key through
 //! all its attempts, so trying again after a lost reply is safe.
 
+mod download;
 mod endpoints;
 mod error;
 mod exec;
@@ -12,6 +13,7 @@ mod sse;
 mod tls;
 mod webhooks;
 
+pub use download::Download;
 pub use error::{ClientError, Failure};
 pub use exec::{ExecReceiver, ExecSender, ExecSession};
 pub use hosts::{BY_HOST, HostError, Hosts};

@@ -193,6 +193,9 @@ pub struct ClusterStatus {
     pub revision: u64,
     /// Digest of that state; equal on every member at the same revision.
     pub state_digest: String,
+    /// The generation of the cluster: `1`, and another one each time it was restored from a snapshot or recovered from one survivor.
+    #[serde(default)]
+    pub generation: String,
     /// Version of the answering server.
     #[serde(default)]
     pub server_version: String,

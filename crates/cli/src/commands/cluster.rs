@@ -7,10 +7,11 @@ use ring_types::{MemberId, Span};
 
 use super::audit::AuditArgs;
 use super::authority::{self, CaCommand};
+use super::snapshot::{self, SnapshotCommand};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::{Format, OutputArgs};
-use crate::node::{ClusterInit, ClusterJoin, JoinAs};
+use crate::node::{ClusterInit, ClusterJoin, ClusterRecover, JoinAs};
 use crate::output::{ListView, ObjectView, Reply, Screen, View};
 use crate::resolve::pick;
 use crate::time::{shown, span};
@@ -39,6 +40,15 @@ pub(crate) enum ClusterCommand {
     Audit(AuditArgs),
     /// Let another control node lead
     TransferLeader(Transfer),
+    /// Snapshots of the cluster's state: save, check, restore
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Go on with this control node alone when the quorum is lost for good
+    ///
+    /// For one survivor, stopped. It says what is given up, and asks. The cluster goes on under another generation with this host as its
+    /// only control node; the others are refused, and have to join anew with an empty data directory. Choose the survivor with the
+    /// highest last entry: `--dry-run` shows it.
+    Recover(ClusterRecover),
     /// The authority that signs the certificates of all hosts
     #[command(subcommand)]
     Ca(CaCommand),
@@ -90,7 +100,10 @@ pub(crate) struct Revoke {
 pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Reply, CliError> {
     let client = context.client()?;
     match command {
-        ClusterCommand::Init(_) | ClusterCommand::Join(_) => Err(CliError::Usage("this command runs a node".to_owned())),
+        ClusterCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(&client, &args).await,
+        ClusterCommand::Init(_) | ClusterCommand::Join(_) | ClusterCommand::Recover(_) | ClusterCommand::Snapshot(_) => {
+            Err(CliError::Usage("this command runs a node".to_owned()))
+        }
         ClusterCommand::Ca(command) => authority::run(&client, command).await,
         ClusterCommand::Token(command) => token(&client, command).await,
         ClusterCommand::Status(output) => Ok(Reply::view(StatusView(client.cluster().await?), output.format)),
@@ -179,6 +192,7 @@ impl View for StatusView {
         let leader = status.leader.map_or_else(|| "none".to_owned(), |id| format!("{} ({id})", name(id)));
         let facts = [
             ("cluster", status.id.to_string()),
+            ("generation", if status.generation.is_empty() { "1".to_owned() } else { status.generation.clone() }),
             ("quorum", if status.quorum { "yes".to_owned() } else { "NO: writes are refused".to_owned() }),
             ("leader", leader),
             ("answered by", format!("{} ({})", name(status.member), status.member)),

@@ -22,6 +22,7 @@ mod rotate;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod secret;
+pub(crate) mod snapshot;
 pub(crate) mod token;
 pub(crate) mod user;
 pub(crate) mod volume;

@@ -3,6 +3,7 @@
 mod board;
 mod fit;
 mod print;
+mod progress;
 mod raw;
 mod reply;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod view;
 pub(crate) use board::Board;
 pub use print::{data, failure_message, note};
 pub(crate) use print::{data_screen, failure, usage, warning};
+pub(crate) use progress::Progress;
 pub(crate) use raw::{Outputs, Written};
 pub(crate) use reply::{Reply, reply};
 pub(crate) use view::{Cell, ListView, ObjectView, Row, Screen, View};

@@ -151,6 +151,13 @@ fn keys() -> Vec<Command> {
             members: vec![MemberId(3)],
             nodes: vec![NODE],
         }),
+        Command::BeginGeneration(ring_state::NewGeneration {
+            generation: ring_types::ClusterGeneration(0x1_0000_0a1b),
+            member: MemberId(1001),
+            name: name("c9"),
+            address: "10.0.0.9:3031".to_owned(),
+            api_address: "10.0.0.9:3030".to_owned(),
+        }),
         Command::StepCa(CaStep { rotation: Revision(300), phase: CaPhase::Renew, force: true }),
     ]
 }

@@ -21,7 +21,7 @@ names! {
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
-        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook,
+        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook, BeginGeneration,
     }
     hook(HookCommand) { Create, Delete, Test, Redeliver, Settle, NoteLeader }
     action(Action) {

@@ -25,16 +25,22 @@ pub(crate) fn examples() -> Vec<Row> {
     [objects(), crate::webhook::rows()].concat()
 }
 
+fn meta() -> Row {
+    Row::Meta(Arc::new(ClusterMeta {
+        cluster: CLUSTER,
+        created_at: AT,
+        next_member: MemberId(4),
+        ca_certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
+        ca_key_sealed: vec![0, 255, 1],
+        generation: ring_types::ClusterGeneration(0x1_0000_0a1b),
+        first_member: MemberId(1001),
+    }))
+}
+
 fn objects() -> Vec<Row> {
     let (created_at, updated_at, version) = (AT, LATER, VERSION);
     vec![
-        Row::Meta(Arc::new(ClusterMeta {
-            cluster: CLUSTER,
-            created_at,
-            next_member: MemberId(4),
-            ca_certificate: "-----BEGIN CERTIFICATE-----".to_owned(),
-            ca_key_sealed: vec![0, 255, 1],
-        })),
+        meta(),
         Row::Clock(Clock { now: LATER, next_event: 77 }),
         Row::Namespace(Arc::new(Namespace { name: name("shop"), created_at, version })),
         Row::Deployment(Arc::new(deployment())),

@@ -1,6 +1,7 @@
 //! The commands that make this host a node.
 
 mod agent;
+mod begun_anew;
 mod control;
 mod logging;
 mod options;
@@ -38,8 +39,12 @@ pub(super) fn shim() -> Option<ExitCode> {
 
 /// Runs a node until it is told to stop, or fails.
 pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
-    if let NodeCommand::ResetPassword(args) = &command {
-        return reset::run(settings, args);
+    match &command {
+        NodeCommand::ResetPassword(args) => return reset::run(settings, args),
+        NodeCommand::SnapshotInspect(args) => return begun_anew::inspect(args),
+        NodeCommand::SnapshotRestore(args) => return begun_anew::restore(settings, args),
+        NodeCommand::ClusterRecover(args) => return begun_anew::recover(settings, args),
+        _ => {}
     }
     logging::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
@@ -70,8 +75,11 @@ async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Resu
         tracing::warn!("{}: the key '{key}' means nothing", settings.paths.config_file.display());
     }
     match command {
-        // It runs nothing, and was taken apart before.
-        NodeCommand::ResetPassword(_) => Ok(()),
+        // They run nothing, and were taken apart before.
+        NodeCommand::ResetPassword(_)
+        | NodeCommand::SnapshotInspect(_)
+        | NodeCommand::SnapshotRestore(_)
+        | NodeCommand::ClusterRecover(_) => Ok(()),
         NodeCommand::ServerStart(args) => control::start(settings, &args).await,
         NodeCommand::ClusterInit(args) => control::init(settings, args).await,
         NodeCommand::AgentStart(_) => agent::start(settings).await,

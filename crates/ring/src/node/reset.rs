@@ -42,7 +42,7 @@ fn told(username: &str, made_up: Option<&str>) -> ExitCode {
     }
 }
 
-fn with_source(error: &NodeError) -> String {
+pub(super) fn with_source(error: &NodeError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

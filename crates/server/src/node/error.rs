@@ -100,6 +100,20 @@ pub enum NodeError {
         /// How this is known.
         says: String,
     },
+    /// A snapshot cannot be restored.
+    #[error(transparent)]
+    Backup(#[from] ring_store::BackupError),
+    /// The secret key does not open what is in a snapshot.
+    #[error("the secret key is not that of the cluster the snapshot is of: nothing was written")]
+    SnapshotKey,
+    /// A control node cannot become the cluster by itself.
+    #[error("control node {id} cannot be what is left of its cluster: {why}")]
+    NoSurvivor {
+        /// Its id.
+        id: MemberId,
+        /// Why.
+        why: &'static str,
+    },
     /// A part of the node ended by itself.
     #[error("{0} ended by itself")]
     Ended(&'static str),

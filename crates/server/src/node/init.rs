@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ring_state::{Bootstrap, Command, JoinRole, Reply};
 use ring_store::{Store, StoreConfig};
-use ring_types::{ClusterId, KeyId, MemberId, Name, NodeId, UserId};
+use ring_types::{ClusterGeneration, ClusterId, KeyId, MemberId, Name, NodeId, UserId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -116,6 +116,7 @@ fn record(options: &InitOptions, name: &Name, api_listen: SocketAddr) -> HostRec
     };
     HostRecord {
         cluster: ClusterId(Uuid::new_v4()),
+        generation: ClusterGeneration::FIRST,
         name: name.to_string(),
         node: options.with_agent.then(|| NodeId(Uuid::new_v4())),
         member: Some(member),
@@ -169,7 +170,7 @@ pub(super) fn store_config(data_dir: &std::path::Path, record: &HostRecord) -> S
     let member = record.member.as_ref();
     let (id, address) = member.map_or((FIRST, ""), |m| (m.id, m.address.as_str()));
     let name = member.map_or(record.name.as_str(), |m| m.name.as_str());
-    StoreConfig::new(store_dir(data_dir), record.cluster, id, name, address)
+    StoreConfig { generation: record.generation, ..StoreConfig::new(store_dir(data_dir), record.cluster, id, name, address) }
 }
 
 async fn make_token(store: &Store, admission: &Admission, role: JoinRole) -> Result<String, NodeError> {

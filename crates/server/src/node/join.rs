@@ -8,7 +8,7 @@ use std::time::Duration;
 use ring_proto::cluster::v1::join_service_client::JoinServiceClient;
 use ring_proto::cluster::v1::{JoinReply, JoinRequest, JoinRole as WireRole};
 use ring_state::JoinRole;
-use ring_types::{ClusterId, MemberId, NodeId, RequestId};
+use ring_types::{ClusterGeneration, ClusterId, MemberId, NodeId, RequestId};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -170,6 +170,7 @@ fn keep(
     files.write_certificates(&reply.certificate_pem, &reply.ca_pem)?;
     let record = HostRecord {
         cluster,
+        generation: ClusterGeneration(reply.generation),
         name: if reply.node_name.is_empty() { reply.member_name } else { reply.node_name },
         node: named.node,
         member,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ring_types::{ClusterId, MemberId, NodeId, RequestId};
+use ring_types::{ClusterGeneration, ClusterId, MemberId, NodeId, RequestId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -23,6 +23,9 @@ const ADDRESSES: usize = 16;
 pub struct HostRecord {
     /// Which cluster it belongs to.
     pub cluster: ClusterId,
+    /// Which generation of it, when it joined or began it; the state of a control node knows better.
+    #[serde(default)]
+    pub generation: ClusterGeneration,
     /// Name of its node, or of its member when it runs no work.
     pub name: String,
     /// Its identity as a host that runs work.
@@ -283,6 +286,7 @@ mod tests {
         files.write_pending(&pending).unwrap();
         assert_eq!(files.pending().unwrap(), Some(pending));
         let record = HostRecord {
+            generation: ClusterGeneration::FIRST,
             cluster: ClusterId(id),
             name: "n1".into(),
             node: Some(NodeId(id)),
@@ -302,6 +306,7 @@ mod tests {
         files.remember_address("nobody has joined:1").unwrap();
         let id = uuid::Uuid::from_u128(1);
         let record = HostRecord {
+            generation: ClusterGeneration::FIRST,
             cluster: ClusterId(id),
             name: "n1".into(),
             node: Some(NodeId(id)),

@@ -18,7 +18,7 @@ use super::limit::limited;
 use super::pace::Pace;
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes, webhooks,
+    metrics, namespaces, nodes, secrets, snapshot, succession, tokens, users, volumes, webhooks,
 };
 use ring_api::errors::ErrorCode;
 
@@ -107,6 +107,7 @@ fn cluster_routes() -> Router<App> {
         .route("/nodes/{id}", get(nodes::one).patch(nodes::change).delete(nodes::remove))
         .route("/cluster", get(cluster::status))
         .route("/cluster/ca/rotate", post(authority::rotate))
+        .route("/cluster/snapshot", get(snapshot::save))
         .route("/cluster/audit", get(audit::cluster))
         .route("/cluster/members", get(cluster::members))
         .route("/cluster/members/{id}", delete(cluster::remove))

@@ -9,11 +9,11 @@ use std::time::Duration;
 use ring_proto::cluster::v1::ContactsRequest;
 use ring_proto::cluster::v1::control_service_client::ControlServiceClient;
 use ring_state::{MemberState, RowKey, State};
-use ring_store::{Store, Update};
+use ring_store::{PeerStatus, Store, Update};
 use ring_types::MemberId;
 use tokio::time::{sleep, timeout};
 
-use super::guard::names_removed;
+use super::guard::{names_generation, names_removed};
 use super::{Pulse, control_addresses};
 use crate::pki::{Expect, MemberRecord};
 use crate::tls::Dialer;
@@ -61,20 +61,32 @@ impl Dismissal {
     async fn told(&self) -> String {
         loop {
             let silence = self.pulse.silence();
-            if silence < DOUBT {
+            let doubtful = if silence < DOUBT { self.silent_followers() } else { self.others() };
+            if doubtful.is_empty() {
                 sleep(DOUBT.saturating_sub(silence)).await;
                 continue;
             }
-            for address in self.others() {
+            for address in doubtful {
                 match timeout(ANSWER, self.ask(&address)).await {
-                    Ok(Ok(true)) => return format!("the control node at {address} says so"),
-                    Ok(Ok(false)) => {}
+                    Ok(Ok(Some(says))) => return format!("the control node at {address} says so{says}"),
+                    Ok(Ok(None)) => {}
                     Ok(Err(why)) => tracing::debug!("{address} does not say whether this is a member: {why}"),
                     Err(_) => tracing::debug!("{address} does not say whether this is a member: no answer"),
                 }
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// Those who give no answer to this member as their leader. One of them may have become the cluster by itself meanwhile, and the
+    /// quorum that this one leads is of an earlier generation.
+    fn silent_followers(&self) -> Vec<String> {
+        let status = self.store.status();
+        if status.leader != Some(self.member.id) {
+            return Vec::new();
+        }
+        let silent = |peer: &&PeerStatus| peer.id != self.member.id && peer.last_ack.is_none_or(|age| age > DOUBT);
+        status.peers.iter().filter(silent).map(|peer| peer.address.clone()).collect()
     }
 
     fn others(&self) -> Vec<String> {
@@ -86,13 +98,17 @@ impl Dismissal {
         all
     }
 
-    /// Any call to a control node passes its guard; this one changes nothing.
-    async fn ask(&self, address: &str) -> Result<bool, String> {
+    /// Any call to a control node passes its guard; this one changes nothing. Says more about the removal when there is more to say.
+    async fn ask(&self, address: &str) -> Result<Option<String>, String> {
         let channel = self.dialer.dial(address, Expect::AnyMember).await.map_err(|e| e.to_string())?;
         let request = ContactsRequest { member_id: self.member.id.0, contacts: Vec::new() };
         match ControlServiceClient::new(channel).contacts(request).await {
-            Err(status) => Ok(names_removed(&status, self.member.id)),
-            Ok(_) => Ok(false),
+            Err(status) if names_removed(&status, self.member.id) => {
+                Ok(Some(names_generation(&status).map_or_else(String::new, |g| {
+                    format!(": the cluster was restored or recovered, and goes on without it under generation {g}")
+                })))
+            }
+            Err(_) | Ok(_) => Ok(None),
         }
     }
 }

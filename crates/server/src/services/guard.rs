@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ring_state::MemberState;
 use ring_store::Store;
-use ring_types::{ClusterId, MemberId, NodeId};
+use ring_types::{ClusterGeneration, ClusterId, MemberId, NodeId};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 
@@ -21,6 +20,8 @@ const REMEMBERED: usize = 1_000;
 
 /// Names the member in the refusal of a removed one, for programs: no other refusal carries it.
 const REMOVED: &str = "ring-removed-member";
+/// And this the generation, when the member is of an earlier one.
+const BEGUN_ANEW: &str = "ring-begun-anew";
 
 /// Checks callers of the cluster port.
 #[derive(Clone)]
@@ -84,9 +85,10 @@ impl Guard {
         if identity.cluster != self.cluster {
             return Err(Status::permission_denied(format!("the certificate belongs to cluster {}", identity.cluster)));
         }
-        let removed = |id| self.store.local().member(id).is_some_and(|m| m.state == MemberState::Removed);
-        if let Some(id) = identity.member.filter(|id| removed(*id)) {
-            return Err(removed_member(id));
+        let state = self.store.local();
+        if let Some(id) = identity.member.filter(|id| state.is_dismissed(*id)) {
+            let begun_anew = state.meta().filter(|meta| id < meta.first_member).map(|meta| meta.generation);
+            return Err(removed_member(id, begun_anew));
         }
         Ok(identity)
     }
@@ -116,10 +118,22 @@ impl Guard {
     }
 }
 
-fn removed_member(id: MemberId) -> Status {
+fn removed_member(id: MemberId, begun_anew: Option<ClusterGeneration>) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(REMOVED, id.0.into());
-    Status::with_metadata(Code::PermissionDenied, format!("control node {id} was removed from this cluster"), metadata)
+    let mut message = format!("control node {id} was removed from this cluster");
+    if let Some(generation) = begun_anew {
+        if let Ok(value) = generation.to_string().parse() {
+            metadata.insert(BEGUN_ANEW, value);
+        }
+        message.push_str(&format!(", which was begun anew under generation {generation}"));
+    }
+    Status::with_metadata(Code::PermissionDenied, message, metadata)
+}
+
+/// The generation the cluster was begun anew with, when a control node refuses a member of an earlier one.
+pub(super) fn names_generation(status: &Status) -> Option<ClusterGeneration> {
+    status.metadata().get(BEGUN_ANEW)?.to_str().ok()?.parse().ok()
 }
 
 /// Does a control node refuse `id` because the cluster has removed it?
@@ -134,9 +148,12 @@ mod tests {
 
     #[test]
     fn only_the_refusal_of_this_removed_member_counts() {
-        assert!(names_removed(&removed_member(MemberId(3)), MemberId(3)));
-        assert!(!names_removed(&removed_member(MemberId(3)), MemberId(2)));
+        assert!(names_removed(&removed_member(MemberId(3), None), MemberId(3)));
+        assert!(!names_removed(&removed_member(MemberId(3), None), MemberId(2)));
         assert!(!names_removed(&Status::permission_denied("control node 3 was removed from this cluster"), MemberId(3)));
+        let second = ClusterGeneration::FIRST.after(7);
+        let anew = removed_member(MemberId(3), Some(second));
+        assert!(names_removed(&anew, MemberId(3)) && names_generation(&anew) == Some(second));
         assert!(!names_removed(&Status::unavailable("no answer"), MemberId(3)));
     }
 }

@@ -74,6 +74,7 @@ impl JoinApi {
         let addresses = vec![ip_of(&join.address).unwrap_or(from)];
         let (certificate, authority) = self.admission.sign(state, &join.csr_pem, identity, addresses)?;
         reply.cluster_id = self.cluster.to_string();
+        reply.generation = state.generation().0;
         reply.certificate_pem = certificate;
         reply.ca_pem = authority;
         reply.control_addresses = control_addresses(state);

@@ -127,6 +127,7 @@ impl Conversation {
             epoch: epoch.0,
             heartbeat_interval_ms: HEARTBEAT.as_millis() as u64,
             control_addresses: control_addresses(state),
+            generation: state.generation().0,
             node_name: state.node(self.node).map(|n| n.name.to_string()).unwrap_or_default(),
         }
     }

@@ -154,6 +154,7 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         Command::RevokeTokens { ids } => ids.iter().map(token).collect(),
         Command::CreateJoinToken(one) => vec![object("join-token", "", one.id, "")],
         Command::RevokeJoinToken { id } => vec![object("join-token", "", id, "")],
+        Command::BeginGeneration(wanted) => vec![object("generation", "", wanted.generation, "")],
         Command::RotateCa(_) => vec![object("authority", "", "", "new")],
         Command::StepCa(step) if step.force => vec![object("authority", "", "", "forced")],
         Command::RotateDataKey(wanted) => vec![object("data-key", "", wanted.id, "")],

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{Epoch, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId};
+use ring_types::{ClusterGeneration, Epoch, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId};
 
 use super::{Done, Tx};
 use crate::{
@@ -21,6 +21,8 @@ impl Tx<'_> {
             next_member: MemberId(2),
             ca_certificate: wanted.ca_certificate.clone(),
             ca_key_sealed: wanted.ca_key_sealed.clone(),
+            generation: ClusterGeneration::FIRST,
+            first_member: MemberId(0),
         };
         self.put(Row::Meta(Arc::new(meta)));
         if !wanted.data_key_sealed.is_empty() {
@@ -137,7 +139,7 @@ impl Tx<'_> {
         Ok(Reply::Member(id, name))
     }
 
-    fn meta(&self) -> Result<Arc<ClusterMeta>, Refusal> {
+    pub(super) fn meta(&self) -> Result<Arc<ClusterMeta>, Refusal> {
         self.state.meta().cloned().ok_or_else(|| Refusal::new(RefusalCode::Invalid, "this cluster has not been initialised"))
     }
 

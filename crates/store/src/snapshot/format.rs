@@ -21,7 +21,7 @@ use crate::disk::stored_key;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
 const MAGIC: &[u8; 8] = b"RINGSNAP";
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Rows are gathered to about this size.
 const FRAME: usize = 256 << 10;
 /// No frame is larger: a length above it is damage, and no reason to take memory.
@@ -66,6 +66,7 @@ impl SnapshotHeader {
             last_log: self.last_log.as_ref().map(codec::log_id_to),
             membership: Some(codec::stored_membership_to(&self.membership)),
             revision: self.revision.0,
+            ..wire::SnapshotHeader::default()
         }
     }
 
@@ -97,12 +98,12 @@ pub(crate) fn frames(messages: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-struct Writer {
-    out: BufWriter<File>,
+struct Writer<W> {
+    out: W,
     total: crc32fast::Hasher,
 }
 
-impl Writer {
+impl<W: Write> Writer<W> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.total.update(bytes);
         self.out.write_all(bytes)
@@ -120,9 +121,17 @@ impl Writer {
 
 /// Writes a state to a new file and syncs it.
 pub(super) fn write_snapshot(path: &Path, cluster: ClusterId, header: &SnapshotHeader, state: &State) -> io::Result<()> {
-    let mut writer = Writer { out: BufWriter::new(File::create(path)?), total: crc32fast::Hasher::new() };
+    let out = write_frames(BufWriter::new(File::create(path)?), header.to_wire(cluster), state)?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    fail_point!("snapshot-before-sync");
+    file.sync_all()
+}
+
+/// Writes the magic word and all frames of a state.
+pub(crate) fn write_frames<W: Write>(out: W, header: wire::SnapshotHeader, state: &State) -> io::Result<W> {
+    let mut writer = Writer { out, total: crc32fast::Hasher::new() };
     writer.put(MAGIC)?;
-    writer.frame(Frame::Header(header.to_wire(cluster)))?;
+    writer.frame(Frame::Header(header))?;
     let (mut gathered, mut bytes, mut count) = (wire::SnapshotRows::default(), 0, 0);
     for row in state.rows() {
         let row = wire::SnapshotRow { key: stored_key(&row.key()).into(), row: rows::encode_row(&row).into() };
@@ -137,9 +146,7 @@ pub(super) fn write_snapshot(path: &Path, cluster: ClusterId, header: &SnapshotH
     writer.frame(Frame::Rows(gathered))?;
     let checksum = writer.total.clone().finalize();
     writer.frame(Frame::End(wire::SnapshotEnd { rows: count, checksum }))?;
-    let file = writer.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    fail_point!("snapshot-before-sync");
-    file.sync_all()
+    Ok(writer.out)
 }
 
 /// Reads with an offset of its own: several may read one open file.
@@ -156,26 +163,29 @@ impl Read for At {
     }
 }
 
-struct Reader {
-    from: BufReader<At>,
+/// Reads frames, and knows where it is.
+struct Reader<R> {
+    from: R,
     total: crc32fast::Hasher,
+    offset: u64,
 }
 
-impl Reader {
-    fn open(file: &SnapshotFile) -> Result<Self, SnapshotError> {
-        let at = At { file: Arc::clone(&file.file), offset: 0 };
-        let mut reader = Self { from: BufReader::with_capacity(FRAME, at), total: crc32fast::Hasher::new() };
+impl<R: Read> Reader<R> {
+    fn open(from: R) -> Result<Self, SnapshotError> {
+        let mut reader = Self { from, total: crc32fast::Hasher::new(), offset: 0 };
         let mut magic = [0; MAGIC.len()];
         reader.take(&mut magic)?;
         if &magic == MAGIC { Ok(reader) } else { Err(SnapshotError::Damaged("it does not begin like one".to_owned())) }
     }
 
     fn take(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
+        let offset = self.offset;
         self.from.read_exact(bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => SnapshotError::Damaged("it has no end".to_owned()),
+            io::ErrorKind::UnexpectedEof => SnapshotError::Damaged(format!("it ends in what begins at byte {offset}")),
             _ => e.into(),
         })?;
         self.total.update(bytes);
+        self.offset += bytes.len() as u64;
         Ok(())
     }
 
@@ -186,21 +196,49 @@ impl Reader {
     }
 
     fn frame(&mut self) -> Result<Frame, SnapshotError> {
+        let at = self.offset;
+        let damaged = |what: &str| SnapshotError::Damaged(format!("the frame at byte {at} {what}"));
         let (length, crc) = (self.number()?, self.number()?);
         if length > FRAME_LIMIT {
-            return Err(SnapshotError::Damaged("a frame is too long".to_owned()));
+            return Err(damaged("is too long"));
         }
         let mut message = vec![0; length as usize];
         self.take(&mut message)?;
         if crc32fast::hash(&message) != crc {
-            return Err(SnapshotError::Damaged("a frame does not match its checksum".to_owned()));
+            return Err(damaged("does not match its checksum"));
         }
         let frame: wire::SnapshotFrame = codec::decode("a frame", bytes::Bytes::from(message))?;
-        frame.frame.ok_or_else(|| SnapshotError::Damaged("a frame is empty".to_owned()))
+        frame.frame.ok_or_else(|| damaged("is empty"))
     }
+}
 
-    fn ended(&mut self) -> Result<bool, SnapshotError> {
-        Ok(self.from.read(&mut [0])? == 0)
+/// Reads the magic word and all frames, checks everything there is to check, and gives the header to `header` and each row's key and
+/// bytes to `row`. What comes behind the last frame is still to be read.
+pub(crate) fn read_frames<R: Read, H>(
+    from: R,
+    header: impl FnOnce(wire::SnapshotHeader) -> Result<H, SnapshotError>,
+    mut row: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+) -> Result<(R, H), SnapshotError> {
+    let damaged = |cause: &str| Err(SnapshotError::Damaged(cause.to_owned()));
+    let mut reader = Reader::open(from)?;
+    let Frame::Header(first) = reader.frame()? else { return damaged("it has no header") };
+    let header = header(first)?;
+    let mut count = 0_u64;
+    loop {
+        let (total, at) = (reader.total.clone().finalize(), reader.offset);
+        match reader.frame()? {
+            Frame::Header(_) => return damaged("it has two headers"),
+            Frame::Rows(rows) => {
+                count += rows.rows.len() as u64;
+                for stored in rows.rows {
+                    let read = row(&stored.key, &stored.row);
+                    read.map_err(|e| SnapshotError::Damaged(format!("in the frame at byte {at}: {e}")))?;
+                }
+            }
+            Frame::End(end) if end.rows != count => return damaged("rows are missing"),
+            Frame::End(end) if end.checksum != total => return damaged("it does not match its checksum"),
+            Frame::End(_) => return Ok((reader.from, header)),
+        }
     }
 }
 
@@ -208,29 +246,14 @@ impl Reader {
 pub(crate) fn read_snapshot(
     file: &SnapshotFile,
     cluster: ClusterId,
-    mut row: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+    row: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
 ) -> Result<SnapshotHeader, SnapshotError> {
-    let damaged = |cause: &str| Err(SnapshotError::Damaged(cause.to_owned()));
-    let mut reader = Reader::open(file)?;
-    let Frame::Header(header) = reader.frame()? else { return damaged("it has no header") };
-    let header = SnapshotHeader::from_wire(header, cluster)?;
-    let mut count = 0_u64;
-    loop {
-        let total = reader.total.clone().finalize();
-        match reader.frame()? {
-            Frame::Header(_) => return damaged("it has two headers"),
-            Frame::Rows(rows) => {
-                count += rows.rows.len() as u64;
-                for stored in rows.rows {
-                    row(&stored.key, &stored.row).map_err(SnapshotError::Damaged)?;
-                }
-            }
-            Frame::End(end) if end.rows != count => return damaged("rows are missing"),
-            Frame::End(end) if end.checksum != total => return damaged("it does not match its checksum"),
-            Frame::End(_) if !reader.ended()? => return damaged("it goes on after its end"),
-            Frame::End(_) => return Ok(header),
-        }
+    let from = BufReader::with_capacity(FRAME, At { file: Arc::clone(&file.file), offset: 0 });
+    let (mut from, header) = read_frames(from, |header| SnapshotHeader::from_wire(header, cluster), row)?;
+    if from.read(&mut [0])? != 0 {
+        return Err(SnapshotError::Damaged("it goes on after its end".to_owned()));
     }
+    Ok(header)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use ring_types::ClusterId;
 
 #[cfg(test)]
 pub(crate) use self::format::frames;
-pub(crate) use self::format::{SnapshotHeader, read_snapshot};
+pub(crate) use self::format::{FORMAT, SnapshotError, SnapshotHeader, read_frames, read_snapshot, write_frames};
 use crate::StoreError;
 use crate::failure::Failure;
 use crate::identity::{disk, sync_dir};

@@ -56,6 +56,7 @@ fn serve(store: &Store, listener: TcpListener) -> JoinHandle<()> {
 
 pub(crate) fn config(id: u64, dir: PathBuf, address: SocketAddr) -> StoreConfig {
     StoreConfig {
+        generation: ring_types::ClusterGeneration::FIRST,
         timing: Timing {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(500),

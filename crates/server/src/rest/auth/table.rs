@@ -163,6 +163,8 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::DELETE, "/nodes/{id}", May(Write, Nodes)),
     (Method::GET, "/cluster", May(Read, Cluster)),
     (Method::POST, "/cluster/ca/rotate", May(Write, Cluster)),
+    // It has every sealed value, every hash of a password and the sealed key of the authority.
+    (Method::GET, "/cluster/snapshot", May(Write, Cluster)),
     (Method::GET, "/cluster/audit", May(Read, Cluster)),
     (Method::GET, "/cluster/members", May(Read, Cluster)),
     (Method::POST, "/cluster/members/{id}/promote", May(Write, Cluster)),

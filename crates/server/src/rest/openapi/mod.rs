@@ -12,7 +12,7 @@ use rules::Rules;
 
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, succession, tokens, users, volumes, webhooks,
+    metrics, namespaces, nodes, secrets, snapshot, succession, tokens, users, volumes, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use super::routes::{
         webhooks::list, webhooks::create, webhooks::one, webhooks::remove, webhooks::test, webhooks::deliveries,
         webhooks::redeliver, webhooks::redeliver_all,
         nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
-        audit::cluster, authority::rotate, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
+        audit::cluster, authority::rotate, snapshot::save, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
         meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
     ),

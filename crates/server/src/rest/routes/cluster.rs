@@ -32,6 +32,7 @@ pub(in crate::rest) async fn status(Shared(app): Shared<App>, view: View) -> Res
     let (authority, authority_rotation) = super::authority::shown(&view.state)?;
     Ok(Json(ClusterStatus {
         id: app.cluster,
+        generation: view.state.generation().to_string(),
         member: app.member,
         leader: status.leader,
         members: members_of(&view.state, &status),

@@ -22,6 +22,7 @@ pub(super) mod namespaces;
 pub(super) mod needs;
 pub(super) mod nodes;
 pub(super) mod secrets;
+pub(super) mod snapshot;
 mod still;
 pub(super) mod succession;
 pub(super) mod support;

@@ -40,6 +40,8 @@ impl Need {
             ("GET", "/node/get") => may("nodes", false),
             // It runs a command, and is asked for by a GET because WebSockets are.
             ("GET", "/deployments/{id}/exec") => may("deployments", true),
+            // It has everything that is sealed, and hashes of passwords.
+            ("GET", "/cluster/snapshot") => may("cluster", true),
             // It deletes deployments.
             ("POST", "/namespaces/{name}/prune") => may("deployments", true),
             _ => may(path.split('/').nth(1).unwrap_or_default(), method != "GET"),
