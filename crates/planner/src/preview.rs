@@ -75,7 +75,9 @@ fn one<'a>(state: &'a State, placer: &mut Placer<'a>, deployment: &'a Deployment
             let contends = room::contends(deployment);
             giving_way.iter().rposition(|gone| contends && placer.fits_without(deployment, &own, gone))
         };
-        first.into_iter().for_each(|index| placer.release(giving_way.remove(index)));
+        if let Some(index) = first {
+            placer.release(giving_way.remove(index));
+        }
         if placed.is_err() && first.is_some() {
             placed = placer.place(deployment, &mut own);
         }

@@ -66,7 +66,7 @@ pub(crate) fn need<'a>(state: &'a State, child: &Deployment, placer: &mut Placer
     first.map_or(Need::Other, |(_, instance)| Need::End(instance))
 }
 
-impl<'a> Turn<'a, '_> {
+impl Turn<'_, '_> {
     /// Ends an instance of this deployment when the next one of a new version of it needs that, and makes none that would take
     /// its room.
     pub(crate) fn make_room(&mut self) {
@@ -83,9 +83,10 @@ impl<'a> Turn<'a, '_> {
         if !matches!(need, Need::Other) {
             self.room = Some(0);
         }
-        if let Need::End(instance) = need {
-            let mine = self.views.iter_mut().find(|view| view.id == instance.id);
-            mine.into_iter().for_each(|view| view::set_goal(view, Goal::Remove, StopCause::MakesRoom, self.out));
+        if let Need::End(instance) = need
+            && let Some(mine) = self.views.iter_mut().find(|view| view.id == instance.id)
+        {
+            view::set_goal(mine, Goal::Remove, StopCause::MakesRoom, self.out);
         }
     }
 

@@ -49,6 +49,7 @@ fn header() -> wire::SnapshotFrame {
         last_log: None,
         membership: Some(stored),
         revision: 9,
+        ..wire::SnapshotHeader::default()
     };
     wire::SnapshotFrame { frame: Some(wire::snapshot_frame::Frame::Header(header)) }
 }

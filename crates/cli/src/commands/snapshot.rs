@@ -50,7 +50,7 @@ pub(crate) async fn save(client: &Client, args: &Save) -> Result<Reply, CliError
     if out.is_terminal() {
         return Err(CliError::Usage("standard output is a terminal: name a file, or redirect it".to_owned()));
     }
-    let sum = receive(client, &mut out, |e| CliError::Output(e)).await?;
+    let sum = receive(client, &mut out, CliError::Output).await?;
     Ok(Reply::default().note(said("to standard output", &sum)))
 }
 
@@ -111,7 +111,7 @@ impl Tail {
 
     fn end(self) -> Option<String> {
         let sum: [u8; SUM] = self.sum.finalize().into();
-        (self.last == sum).then(|| sum.iter().map(|byte| format!("{byte:02x}")).collect())
+        (self.last == sum).then(|| hex::encode(sum))
     }
 }
 

@@ -45,7 +45,6 @@ pub(super) fn inspect(args: &SnapshotInspect) -> ExitCode {
 }
 
 fn report(summary: &BackupSummary) -> SnapshotReport {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     SnapshotReport {
         format: summary.format,
         cluster: summary.cluster.to_string(),
@@ -56,7 +55,7 @@ fn report(summary: &BackupSummary) -> SnapshotReport {
         log_term: summary.term,
         revision: summary.revision.0,
         bytes: summary.bytes,
-        sha256: hex(&summary.sha256),
+        sha256: hex::encode(summary.sha256),
         counts: summary.counts.iter().map(|(table, count)| (table.word(), *count)).collect(),
     }
 }

@@ -121,13 +121,11 @@ impl Guard {
 fn removed_member(id: MemberId, begun_anew: Option<ClusterGeneration>) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(REMOVED, id.0.into());
-    let mut message = format!("control node {id} was removed from this cluster");
-    if let Some(generation) = begun_anew {
-        if let Ok(value) = generation.to_string().parse() {
-            metadata.insert(BEGUN_ANEW, value);
-        }
-        message.push_str(&format!(", which was begun anew under generation {generation}"));
+    if let Some(value) = begun_anew.and_then(|generation| generation.to_string().parse().ok()) {
+        metadata.insert(BEGUN_ANEW, value);
     }
+    let anew = begun_anew.map(|generation| format!(", which was begun anew under generation {generation}"));
+    let message = format!("control node {id} was removed from this cluster{}", anew.unwrap_or_default());
     Status::with_metadata(Code::PermissionDenied, message, metadata)
 }
 

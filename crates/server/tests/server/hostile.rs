@@ -123,10 +123,6 @@ impl Session {
         self.until(|heard| if let Heard::Claim(reply) = heard { Some(reply.results) } else { None }).await
     }
 
-    async fn report(&mut self, reports: &[InstanceReport]) -> String {
-        self.reported(reports).await.error
-    }
-
     async fn reported(&mut self, reports: &[InstanceReport]) -> ReportReply {
         let reports = reports.iter().map(Wire::to_wire).collect();
         self.say(Said::Report(ReportRequest { sequence: 1, reports })).await;
