@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use fail::fail_point;
 use openraft::storage::IOFlushed;
@@ -34,9 +34,29 @@ impl Waiting {
     }
 }
 
-/// The queue to the flush thread. The thread ends, after a last sync, when every copy is gone.
+/// The queue to the flush thread. The thread ends, after a last sync, when every copy is gone; the last one waits for that, so that
+/// the database is closed when its users are gone: a process that ends while a thread is in RocksDB may be aborted by it.
 #[derive(Clone)]
-pub(crate) struct Flusher(mpsc::Sender<Waiting>);
+pub(crate) struct Flusher(Arc<Queue>);
+
+struct Queue {
+    /// None while it is dropped.
+    sender: Option<mpsc::Sender<Waiting>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.sender = None;
+        // The last copy may go in what the thread itself completes.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the flush thread panicked");
+        }
+    }
+}
 
 impl Flusher {
     pub(crate) fn start(disk: Arc<Disk>) -> Result<Self, StoreError> {
@@ -44,14 +64,15 @@ impl Flusher {
         let path = disk.dir().root().to_owned();
         let thread = thread::Builder::new().name("ring-flush".to_owned()).spawn(move || run(&disk, receiver));
         match thread {
-            Ok(_) => Ok(Self(sender)),
+            Ok(thread) => Ok(Self(Arc::new(Queue { sender: Some(sender), thread: Some(thread) }))),
             Err(e) => Err(StoreError::Disk { action: "start the flush thread for", path, cause: e.to_string() }),
         }
     }
 
     /// Has `waiting` completed after the next sync.
     pub(crate) async fn enqueue(&self, waiting: Waiting) -> io::Result<()> {
-        self.0.send(waiting).await.map_err(|_| io::Error::other("the flush thread has ended"))
+        let ended = || io::Error::other("the flush thread has ended");
+        self.0.sender.as_ref().ok_or_else(ended)?.send(waiting).await.map_err(|_| ended())
     }
 
     /// Waits until everything written before is durable.
