@@ -308,7 +308,10 @@ impl World {
 fn may_be_passed_over(plan: &Plan) -> usize {
     let moves = [StopCause::Superseded, StopCause::MakesRoom];
     let gives_way = |action: &Action| matches!(action, Action::SetGoal { cause: Some(cause), .. } if moves.contains(cause));
-    let takes = |action: &&Action| matches!(action, Action::LoseInstance { .. } | Action::SetGoal { .. }) && !gives_way(action);
+    // That a place was found for what could not be placed before holds back what gave way for want of one.
+    let placed = |action: &Action| matches!(action, Action::NotePlacement(note) if note.failure.is_none());
+    let changes = |action: &Action| matches!(action, Action::LoseInstance { .. } | Action::SetGoal { .. }) || placed(action);
+    let takes = |action: &&Action| changes(action) && !gives_way(action);
     plan.actions.iter().skip_while(|action| !takes(action)).filter(|action| gives_way(action)).count()
 }
 
