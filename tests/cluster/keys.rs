@@ -128,7 +128,7 @@ fn registry_passwords_and_what_signs_deliveries_are_rotated_too() {
         cluster.cli().ok(["deployment", "restart", &pulls]).unwrap();
         pulls =
             cluster.cli().json(["deployment", "inspect", "test/pulls", "-o", "json"]).unwrap()["id"].as_str().unwrap().to_owned();
-        cluster.wait_status(&pulls, "running").unwrap();
+        cluster.wait_deployment(&pulls, "its place to be taken", |d| d["rollout"] == "completed").unwrap();
         if key == 2 {
             cluster.control(leader).start().unwrap();
             cluster.control(leader).wait_ready().unwrap();

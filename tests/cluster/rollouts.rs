@@ -74,6 +74,44 @@ fn an_update_goes_on_when_its_leader_is_killed_and_as_many_serve_as_before() {
     cluster.wait_same_state().unwrap();
 }
 
+/// Updates a worker whose instances publish a port, and so have a host each. The fewest that served at a time.
+fn update_with_a_port(hosts: usize) -> u64 {
+    let cluster = Cluster::loopback(3, hosts).unwrap();
+    let published = |version: &str| {
+        let mut web = web(version, SERVES, 2);
+        web["ports"] = json!([{ "published": 18_080, "target": 80 }]);
+        web
+    };
+    let old = cluster.apply_one(published("1")).unwrap();
+    serves_fully(&cluster, &old, 2);
+    let new = cluster.apply_one(published("2")).unwrap();
+    let killed = kill_the_leader(&cluster);
+    let mut fewest = u64::MAX;
+    wait::eventually(IN_TIME, "the update to be over", || {
+        let Some(all) = all(&cluster) else { return Ok(None) };
+        fewest = fewest.min(serving(&all));
+        let instances = all.iter().flat_map(|one| one["instances"].as_array().unwrap());
+        let running = instances.filter(|i| i["status"] == "running");
+        let nodes: Vec<_> = running.map(|i| i["node"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(nodes.iter().collect::<BTreeSet<_>>().len(), nodes.len(), "two have the port of one host: {all:#?}");
+        Ok((all.len() == 1 && all[0]["rollout"] == "completed").then_some(()))
+    })
+    .unwrap();
+    serves_fully(&cluster, &new, 2);
+    cluster.control(killed).start().unwrap();
+    fewest
+}
+
+#[test]
+fn what_publishes_a_port_moves_to_hosts_where_it_is_free() {
+    assert_eq!(update_with_a_port(3), 2);
+}
+
+#[test]
+fn what_publishes_a_port_everywhere_is_replaced_one_at_a_time() {
+    assert_eq!(update_with_a_port(2), 1);
+}
+
 #[test]
 fn an_update_that_crashes_leaves_the_old_version_untouched_whoever_leads() {
     let cluster = Cluster::loopback(3, 2).unwrap();
