@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring_state::{Action, ApplyDeployment, Command, NodeUpdate, State, Succession};
 use ring_types::{
     Autoscale, CheckAction, CheckKind, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name,
-    NodeStatus, OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
+    OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
 };
 
 use super::control::Origin;
@@ -67,17 +67,8 @@ impl Sim {
         );
     }
 
-    /// Drains a node, with time or without, or ends the drain of one; or takes one that is silent for lost.
+    /// Drains a node, with time or without, or ends the drain of one.
     fn operator_acts(&mut self, request: RequestId) {
-        let silent: Vec<_> = self.control.tip().nodes().filter(|n| n.status == NodeStatus::Unreachable).map(|n| n.id).collect();
-        if self.rng.chance(25)
-            && let Some(node) = self.rng.pick(&silent).copied()
-        {
-            self.note(|| format!("node {node}: lost, an operator says"));
-            let update = NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true };
-            self.propose(Origin::Client, request, Command::UpdateNode(update));
-            return;
-        }
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
         let Some(node) = self.rng.pick(&nodes).copied() else { return };
         let drain = self.rng.chance(50).then(|| Span(self.rng.range(0, 20_000)));
