@@ -112,8 +112,9 @@ fn registry_passwords_and_what_signs_deliveries_are_rotated_too() {
 
     // The second one opens what the first one wrote, which another leader ended.
     for key in [2, 3] {
-        let begun = cluster.cli().ok(["secret", "rotate-key", "--detach"]).unwrap();
-        assert!(begun.starts_with(&format!("data key {key}")), "{begun}");
+        // Refused is it only when an earlier attempt of the same command has made the key.
+        let begun = cluster.cli().run(["secret", "rotate-key", "--detach"]).unwrap();
+        assert!(begun.success() || rotation(&cluster).unwrap()["key"] == key, "{}", begun.stderr);
         let leader = cluster.leader().unwrap();
         if key == 2 {
             cluster.control(leader).kill9().unwrap();
