@@ -10,7 +10,7 @@ use crate::pki::{Authority, PkiError, TrustStore};
 use crate::rest::App;
 use crate::rest::body::Json;
 use crate::rest::error::{ApiError, Result};
-use crate::rest::read::{Query, View};
+use crate::rest::read::Query;
 use crate::rest::write::Request;
 
 /// Hosts named in one reply.
@@ -20,16 +20,13 @@ const NAMED: usize = 100;
 /// goes on. With `force` the phase of a rotation under way ends without the hosts it waits for, which have to join again.
 #[utoipa::path(post, path = "/cluster/ca/rotate", tag = "cluster", params(("force" = Option<bool>, Query)),
     responses((status = 200, body = Done), (status = 409, body = ring_api::problem::Problem)))]
-pub(in crate::rest) async fn rotate(
-    Shared(app): Shared<App>,
-    view: View,
-    request: Request,
-    Query(query): Query,
-) -> Result<Json<Done>> {
+pub(in crate::rest) async fn rotate(Shared(app): Shared<App>, request: Request, Query(query): Query) -> Result<Json<Done>> {
     let command = if query::flag(&query, "force")? {
-        let rotation = view.state.ca_rotation();
-        let rotation =
-            rotation.ok_or_else(|| ApiError::new(ErrorCode::ObjectConflict, "no rotation of the authority is under way"))?;
+        // Which phase ends depends on what is there, and this node's own copy may be behind.
+        let state = app.store.read().await?;
+        let rotation = state
+            .ca_rotation()
+            .ok_or_else(|| ApiError::new(ErrorCode::ObjectConflict, "no rotation of the authority is under way"))?;
         Command::StepCa(CaStep { rotation: rotation.id, phase: rotation.phase, force: true })
     } else {
         let next = Authority::create(app.cluster).map_err(ApiError::internal)?;

@@ -29,11 +29,11 @@ pub(in crate::rest) async fn progress(Shared(app): Shared<App>, caller: Caller, 
 pub(in crate::rest) async fn rotate(
     Shared(app): Shared<App>,
     caller: Caller,
-    view: View,
     request: Request,
 ) -> Result<Json<Changed<KeyRotation>>> {
     caller.require_everywhere()?;
-    let id = view.state.sealing_key().next();
+    // Which key comes next depends on what is there, and this node's own copy may not know the last one yet.
+    let id = app.store.read().await?.sealing_key().next();
     let sealed = keys::new_data_key(&app.secret, app.cluster, id)?;
     let (done, state) = app.commit_and_see(&request, Command::RotateDataKey(NewDataKey { id, sealed })).await?;
     Ok(Json(Changed { object: rotation(&app, state).await?, revision: done.revision.0 }))
