@@ -4,12 +4,9 @@
 
 mod common;
 
-use common::{World, name, node_id};
-use ring_state::{
-    CaConfirm, CaPhase, CaStep, Command, EnrolMember, EnrolNode, JoinRole, JoinToken, NewCa, RefusalCode, Reply, State,
-};
-use ring_types::{JoinTokenId, MemberId, NodeId, Revision, Timestamp};
-use uuid::Uuid;
+use common::{World, join_token, name, node_id};
+use ring_state::{CaConfirm, CaPhase, CaStep, Command, EnrolMember, EnrolNode, NewCa, RefusalCode, Reply, State};
+use ring_types::{MemberId, NodeId, Revision};
 
 fn code(reply: &Reply) -> Option<RefusalCode> {
     if let Reply::Refused(refusal) = reply { Some(refusal.code) } else { None }
@@ -33,16 +30,7 @@ fn step(world: &mut World, phase: CaPhase, force: bool) -> Reply {
 /// Two control nodes, a node of its own, and one in the process of the second control node.
 fn world() -> (World, NodeId) {
     let mut world = World::new();
-    let token = JoinToken {
-        id: JoinTokenId(Uuid::from_u128(4)),
-        hash: [0; 32],
-        role: JoinRole::Control,
-        uses_left: 9,
-        expires_at: Timestamp(1_000_000),
-        revoked: false,
-        created_at: Timestamp(0),
-        version: Revision(0),
-    };
+    let token = join_token();
     let enrol = EnrolMember { token: token.id, name: name("c2"), address: String::new(), api_address: String::new() };
     world.run(Command::CreateJoinToken(token));
     assert_eq!(world.run(Command::EnrolMember(enrol)), Reply::Member(MemberId(2), name("c2")));

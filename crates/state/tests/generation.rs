@@ -4,12 +4,9 @@
 
 mod common;
 
-use common::{World, job, name, worker};
-use ring_state::{Command, EnrolMember, JoinRole, JoinToken, MemberState, NewGeneration, RefusalCode, Reply};
-use ring_types::{
-    ClusterGeneration, Epoch, Generation, InstanceState, JoinTokenId, MemberId, Outcome, Revision, Timestamp, UnknownExit,
-};
-use uuid::Uuid;
+use common::{World, job, join_token, name, worker};
+use ring_state::{Command, EnrolMember, MemberState, NewGeneration, RefusalCode, Reply};
+use ring_types::{ClusterGeneration, Epoch, Generation, InstanceState, MemberId, Outcome, UnknownExit};
 
 fn second() -> ClusterGeneration {
     ClusterGeneration::FIRST.after(7)
@@ -25,22 +22,9 @@ fn begin(world: &mut World, generation: ClusterGeneration, member: u64) -> Reply
     }))
 }
 
-fn token() -> JoinToken {
-    JoinToken {
-        id: JoinTokenId(Uuid::from_u128(4)),
-        hash: [0; 32],
-        role: JoinRole::Control,
-        uses_left: 9,
-        expires_at: Timestamp(1_000_000),
-        revoked: false,
-        created_at: Timestamp(0),
-        version: Revision(0),
-    }
-}
-
 fn enrol(world: &mut World) -> MemberId {
-    world.run(Command::CreateJoinToken(token()));
-    let enrol = EnrolMember { token: token().id, name: name("c"), address: String::new(), api_address: String::new() };
+    world.run(Command::CreateJoinToken(join_token()));
+    let enrol = EnrolMember { token: join_token().id, name: name("c"), address: String::new(), api_address: String::new() };
     match world.run(Command::EnrolMember(enrol)) {
         Reply::Member(id, _) => id,
         other => panic!("{other:?}"),

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Action, Applied, ApplyDeployment, Bootstrap, Command, EnrolNode, Entry, InstanceReport, NodeChange, Outcome, Reply, State,
+    Action, Applied, ApplyDeployment, Bootstrap, Command, EnrolNode, Entry, InstanceReport, JoinRole, JoinToken, NodeChange,
+    Outcome, Reply, State,
 };
 use ring_types::{
-    ClusterId, Cpu, DeploymentId, DeploymentSpec, Epoch, ExitStatus, InstanceId, InstanceState, Kind, Memory, Name, NodeCapacity,
-    NodeId, NodeInfo, NodeStatus, RequestId, Revision, RuntimeKind, RuntimeReport, Timestamp, UserId,
+    ClusterId, Cpu, DeploymentId, DeploymentSpec, Epoch, ExitStatus, InstanceId, InstanceState, JoinTokenId, Kind, Memory, Name,
+    NodeCapacity, NodeId, NodeInfo, NodeStatus, RequestId, Revision, RuntimeKind, RuntimeReport, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -34,6 +35,20 @@ pub fn instance_id(n: u128) -> InstanceId {
 
 pub fn node_id(n: u128) -> NodeId {
     NodeId(Uuid::from_u128(n))
+}
+
+/// Admits control nodes.
+pub fn join_token() -> JoinToken {
+    JoinToken {
+        id: JoinTokenId(Uuid::from_u128(4)),
+        hash: [0; 32],
+        role: JoinRole::Control,
+        uses_left: 9,
+        expires_at: Timestamp(1_000_000),
+        revoked: false,
+        created_at: Timestamp(0),
+        version: Revision(0),
+    }
 }
 
 pub fn job(label: &str) -> DeploymentSpec {
