@@ -18,6 +18,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use ring_proto::raft::v1 as wire;
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, Streaming};
 
 use crate::codec::{self, CodecError, log_id_from, log_id_to, vote_from, vote_to};
@@ -167,6 +168,7 @@ struct OpenStream {
     replies: Streaming<wire::AppendReply>,
     window: Arc<Window>,
     received: u64,
+    _reader: DropGuard,
 }
 
 fn unreadable(error: CodecError) -> RpcError {
@@ -280,8 +282,9 @@ impl RaftNetworkV2<Types> for Link {
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let input = stream::iter([first]).chain(input);
             let window = Window::new();
+            let reader = window.reader();
             let replies = link.open_stream(Arc::clone(&window), input).await?;
-            let open = OpenStream { replies, window, received: 0 };
+            let open = OpenStream { replies, window, received: 0, _reader: reader };
             let results = stream::unfold(Some(open), move |open| async move {
                 let mut open = open?;
                 let result = link.next_reply(&mut open).await?;

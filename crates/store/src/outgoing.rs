@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt, stream};
 use openraft::raft::AppendEntriesRequest;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::types::Types;
 
@@ -29,11 +30,19 @@ type Rpc = AppendEntriesRequest<Types>;
 pub(crate) struct Window {
     slots: Semaphore,
     sent: AtomicU64,
+    left: CancellationToken,
 }
 
 impl Window {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { slots: Semaphore::new(WINDOW), sent: AtomicU64::new(0) })
+        Arc::new(Self { slots: Semaphore::new(WINDOW), sent: AtomicU64::new(0), left: CancellationToken::new() })
+    }
+
+    /// For whoever reads the answers: the requests end when it is dropped. The connection keeps them otherwise, since dropping the
+    /// answers does not end the call while requests go on, and with them openraft's lock and its reader of the log: a full window
+    /// would keep them until the connection breaks.
+    pub(crate) fn reader(&self) -> DropGuard {
+        self.left.clone().drop_guard()
     }
 
     /// Requests that were sent so far.
@@ -112,10 +121,12 @@ impl Pace {
 
 impl<S: Stream<Item = Rpc> + Unpin> Outgoing<S> {
     fn requests(self) -> impl Stream<Item = Rpc> {
-        stream::unfold(self, async |mut state| {
+        let left = self.window.left.clone().cancelled_owned();
+        let requests = stream::unfold(self, async |mut state| {
             let rpc = state.next().await?;
             Some((rpc, state))
-        })
+        });
+        requests.take_until(left)
     }
 
     async fn next(&mut self) -> Option<Rpc> {
@@ -315,6 +326,19 @@ mod tests {
         assert_eq!(rig.taken.load(Ordering::Relaxed), 4, "and yet it was taken");
         rig.window.answered();
         assert_eq!(rig.ready().map(|sent| sent.entries.len()), Some(1));
+    }
+
+    #[tokio::test]
+    async fn the_requests_end_when_nobody_reads_the_answers() {
+        let mut rig = Rig::after_first();
+        let reader = rig.window.reader();
+        (2..9).for_each(|index| rig.put(Some(index), 0));
+        while rig.ready().is_some() {}
+        drop(reader);
+        assert!(rig.output.next().await.is_none(), "though the window is full, and there are more");
+        let mut rig = Rig::after_first();
+        drop(rig.window.reader());
+        assert!(rig.output.next().await.is_none(), "and when it waits for the next one");
     }
 
     #[tokio::test]
