@@ -85,6 +85,8 @@ codes! {
         "Try again; `ring cluster status` shows how far it is.";
     MemberInvalid = "member.invalid", 409: "The control nodes cannot be changed in this way: the last voter cannot go, and the like.",
         "Do what the message says.";
+    MemberLosesQuorum = "member.loses_quorum", 409: "After this change no majority of the voting control nodes would answer, and nothing could be written.",
+        "Start the control nodes the message names, or remove those that will not come back, then try again.";
     MemberNotFound = "member.not_found", 404: "There is no such control node, or it was removed.", "See `ring cluster members`.";
     NamespaceNotFound = "namespace.not_found", 404: "There is no such namespace, or the caller may not see it.",
         "See `ring namespace list`.";

@@ -188,6 +188,9 @@ pub enum MemberError {
         /// How many entries it lacks.
         behind: u64,
     },
+    /// Of those that would vote too few answer: after the change nothing could be written.
+    #[error("{0}")]
+    LosesQuorum(String),
     /// The change would leave no voter, or makes no sense for another reason.
     #[error("{0}")]
     Invalid(String),

@@ -8,7 +8,7 @@ use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::change_members_request::{AddLearner, Change};
 use ring_proto::raft::v1::refused::Reason;
 use ring_types::MemberId;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
 use crate::attempt::{Failed, Leader, refused};
@@ -19,6 +19,8 @@ use crate::{MemberError, StoreError};
 
 /// A learner may be this many entries behind when it gets its vote.
 const CLOSE: u64 = 1_000;
+/// A member answers when it did within so many of the longest election timeouts.
+const SILENT_AFTER: u32 = 2;
 
 /// A change of the membership.
 #[derive(Clone, Debug)]
@@ -65,8 +67,12 @@ impl Replica {
             _ if !known => Err(Failed::Final(MemberError::NotMember(MemberId(id)))),
             MemberChange::Promote(_) if voter => Ok(()),
             MemberChange::Promote(member) => self.promote(*member).await,
-            MemberChange::Remove(_) => {
+            MemberChange::Remove(member) => {
                 let ids = BTreeSet::from([id]);
+                if voter {
+                    let voters = self.voters().into_iter().filter(|left| *left != id).collect();
+                    self.keeps_quorum(&format!("without control node {member}"), &voters).await?;
+                }
                 let change = if voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
                 self.written(self.raft.change_membership(change, false).await)
             }
@@ -86,6 +92,46 @@ impl Replica {
         (id, membership.get_node(&id).is_some(), membership.voter_ids().any(|voter| voter == id))
     }
 
+    fn voters(&self) -> BTreeSet<u64> {
+        self.metrics().membership_config.voter_ids().collect()
+    }
+
+    /// Whether most of those that would vote answer this leader: a change is committed by a majority of the old voters and one of the
+    /// new, and without the second nothing could be written any more, nor the change be taken back. A leader that was elected just now
+    /// has had no answers yet: they have the time of an election to come.
+    async fn keeps_quorum(&self, when: &str, voters: &BTreeSet<u64>) -> Tried {
+        let until = Instant::now() + self.config.timing.election_max;
+        loop {
+            let judged = self.judge_quorum(when, voters);
+            if judged.is_ok() || Instant::now() >= until {
+                return judged;
+            }
+            sleep(self.config.timing.heartbeat).await;
+        }
+    }
+
+    fn judge_quorum(&self, when: &str, voters: &BTreeSet<u64>) -> Tried {
+        let peers = self.status().peers;
+        let fresh = self.config.timing.election_max * SILENT_AFTER;
+        let answers = |id: u64| peers.iter().any(|peer| peer.id.0 == id && peer.last_ack.is_some_and(|age| age < fresh));
+        let silent: Vec<u64> = voters.iter().copied().filter(|id| !answers(*id)).collect();
+        // No voter at all is openraft's to refuse.
+        if (voters.len() - silent.len()) * 2 > voters.len() || voters.is_empty() {
+            return Ok(());
+        }
+        let named = |id: &u64| match peers.iter().find(|peer| peer.id.0 == *id) {
+            Some(peer) => format!("{} ({})", peer.name, peer.address),
+            None => format!("control node {id}"),
+        };
+        let silent: Vec<String> = silent.iter().map(named).collect();
+        Err(Failed::Final(MemberError::LosesQuorum(format!(
+            "{when} there would be {} to vote, and no majority of them answers: nothing could be written any more. No answer from {}: start \
+             it, or remove what will not come back",
+            voters.len(),
+            silent.join(", ")
+        ))))
+    }
+
     async fn promote(&self, member: MemberId) -> Tried {
         let metrics = self.metrics();
         let matched = metrics.replication.as_ref().and_then(|r| r.get(&member.0)).and_then(|m| m.as_ref()).map_or(0, |m| m.index);
@@ -93,6 +139,8 @@ impl Replica {
         if behind > CLOSE {
             return Err(Failed::Final(MemberError::Behind { id: member, behind }));
         }
+        let voters = self.voters().into_iter().chain([member.0]).collect();
+        self.keeps_quorum(&format!("with control node {member}"), &voters).await?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([member.0]));
         self.written(self.raft.change_membership(change, true).await)
     }
@@ -178,6 +226,7 @@ fn to_refused(failed: Failed<MemberError>) -> wire::Refused {
         Failed::Final(MemberError::Busy) => refused(Reason::Busy, 0, ""),
         Failed::Final(MemberError::NotMember(_)) => refused(Reason::NotMember, 0, ""),
         Failed::Final(MemberError::Behind { behind, .. }) => refused(Reason::Behind, behind, ""),
+        Failed::Final(MemberError::LosesQuorum(message)) => refused(Reason::LosesQuorum, 0, message),
         Failed::Final(MemberError::Invalid(message)) => refused(Reason::Invalid, 0, message),
         Failed::Final(error) => refused(Reason::Stopped, 0, error),
     }
@@ -191,6 +240,7 @@ fn from_refused(change: &MemberChange, refused: &wire::Refused) -> Failed<Member
         Reason::Busy => Failed::Final(MemberError::Busy),
         Reason::NotMember => Failed::Final(MemberError::NotMember(*id)),
         Reason::Behind => Failed::Final(MemberError::Behind { id: *id, behind: refused.detail }),
+        Reason::LosesQuorum => Failed::Final(MemberError::LosesQuorum(refused.message.clone())),
         Reason::Invalid => Failed::Final(MemberError::Invalid(refused.message.clone())),
         Reason::Unspecified | Reason::Uncertain | Reason::TooLarge | Reason::Stopped => Failed::Uncertain,
     }

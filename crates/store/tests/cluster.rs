@@ -159,6 +159,34 @@ async fn a_member_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_would_lose_the_quorum_is_refused() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader_seen_by(0).await;
+    let [store, alive, dead] = [0, 1, 2].map(|n| &cluster.members[(leader + n) % 3]);
+    let (store, silent) = (&store.store, alive.config.timing.election_max * 2);
+    dead.stop().await;
+    let missed = async {
+        while store.status().peers.iter().any(|peer| peer.id == dead.id && peer.last_ack.is_some_and(|age| age < silent)) {
+            tokio::time::sleep(alive.config.timing.heartbeat).await;
+        }
+    };
+    timeout(DEADLINE, missed).await.unwrap();
+    // Whoever is asked, the leader judges.
+    for asked in [store, &alive.store] {
+        let refused = asked.remove(alive.id).await;
+        let Err(MemberError::LosesQuorum(says)) = refused else { panic!("{refused:?}") };
+        assert!(says.contains(&format!("No answer from {} (", dead.config.name)), "{says}");
+    }
+    store.propose(request(1), namespace("still")).await.unwrap();
+    assert_eq!(store.status().voters.len(), 3);
+    store.remove(dead.id).await.unwrap();
+    store.propose(request(2), namespace("two")).await.unwrap();
+    store.remove(alive.id).await.unwrap();
+    store.propose(request(3), namespace("one")).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_in_use_or_of_another_is_refused() {
     let cluster = Cluster::of(1).await;
     let member = &cluster.members[0];

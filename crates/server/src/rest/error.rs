@@ -193,6 +193,7 @@ impl From<MemberError> for ApiError {
             MemberError::Busy => Self::new(ErrorCode::MembersBusy, detail),
             MemberError::NotMember(_) => Self::new(ErrorCode::MemberNotFound, detail),
             MemberError::Behind { .. } => Self::new(ErrorCode::MemberBehind, detail),
+            MemberError::LosesQuorum(_) => Self::new(ErrorCode::MemberLosesQuorum, detail),
             MemberError::Invalid(_) => Self::new(ErrorCode::MemberInvalid, detail),
             MemberError::Shutdown => Self::unavailable(ErrorCode::ServerStopping, detail, &[]),
             MemberError::Storage(_) => Self::unavailable(ErrorCode::ServerStorage, detail, &[]),

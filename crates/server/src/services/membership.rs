@@ -87,7 +87,7 @@ impl ClusterApi {
 
 fn member_status(error: &MemberError) -> Status {
     match error {
-        MemberError::NotMember(_) | MemberError::Invalid(_) | MemberError::Behind { .. } => {
+        MemberError::NotMember(_) | MemberError::Invalid(_) | MemberError::LosesQuorum(_) | MemberError::Behind { .. } => {
             Status::failed_precondition(error.to_string())
         }
         _ => Status::unavailable(error.to_string()),
