@@ -20,6 +20,7 @@ mod keys;
 mod losses;
 mod lossy;
 mod many;
+mod moves;
 mod orders;
 mod output;
 mod people;

@@ -79,6 +79,53 @@ fn silence_of_the_others_removes_nobody() {
 }
 
 #[test]
+fn who_is_dead_for_too_long_is_removed_where_the_operator_wants_it() {
+    let options = Options::default().config("[server.members]\nremove_dead_after = \"10s\"\n");
+    let cluster = Cluster::loopback_with(3, 0, &options).unwrap();
+    let leader = cluster.leader().unwrap();
+    let [dead, other] = [1, 2].map(|n| (leader + n) % 3);
+    cluster.control(dead).kill9().unwrap();
+    let name = cluster.control(dead).name().to_owned();
+    wait::eventually(IN_TIME, "two members", || {
+        let members = cluster.cli_to(leader).json(["cluster", "members", "-o", "json"])?;
+        Ok((members.as_array().map(Vec::len) == Some(2)).then_some(()))
+    })
+    .unwrap();
+    let audit = cluster.cli_to(other).json(["cluster", "audit", "-o", "json"]).unwrap();
+    let line = audit.as_array().unwrap().iter().find(|line| line["action"] == "member.delete").unwrap();
+    assert!(line.to_string().contains("server.members.remove_dead_after") && line.to_string().contains(&name), "{line}");
+    // The two that are left have no more to lose: without the other nothing can be written, and nobody is removed.
+    writes(&cluster, leader, "after");
+    cluster.control(other).kill9().unwrap();
+    cluster.control(leader).wait_log("controller=\"removal\"", IN_TIME).unwrap();
+    cluster.control(other).start().unwrap();
+    writes(&cluster, other, "again");
+    assert_eq!(cluster.get_any("/cluster/members").unwrap().as_array().unwrap().len(), 2);
+    cluster.control(dead).start().unwrap();
+    ends_removed(cluster.control(dead), "says so): it ends");
+}
+
+#[test]
+fn a_removal_after_which_nothing_could_be_written_is_refused() {
+    let cluster = Cluster::loopback(3, 0).unwrap();
+    let leader = cluster.leader().unwrap();
+    let [dead, alive] = [1, 2].map(|n| cluster.control((leader + n) % 3));
+    dead.kill9().unwrap();
+    let says = wait::eventually(IN_TIME, "the leader to miss it", || {
+        let members = cluster.cli_to(leader).json(["cluster", "members", "-o", "json"])?;
+        let gone = members.as_array().is_some_and(|all| all.iter().any(|one| one["reachable"] == false));
+        Ok(gone.then_some(()))
+    })
+    .and_then(|()| cluster.cli_to(leader).run(["cluster", "remove", alive.name()]))
+    .unwrap();
+    assert_ne!(says.code, Some(0), "{says:?}");
+    assert!(says.stderr.contains("no majority of them answers") && says.stderr.contains(dead.name()), "{says:?}");
+    let removed = cluster.cli_to(leader).run(["cluster", "remove", dead.name()]).unwrap();
+    assert!(removed.stderr.contains("warning: 2 control nodes vote"), "{removed:?}");
+    writes(&cluster, leader, "after");
+}
+
+#[test]
 fn a_removed_agent_ends_and_stays_ended() {
     let cluster = Cluster::loopback(1, 1).unwrap();
     let agent = cluster.agent(0);

@@ -94,6 +94,9 @@ pub struct ServerStart {
     /// Address and port other nodes reach this one at [default: as before, else 127.0.0.1:3031]
     #[arg(long, value_name = "IP[:PORT]", value_parser = cluster_address)]
     pub advertise: Option<SocketAddr>,
+    /// Where the control nodes are now, when most of them have moved; port 3031 when left out [default: where they were]
+    #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', value_parser = cluster_address)]
+    pub control_nodes: Vec<SocketAddr>,
     /// Serve the REST interface as plain HTTP beyond loopback too, for this run; to keep it: mode = "plain" in [server.tls]
     #[arg(long)]
     pub plain_http: bool,
@@ -111,6 +114,9 @@ pub struct AgentStart {
     /// Where this node keeps its state [env: RING_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Where the control nodes are now, when all of them have moved; port 3031 when left out [default: where they were]
+    #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', value_parser = cluster_address)]
+    pub control_nodes: Vec<SocketAddr>,
 }
 
 /// `ring cluster init`

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use ring_state::{Command, State};
-use ring_store::{Changes, Committed, Leadership, ProposeError, Store, Update};
-use ring_types::RequestId;
+use ring_store::{Changes, Committed, Leadership, MemberError, ProposeError, Store, StoreStatus, Update};
+use ring_types::{MemberId, RequestId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -21,6 +21,12 @@ pub(crate) trait Cluster: Clone + Send + Sync + 'static {
 
     /// The state and everything after it.
     fn watch(&self) -> (State, Self::Changes);
+
+    /// The members, as this one sees them.
+    fn members(&self) -> StoreStatus;
+
+    /// Takes a member out of the quorum.
+    async fn remove_member(&self, id: MemberId) -> Result<(), MemberError>;
 
     /// Who leads.
     fn leadership(&self) -> watch::Receiver<Leadership>;
@@ -54,6 +60,14 @@ impl Cluster for Store {
     fn watch(&self) -> (State, Changes) {
         let watch = Store::watch(self);
         (watch.state, watch.changes)
+    }
+
+    fn members(&self) -> StoreStatus {
+        self.status()
+    }
+
+    async fn remove_member(&self, id: MemberId) -> Result<(), MemberError> {
+        self.remove(id).await
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {

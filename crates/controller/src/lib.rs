@@ -17,6 +17,7 @@ mod loads;
 mod options;
 mod placement;
 mod queue;
+mod removal;
 mod scaling;
 mod supervise;
 
@@ -53,6 +54,11 @@ impl Controllers {
         options: ControllerOptions,
     ) -> Self {
         let mut controllers = Self::over(store.clone(), contacts, sealer, options.clone());
+        if let Some(after) = options.remove_dead_after {
+            let removal = removal::Removal::new(after);
+            let running = supervise::while_leading("removal", store.clone(), controllers.stop.clone(), removal);
+            controllers.tasks.spawn(running);
+        }
         controllers.tell(store, deliverer, options);
         controllers
     }

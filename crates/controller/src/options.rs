@@ -17,6 +17,8 @@ pub struct ControllerOptions {
     pub deliveries: DeliveryOptions,
     /// Everything is looked at this often, whether it changed or not.
     pub sweep_every: Duration,
+    /// A voting control node that does not answer the leader for so long is taken out of the cluster; None: never.
+    pub remove_dead_after: Option<Duration>,
     /// Pause after a proposal that was not committed.
     pub retry_after: Duration,
 }
@@ -28,6 +30,7 @@ impl Default for ControllerOptions {
             autoscale: AutoscaleOptions::default(),
             deliveries: DeliveryOptions::default(),
             sweep_every: Duration::from_secs(30),
+            remove_dead_after: None,
             retry_after: Duration::from_millis(200),
         }
     }

@@ -18,6 +18,7 @@ use tonic::{Code, Request, Status};
 use crate::lock::Mutex;
 use crate::outgoing::Hurry;
 use crate::types::Metrics;
+use crate::view::View;
 use crate::{ConnectError, MissingMember, PeerConnector};
 
 /// Largest message either side takes: an entry at its limit and what goes with it.
@@ -53,6 +54,10 @@ pub(crate) struct Peers {
     generation: ClusterGeneration,
     connector: Arc<dyn PeerConnector>,
     channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
+    /// The record of the members, as this one has it.
+    view: Arc<View>,
+    /// Where members were found that are not where the record has them.
+    found: Mutex<HashMap<u64, String>>,
     pub(crate) hurry: Arc<Hurry>,
 }
 
@@ -61,20 +66,46 @@ impl Peers {
         me: MemberId,
         (cluster, generation): (ClusterId, ClusterGeneration),
         connector: Arc<dyn PeerConnector>,
+        view: Arc<View>,
     ) -> Arc<Self> {
-        Arc::new(Self { me, cluster, generation, connector, channels: Mutex::default(), hurry: Hurry::new() })
+        let (channels, found) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { me, cluster, generation, connector, channels, view, found, hurry: Hurry::new() })
     }
 
-    pub(crate) async fn client(&self, to: u64, address: &str, lane: Lane) -> Result<Client, ConnectError> {
-        let known = self.channels.lock().get(&(to, lane)).filter(|(at, _)| at == address).map(|(_, channel)| channel.clone());
+    /// Where a member is: where it was found, else as the record has it, which follows those that move. The membership keeps
+    /// `joined_at`, which it had at first.
+    pub(crate) fn whereabouts(&self, member: u64, joined_at: &str) -> String {
+        if let Some(found) = self.found.lock().get(&member) {
+            return found.clone();
+        }
+        let state = self.view.state();
+        state.member(MemberId(member)).map_or_else(|| joined_at.to_owned(), |known| known.address.clone())
+    }
+
+    /// Remembers where a member answers, until it does not any more.
+    pub(crate) fn found_at(&self, member: u64, address: &str) {
+        self.found.lock().insert(member, address.to_owned());
+    }
+
+    pub(crate) async fn client(&self, to: u64, joined_at: &str, lane: Lane) -> Result<Client, ConnectError> {
+        let address = self.whereabouts(to, joined_at);
+        let known = self.channels.lock().get(&(to, lane)).filter(|(at, _)| *at == address).map(|(_, channel)| channel.clone());
         let channel = if let Some(channel) = known {
             channel
         } else {
-            let channel = self.connector.connect(MemberId(to), address).await?;
-            self.channels.lock().insert((to, lane), (address.to_owned(), channel.clone()));
+            let connected = self.connector.connect(MemberId(to), &address).await;
+            let channel = connected.inspect_err(|_| self.lost_at(to, &address))?;
+            self.channels.lock().insert((to, lane), (address, channel.clone()));
             channel
         };
         Ok(Client::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
+    }
+
+    fn lost_at(&self, member: u64, address: &str) {
+        let mut found = self.found.lock();
+        if found.get(&member).is_some_and(|at| at == address) {
+            found.remove(&member);
+        }
     }
 
     /// Dials anew next time: the member may be elsewhere, or its certificate another one.
@@ -135,7 +166,8 @@ impl Peers {
         let others = membership.voter_ids().filter(|id| *id != self.me.0);
         let probes = others.filter_map(|id| membership.get_node(&id).map(|peer| (id, peer.clone()))).map(async |(id, peer)| {
             let silent = !matches!(timeout(PING, self.ping(id, &peer.address)).await, Ok(true));
-            silent.then_some(MissingMember { id: MemberId(id), name: peer.name, address: peer.address })
+            let address = self.whereabouts(id, &peer.address);
+            silent.then_some(MissingMember { id: MemberId(id), name: peer.name, address })
         });
         join_all(probes).await.into_iter().flatten().collect()
     }

@@ -106,7 +106,7 @@ impl Replica {
         let opened = tokio::task::spawn_blocking(move || open(dir, &told, &reports)).await;
         let opened = opened.map_err(|e| StoreError::Raft { cause: e.to_string() })??;
         let generation = opened.view.state().meta().map_or(config.generation, |meta| meta.generation);
-        let peers = Peers::new(config.member, (config.cluster, generation), connector);
+        let peers = Peers::new(config.member, (config.cluster, generation), connector, Arc::clone(&opened.view));
         let me = node_id(config.member);
         let network = Network { me, peers: Arc::clone(&peers), patience: config.timing.election_max };
         let raft = Raft::new(me, raft_config, network, opened.log, opened.machine).await;
@@ -172,8 +172,22 @@ impl Replica {
             committed: index_of(metrics.cluster_committed.as_ref()),
             applied: index_of(metrics.last_applied.as_ref()),
             snapshot: index_of(metrics.snapshot.as_ref()),
-            peers: membership.nodes().map(|(id, peer)| peer_status(&metrics, *id, peer)).collect(),
+            peers: membership.nodes().map(|(id, peer)| self.peer_status(&metrics, *id, peer)).collect(),
             quorum_ack_age: quorum_ack_age(&metrics),
+        }
+    }
+
+    fn peer_status(&self, metrics: &Metrics, id: u64, peer: &Peer) -> PeerStatus {
+        let me = id == metrics.id;
+        let matched = metrics.replication.as_ref().and_then(|peers| peers.get(&id)).and_then(|matched| matched.as_ref());
+        let acked = metrics.heartbeat.as_ref().and_then(|peers| peers.get(&id)).and_then(|acked| acked.as_ref());
+        PeerStatus {
+            id: MemberId(id),
+            name: peer.name.clone(),
+            address: self.peers.whereabouts(id, &peer.address),
+            voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
+            matched: if me { metrics.last_log_index } else { matched.map(|m| m.index) },
+            last_ack: if me { Some(Duration::ZERO) } else { acked.map(|at| at.elapsed()) },
         }
     }
 
@@ -201,20 +215,6 @@ fn quorum_ack_age(metrics: &Metrics) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     metrics.last_quorum_acked.map(|at| at.elapsed())
-}
-
-fn peer_status(metrics: &Metrics, id: u64, peer: &Peer) -> PeerStatus {
-    let me = id == metrics.id;
-    let matched = metrics.replication.as_ref().and_then(|peers| peers.get(&id)).and_then(|matched| matched.as_ref());
-    let acked = metrics.heartbeat.as_ref().and_then(|peers| peers.get(&id)).and_then(|acked| acked.as_ref());
-    PeerStatus {
-        id: MemberId(id),
-        name: peer.name.clone(),
-        address: peer.address.clone(),
-        voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
-        matched: if me { metrics.last_log_index } else { matched.map(|m| m.index) },
-        last_ack: if me { Some(Duration::ZERO) } else { acked.map(|at| at.elapsed()) },
-    }
 }
 
 fn cause_of(failure: &Failure, fatal: &Fatal<Types>) -> StoreError {

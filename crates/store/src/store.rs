@@ -132,6 +132,12 @@ impl Store {
         self.replica.status()
     }
 
+    /// Says where a member was found, its identity proven, that does not answer where the record has it. It holds until the member
+    /// does not answer there either.
+    pub fn found_at(&self, member: MemberId, address: &str) {
+        self.replica.peers.found_at(member.0, address);
+    }
+
     /// Adds a member that receives the log but does not vote. Returns when the change is committed; the member may be started
     /// before or after.
     ///

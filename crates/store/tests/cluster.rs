@@ -197,7 +197,8 @@ async fn a_directory_in_use_or_of_another_is_refused() {
     stranger.member = MemberId(5);
     let refused = Store::open(stranger, std::sync::Arc::new(common::Plain)).await.err();
     assert!(matches!(refused, Some(StoreError::Stranger { .. })), "{refused:?}");
-    let again = Store::create(member.config.clone(), std::sync::Arc::new(common::Plain), common::bootstrap()).await.err();
+    let again =
+        Store::create(member.config.clone(), std::sync::Arc::new(common::Plain), common::bootstrap(member.address)).await.err();
     assert!(matches!(again, Some(StoreError::NotEmpty { .. })), "{again:?}");
 }
 

@@ -115,7 +115,9 @@ fn killed_at_any_step_it_keeps_what_it_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("data");
     runtime.block_on(async {
-        let store = Store::create(alone(dir.clone()), Arc::new(Plain), common::bootstrap()).await.unwrap();
+        let store = Store::create(alone(dir.clone()), Arc::new(Plain), common::bootstrap(SocketAddr::from(([127, 0, 0, 1], 1))))
+            .await
+            .unwrap();
         store.shutdown().await;
     });
     let (mut next, mut acked) = (0, Vec::<usize>::new());

@@ -56,7 +56,7 @@ pub fn join(name: &str, role: Role, members: &[SocketAddr], token: &str, at: Opt
 }
 
 /// The command that runs an enrolled node; a fresh host that is alone becomes a cluster of one by it.
-pub fn start(role: Role, at: Option<Addresses>) -> Vec<String> {
+pub fn start(role: Role, at: Option<Addresses>, control_nodes: &[SocketAddr]) -> Vec<String> {
     let (command, flags) = match role {
         Role::Control => ("server", at.map(control)),
         Role::Alone => ("server", at.map(listen)),
@@ -64,6 +64,10 @@ pub fn start(role: Role, at: Option<Addresses>) -> Vec<String> {
     };
     let mut line = words(&[command, "start"]);
     line.extend(flags.unwrap_or_default());
+    if !control_nodes.is_empty() {
+        let places: Vec<String> = control_nodes.iter().map(SocketAddr::to_string).collect();
+        line.extend(words(&["--control-nodes", &places.join(",")]));
+    }
     line
 }
 

@@ -52,6 +52,8 @@ pub struct RingNode {
     role: Role,
     cli: RingCli,
     running: Mutex<Option<Running>>,
+    /// The cluster port it has moved to.
+    moved_to: Mutex<Option<u16>>,
 }
 
 /// The present process of a node.
@@ -78,7 +80,7 @@ impl RingNode {
         for (name, value) in &site.variables {
             cli = cli.env(name, value);
         }
-        Ok(Self { site, role, cli, running: Mutex::new(None) })
+        Ok(Self { site, role, cli, running: Mutex::new(None), moved_to: Mutex::new(None) })
     }
 
     /// Its name.
@@ -147,15 +149,25 @@ impl RingNode {
         self.enrol(flags::join(self.name(), self.role, members, token, self.addresses()))
     }
 
+    /// The cluster port it has from its next start on.
+    pub fn move_to(&self, cluster_port: u16) {
+        *self.moved_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster_port);
+    }
+
     /// Starts an enrolled node that is not running; does not wait until it serves.
     pub fn start(&self) -> Result<()> {
+        self.start_knowing(&[])
+    }
+
+    /// As [`Self::start`], for a host that is told where the control nodes are now.
+    pub fn start_knowing(&self, control_nodes: &[SocketAddr]) -> Result<()> {
         let mut slot = self.slot();
         if let Some(running) = slot.as_ref()
             && running.process.exited()?.is_none()
         {
             bail!("{} runs already", self.name());
         }
-        let process = self.spawn(flags::start(self.role, self.addresses()))?;
+        let process = self.spawn(flags::start(self.role, self.addresses(), control_nodes))?;
         *slot = Some(Running { process, enrolling: false });
         Ok(())
     }
@@ -250,6 +262,7 @@ impl RingNode {
 
     fn addresses(&self) -> Option<Addresses> {
         let (api, cluster) = self.site.ports?;
+        let cluster = self.moved_to.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(cluster);
         let at = |port| SocketAddr::new(self.site.ip, port);
         Some(Addresses { api: at(api), cluster: at(cluster) })
     }

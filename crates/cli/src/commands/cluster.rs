@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use ring_api::client::Client;
-use ring_api::model::{ClusterStatus, CreateJoinToken, JoinRole, Member};
+use ring_api::model::{ClusterStatus, CreateJoinToken, JoinRole, Member, MemberRole};
 use ring_types::{MemberId, Span};
 
 use super::audit::AuditArgs;
@@ -111,7 +111,8 @@ pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<Re
         ClusterCommand::Promote(args) => {
             let member = find(&client, &args.member).await?;
             client.promote(member.id).await?;
-            Ok(Reply::line(format!("control node {} ({}) promoted", member.id, member.name)))
+            let reply = Reply::line(format!("control node {} ({}) promoted", member.id, member.name));
+            Ok(reply.warn(votes_after(&client).await))
         }
         ClusterCommand::Remove(args) => {
             let member = find(&client, &args.member).await?;
@@ -143,7 +144,23 @@ async fn find(client: &Client, wanted: &str) -> Result<Member, CliError> {
 
 async fn remove(client: &Client, id: MemberId, name: &str) -> Result<Reply, CliError> {
     client.remove_member(id).await?;
-    Ok(Reply::line(format!("control node {id} ({name}) removed")))
+    Ok(Reply::line(format!("control node {id} ({name}) removed")).warn(votes_after(client).await))
+}
+
+/// What is to be said of the number of votes after a change that was made, if it can be asked for.
+async fn votes_after(client: &Client) -> Option<String> {
+    client.members().await.ok().and_then(|members| votes_advice(&members))
+}
+
+/// An even number of votes bears no more losses than one fewer.
+fn votes_advice(members: &[Member]) -> Option<String> {
+    match members.iter().filter(|member| member.role == MemberRole::Voter).count() {
+        2 => Some("2 control nodes vote: without either of them nothing can be written; add a third".to_owned()),
+        votes if votes > 0 && votes % 2 == 0 => {
+            Some(format!("{votes} control nodes vote: they bear no more losses than {} would; add one, or remove one", votes - 1))
+        }
+        _ => None,
+    }
 }
 
 async fn token(client: &Client, command: TokenCommand) -> Result<Reply, CliError> {
@@ -204,6 +221,7 @@ impl View for StatusView {
         let rotation =
             status.authority_rotation.iter().map(|rotation| format!("{:<12}  {}", "rotation", authority::told(rotation)));
         lines.extend(rotation);
+        lines.extend(votes_advice(&status.members).map(|advice| format!("{:<12}  {advice}", "votes")));
         lines.push(String::new());
         lines.push(ListView(status.members.clone()).render(format, screen)?);
         Ok(lines.join("\n"))

@@ -70,6 +70,8 @@ impl Default for ApiSection {
 pub struct ServerSection {
     /// How often everything is looked at even when nothing happened.
     pub scheduler: SchedulerSection,
+    /// Control nodes that are dead.
+    pub members: MembersSection,
     /// What runs instances.
     pub runtime: RuntimeSection,
     /// Deliveries to webhooks.
@@ -91,6 +93,15 @@ pub struct SchedulerSection {
     /// From one full look to the next.
     #[serde(deserialize_with = "span")]
     pub interval: Option<Span>,
+}
+
+/// `[server.members]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MembersSection {
+    /// A control node that does not answer the leader for so long is taken out of the cluster.
+    #[serde(deserialize_with = "span")]
+    pub remove_dead_after: Option<Span>,
 }
 
 /// `[server.runtime]`

@@ -11,7 +11,8 @@ mod secret_key;
 pub use credentials::{Credential, Credentials};
 pub use file::{
     ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection, LimitsSection,
-    RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection, WebhooksSection,
+    MembersSection, RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection,
+    WebhooksSection,
 };
 pub use paths::Paths;
 pub use private::write_private;

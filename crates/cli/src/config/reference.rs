@@ -48,6 +48,13 @@ const KEYS: &[Key] = &[
         "how often everything is looked at, even when nothing happened",
         "\"10s\"",
     ),
+    key(
+        "server.members.remove_dead_after",
+        "duration, or seconds; 10 s or more",
+        "never",
+        "a control node that does not answer the leader for so long is taken out of the cluster, when those that are left can go on; set it on each control node",
+        "\"24h\"",
+    ),
     key("server.runtime.docker.enabled", "boolean", "where it is found", "use Docker", "true"),
     key(
         "server.runtime.docker.host",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_state::{ApplyDeployment, Command, EnrolNode, Entry, InstanceReport, Reply, RowKey, State};
-use ring_store::{Change, Committed, Leadership, ProposeError, Update};
+use ring_store::{Change, Committed, Leadership, MemberError, ProposeError, StoreStatus, Update};
 use ring_types::{
     Cpu, DeploymentId, DeploymentSpec, ExitStatus, InstanceId, InstanceState, Kind, MemberId, Memory, Name, NodeCapacity, NodeId,
     NodeInfo, Outcome, RequestId, RuntimeKind, RuntimeReport,
@@ -29,6 +29,7 @@ struct Inner {
     proposals: watch::Sender<u32>,
     failures: Mutex<u32>,
     panics: Mutex<bool>,
+    members: Mutex<StoreStatus>,
 }
 
 pub(crate) struct Receiver(broadcast::Receiver<Update>);
@@ -68,8 +69,39 @@ impl Cluster for Fake {
         (state.clone(), Receiver(self.0.changes.subscribe()))
     }
 
+    fn members(&self) -> StoreStatus {
+        lock(&self.0.members).clone()
+    }
+
+    async fn remove_member(&self, id: MemberId) -> Result<(), MemberError> {
+        let mut members = lock(&self.0.members);
+        if members.peers.len() < 3 {
+            return Err(MemberError::LosesQuorum("told to".to_owned()));
+        }
+        members.peers.retain(|peer| peer.id != id);
+        Ok(())
+    }
+
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.0.leadership.subscribe()
+    }
+}
+
+/// A member without any other.
+fn alone() -> StoreStatus {
+    let id = MemberId(1);
+    StoreStatus {
+        id,
+        term: 1,
+        leader: Some(id),
+        voters: vec![id],
+        learners: Vec::new(),
+        last_log: 0,
+        committed: 0,
+        applied: 0,
+        snapshot: 0,
+        peers: Vec::new(),
+        quorum_ack_age: None,
     }
 }
 
@@ -82,6 +114,7 @@ impl Fake {
             proposals: watch::Sender::default(),
             failures: Mutex::default(),
             panics: Mutex::default(),
+            members: Mutex::new(alone()),
         }));
         for n in 0..count {
             let node = NodeId(Uuid::now_v7());
@@ -121,6 +154,10 @@ impl Fake {
             let term = leadership.term + 1;
             *leadership = Leadership { leader: is_me.then_some(MemberId(1)), term, is_me };
         });
+    }
+
+    pub(crate) fn set_members(&self, status: StoreStatus) {
+        *lock(&self.0.members) = status;
     }
 
     pub(crate) fn fail_next(&self, count: u32) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use ring_agent::{Agent, AgentConfig, AgentError, AgentTiming};
-use ring_cli::{ClusterJoin, NodeSettings};
+use ring_cli::{AgentStart, ClusterJoin, NodeSettings};
 use ring_server::JoinRole;
 use ring_server::node::{AgentHost, JoinOptions, NodeError, has_joined, join as join_cluster};
 use tokio_util::sync::CancellationToken;
@@ -15,9 +15,10 @@ use super::{runtimes, signals};
 const RESTART: Duration = Duration::from_secs(1);
 
 /// `ring agent start`
-pub(super) async fn start(settings: &NodeSettings) -> anyhow::Result<()> {
+pub(super) async fn start(settings: &NodeSettings, args: &AgentStart) -> anyhow::Result<()> {
     let stop = signals::until_told()?;
-    let host = AgentHost::load(&settings.paths.data_dir, stop.clone())?;
+    let control_nodes: Vec<String> = args.control_nodes.iter().map(ToString::to_string).collect();
+    let host = AgentHost::load(&settings.paths.data_dir, &control_nodes, stop.clone())?;
     run(settings, host, stop).await
 }
 
@@ -28,7 +29,7 @@ pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::
     }
     let record = join_cluster(&options(settings, args, JoinRole::Agent)).await?;
     tracing::info!(cluster = %record.cluster, "joined the cluster as agent '{}'", record.name);
-    start(settings).await
+    start(settings, &AgentStart::default()).await
 }
 
 /// What a host that joins says of itself.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ring_cli::output::{data, note};
 use ring_cli::{ClusterInit, ClusterJoin, NodeSettings, ServerStart};
 use ring_server::JoinRole;
@@ -26,12 +26,16 @@ pub(super) async fn start(settings: &NodeSettings, args: &ServerStart) -> anyhow
         let options = StartOptions {
             data_dir: settings.paths.data_dir.clone(),
             advertise: args.advertise,
+            control_nodes: args.control_nodes.iter().map(ToString::to_string).collect(),
             api_listen: args.api_listen,
             settings: with_plain(node_settings(settings)?, args.plain_http)?,
         };
         let node = ControlNode::start(options).await?;
         say_api(&node);
         return serve(settings, node, !args.no_agent, stop).await;
+    }
+    if !args.control_nodes.is_empty() {
+        bail!("--control-nodes is for a host that belongs to a cluster; to join one: ring cluster join");
     }
     let advertise = args.advertise.unwrap_or(ALONE);
     let mut options = init_options(settings, advertise, args.admin_password_file.as_deref(), args.plain_http)?;
@@ -73,8 +77,13 @@ pub(super) async fn join(settings: &NodeSettings, args: ClusterJoin) -> anyhow::
     let options = agent::options(settings, args, JoinRole::Control);
     let record = join_cluster(&options).await?;
     tracing::info!(cluster = %record.cluster, "joined the cluster as control node '{}'", record.name);
-    let options =
-        StartOptions { data_dir: settings.paths.data_dir.clone(), advertise: None, api_listen: None, settings: node_settings };
+    let options = StartOptions {
+        data_dir: settings.paths.data_dir.clone(),
+        advertise: None,
+        control_nodes: Vec::new(),
+        api_listen: None,
+        settings: node_settings,
+    };
     let node = ControlNode::start(options).await?;
     say_api(&node);
     serve(settings, node, true, stop).await

@@ -82,7 +82,7 @@ async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Resu
         | NodeCommand::ClusterRecover(_) => Ok(()),
         NodeCommand::ServerStart(args) => control::start(settings, &args).await,
         NodeCommand::ClusterInit(args) => control::init(settings, args).await,
-        NodeCommand::AgentStart(_) => agent::start(settings).await,
+        NodeCommand::AgentStart(args) => agent::start(settings, &args).await,
         NodeCommand::ClusterJoin(args) => match args.role {
             JoinAs::Control => control::join(settings, args).await,
             JoinAs::Agent => agent::join(settings, args).await,

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ring_cli::config::{TlsMode, WebhooksSection, read_secret_key};
@@ -38,6 +39,7 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
     if let Some(interval) = settings.config.server.scheduler.interval {
         found.controllers.sweep_every = interval.duration();
     }
+    found.controllers.remove_dead_after = remove_dead_after(settings.config.server.members.remove_dead_after)?;
     webhooks(&mut found.webhooks, &settings.config.server.webhooks)?;
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;
@@ -58,6 +60,18 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
         found.compaction.every = every;
     }
     Ok(found)
+}
+
+/// Shorter than this, an upgrade or a restart would cost a member.
+const DEAD_AT_LEAST: Duration = Duration::from_secs(10);
+
+fn remove_dead_after(given: Option<Span>) -> anyhow::Result<Option<Duration>> {
+    match given.map(Span::duration) {
+        Some(after) if after < DEAD_AT_LEAST => {
+            bail!("server.members.remove_dead_after: at least 10s is wanted; leave it out to remove nobody")
+        }
+        after => Ok(after),
+    }
 }
 
 /// How webhooks are reached. A file of authorities that cannot be used ends the start: without it deliveries would fail later.

@@ -73,12 +73,16 @@ impl ControlConnector for AgentDialer {
 }
 
 impl AgentHost {
-    /// Reads the data directory of a host that has joined as an agent, and keeps its certificate good until `stop`.
+    /// Reads the data directory of a host that has joined as an agent, and keeps its certificate good until `stop`. `control_nodes` are
+    /// dialled first, in the place of those it knew, when there are any.
     ///
     /// # Errors
     /// [`NodeError`] when it has not joined as one.
-    pub fn load(data_dir: &Path, stop: CancellationToken) -> Result<Self, NodeError> {
-        let loaded = LoadedAgent::read(data_dir)?;
+    pub fn load(data_dir: &Path, control_nodes: &[String], stop: CancellationToken) -> Result<Self, NodeError> {
+        let mut loaded = LoadedAgent::read(data_dir)?;
+        if !control_nodes.is_empty() {
+            control_nodes.clone_into(&mut loaded.host.control_addresses);
+        }
         let source = Asked { dialer: Dialer::new(loaded.tls.clone()), files: loaded.files.clone() };
         let following = follow_told(loaded.tls.clone(), loaded.files.clone(), source.clone(), loaded.told, stop.clone());
         tokio::spawn(following);

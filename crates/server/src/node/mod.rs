@@ -6,6 +6,7 @@
 mod agent_host;
 mod api;
 mod error;
+mod find;
 mod host;
 mod init;
 mod join;

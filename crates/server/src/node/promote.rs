@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ring_proto::cluster::v1::PromoteRequest;
 use ring_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
-use ring_state::MemberState;
-use ring_store::Store;
+use ring_state::{Command, MemberState};
+use ring_store::{ProposeError, Store};
+use ring_types::RequestId;
 use tokio_util::sync::CancellationToken;
 
 use crate::pki::{Expect, HostRecord, MemberRecord};
@@ -13,10 +14,17 @@ use crate::tls::Dialer;
 
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Asks the other control nodes to be added and promoted, and to record its addresses, until that is so.
+/// Asks the other control nodes to be added and promoted, and to record its addresses, until that is so. A voter that has moved writes
+/// that itself where it can: it may be the leader, or the others may not find the leader any more.
 pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord, stop: CancellationToken) {
     let Some(member) = record.member.clone() else { return };
     while !settled(&store, &member) {
+        if let Err(why) = write_move(&store, &member).await {
+            tracing::warn!("the cluster does not know yet that this control node is at {}: {why}", member.address);
+        }
+        if settled(&store, &member) {
+            return;
+        }
         let others = record.control_addresses.iter().filter(|address| **address != member.address);
         for address in others {
             tokio::select! {
@@ -32,6 +40,15 @@ pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord
             () = tokio::time::sleep(RETRY) => {}
         }
     }
+}
+
+async fn write_move(store: &Store, member: &MemberRecord) -> Result<(), ProposeError> {
+    let voter = store.local().member(member.id).is_some_and(|known| known.state == MemberState::Active);
+    if !voter || store.leadership().borrow().leader.is_none() {
+        return Ok(());
+    }
+    let (address, api_address) = (member.address.clone(), member.api_address.clone());
+    store.propose(RequestId::NONE, Command::UpdateMember { id: member.id, address, api_address }).await.map(drop)
 }
 
 /// The cluster knows it as a voter, at the addresses it has.

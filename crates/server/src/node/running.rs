@@ -22,10 +22,10 @@ use tonic::transport::Server;
 
 use super::api::{ApiFront, ApiWords};
 use super::host::Settings;
-use super::promote;
 use super::renewal::Own;
 use super::rotation::OwnRotation;
 use super::{AgentHost, NodeError};
+use super::{find, promote};
 use crate::door::Door;
 use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
@@ -282,6 +282,13 @@ impl Wiring {
         tasks.spawn(async move {
             renew_forever(tls, files, source, stop).await;
             "the renewal of certificates"
+        });
+        let (store, dialer, addresses) = (parts.store.clone(), self.dialer.clone(), self.record.control_addresses.clone());
+        let stop = parts.stop.clone();
+        tasks.spawn(async move {
+            find::while_leaderless(store, dialer, addresses, stop.clone()).await;
+            stop.cancelled().await;
+            "the search for control nodes"
         });
         let (store, dialer, record, stop) = (parts.store.clone(), self.dialer.clone(), self.record.clone(), parts.stop.clone());
         tasks.spawn(async move {

@@ -19,6 +19,8 @@ pub struct StartOptions {
     pub data_dir: PathBuf,
     /// Where others reach the cluster port; as before when left out.
     pub advertise: Option<SocketAddr>,
+    /// Cluster ports of control nodes, where the others have moved; those it knew when there are none.
+    pub control_nodes: Vec<String>,
     /// Where the REST API listens; as before when left out.
     pub api_listen: Option<SocketAddr>,
     /// How its parts are set.
@@ -44,6 +46,9 @@ impl ControlNode {
         let mut record = files.record()?.ok_or_else(|| NodeError::NotJoined(options.data_dir.clone()))?;
         let member = moved(&mut record, &options)?;
         files.write_record(&record)?;
+        if !options.control_nodes.is_empty() {
+            record.control_addresses.clone_from(&options.control_nodes);
+        }
         let advertise = member.address.parse().map_err(|_| NodeError::Advertise(format!("'{}'", member.address)))?;
         let ports = Ports::bind(cluster_listen(advertise), member.api_listen).await?;
         let secret = secret_key(&files, &options.settings)?;

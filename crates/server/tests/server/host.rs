@@ -39,7 +39,7 @@ impl Host {
     }
 
     fn start(&self, control_addresses: Vec<String>) {
-        let host = AgentHost::load(self.dir.path(), self.stop.clone()).unwrap();
+        let host = AgentHost::load(self.dir.path(), &[], self.stop.clone()).unwrap();
         std::fs::create_dir_all(&host.data_dir).unwrap();
         let config = AgentConfig {
             data_dir: host.data_dir,

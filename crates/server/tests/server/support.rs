@@ -152,7 +152,13 @@ pub(crate) fn join_options(dir: &Path, token: &str, role: JoinRole, name: &str, 
 }
 
 pub(crate) fn start_options(dir: &Path) -> StartOptions {
-    StartOptions { data_dir: dir.to_owned(), advertise: None, api_listen: None, settings: Settings::default() }
+    StartOptions {
+        data_dir: dir.to_owned(),
+        advertise: None,
+        control_nodes: Vec::new(),
+        api_listen: None,
+        settings: Settings::default(),
+    }
 }
 
 /// Asks until it is so, with a deadline.

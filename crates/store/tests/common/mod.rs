@@ -66,14 +66,14 @@ pub(crate) fn config(id: u64, dir: PathBuf, address: SocketAddr) -> StoreConfig 
     }
 }
 
-pub(crate) fn bootstrap() -> Command {
+pub(crate) fn bootstrap(address: SocketAddr) -> Command {
     Command::Bootstrap(Bootstrap {
         cluster: CLUSTER,
         ca_certificate: "ca".to_owned(),
         ca_key_sealed: vec![1],
         data_key_sealed: Vec::new(),
         member_name: "c1".parse().unwrap(),
-        address: "127.0.0.1:1".to_owned(),
+        address: address.to_string(),
         api_address: "127.0.0.1:2".to_owned(),
         admin: UserId(Uuid::from_u128(9)),
         admin_password_hash: "hash".to_owned(),
@@ -91,7 +91,7 @@ impl Member {
         let mut config = config(id, dir.clone(), address);
         change(&mut config);
         let store = match id {
-            1 => Store::create(config.clone(), Arc::new(Plain), bootstrap()).await.unwrap(),
+            1 => Store::create(config.clone(), Arc::new(Plain), bootstrap(address)).await.unwrap(),
             _ => Store::open(config.clone(), Arc::new(Plain)).await.unwrap(),
         };
         let server = serve(&store, listener);
