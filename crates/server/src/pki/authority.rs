@@ -17,7 +17,7 @@ use super::{Fingerprint, Identity, PkiError, SecretKey};
 pub const DEFAULT_LIFETIME: Duration = Duration::from_hours(90 * 24);
 /// How long the authority's own certificate is good.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(20 * 365 * 24);
-/// Certificates are good from before they are made, for hosts whose clock is behind by minutes or was not changed for summer.
+/// Certificates are good from before they are made, for hosts whose clock is behind by minutes.
 const CLOCK_SLACK: Duration = Duration::from_hours(1);
 
 /// What a certificate is wanted for.
