@@ -56,7 +56,7 @@ pub fn judge_nodes(
     options: &LeaseOptions,
 ) -> Judgement {
     let mut judgement = Judgement::default();
-    let mut silent = Vec::new();
+    let (mut silent, mut suspects) = (Vec::new(), 0);
     let watched = |status| matches!(status, NodeStatus::Ready | NodeStatus::Unreachable);
     for node in state.nodes().filter(|node| watched(node.status)) {
         let contact = contacts.get(&node.id).filter(|contact| contact.epoch == node.epoch);
@@ -68,6 +68,7 @@ pub fn judge_nodes(
             silent.push(&**node);
         }
         if now >= suspect {
+            suspects += 1;
             judgement.expect(node, NodeStatus::Unreachable);
             judgement.wake(lost, now);
         } else {
@@ -77,7 +78,7 @@ pub fn judge_nodes(
             judgement.wake(suspect, now);
         }
     }
-    judgement.lose(state, &silent, now, options);
+    judgement.lose(state, &silent, suspects, now, options);
     judgement
 }
 
@@ -94,14 +95,16 @@ impl Judgement {
         }
     }
 
-    fn lose(&mut self, state: &State, silent: &[&Node], now: Timestamp, options: &LeaseOptions) {
+    /// Loses those whose time is over, or holds all of them back. Those that are out of contact, and whose time is not over yet, count as
+    /// well: they may be of the same fault, and only have been heard of a moment later.
+    fn lose(&mut self, state: &State, silent: &[&Node], suspects: usize, now: Timestamp, options: &LeaseOptions) {
         let recently = now - Span(options.lost_after.0.saturating_mul(TOGETHER));
         let lost = state.nodes().filter(|node| node.status == NodeStatus::Lost && node.status_since >= recently).count();
         let alive = state.nodes().filter(|node| matches!(node.status, NodeStatus::Ready | NodeStatus::Unreachable)).count();
         let total = alive + lost;
         let share = total * options.max_lost_percent as usize / 100;
         let allowed = if total <= 2 { share.max(1) } else { share };
-        if lost + silent.len() > allowed {
+        if lost + suspects > allowed {
             self.held_back = silent.len() as u32;
         }
         let (status, held) = if self.held_back > 0 { (NodeStatus::Unreachable, true) } else { (NodeStatus::Lost, false) };

@@ -207,8 +207,9 @@ impl<'a> Turn<'a, '_> {
         let short = parent.wanted().saturating_sub(self.state.serving(parent) + others);
         // Where there is no room for both, one has to make room for the other.
         let yields = u32::from(parent.placement_failure.is_some());
-        let serves =
-            |view: &&View<'_>| view.goal == Goal::Run && view.record.is_some_and(|record| record.is_ready(&self.deployment.spec));
+        let serves = |view: &&View<'_>| {
+            view.goal == Goal::Run && view.record.is_some_and(|record| self.state.serves(record, self.deployment))
+        };
         self.views.iter().filter(serves).take(short.saturating_sub(yields) as usize).map(|view| view.id).collect()
     }
 

@@ -59,9 +59,9 @@ pub(crate) fn need<'a>(state: &'a State, child: &Deployment, placer: &mut Placer
     }
     let serving: u32 = named().map(|one| state.serving(one)).sum();
     let least = state.parent_of(child).map_or(0, |parent| parent.wanted().min(child.wanted()));
-    others.retain(|(other, i)| i.goal == Goal::Run && (serving >= least || !i.serves(&other.spec)));
+    others.retain(|(other, i)| i.goal == Goal::Run && (serving >= least || !state.serves(i, other)));
     // First what does not serve, then what goes in any case, then the last.
-    others.sort_by_key(|(other, i)| (i.serves(&other.spec), !other.deleting, std::cmp::Reverse(i.slot), i.id));
+    others.sort_by_key(|(other, i)| (state.serves(i, other), !other.deleting, std::cmp::Reverse(i.slot), i.id));
     let first = others.into_iter().find(|(_, i)| placer.fits_without(child, &own, i));
     first.map_or(Need::Other, |(_, instance)| Need::End(instance))
 }

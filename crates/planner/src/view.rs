@@ -123,7 +123,7 @@ pub(crate) fn instances(state: &State, deployment: ring_types::DeploymentId) -> 
 
 /// The node an instance is on is lost, or is no more.
 pub(crate) fn node_is_gone(state: &State, node: NodeId) -> bool {
-    state.node(node).is_none_or(|node| node.status == NodeStatus::Lost)
+    state.is_gone(node)
 }
 
 /// The node an instance is on is in contact.

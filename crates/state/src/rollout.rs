@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use ring_types::{
-    DeploymentId, DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, NodeId, Permission, Span, Timestamp, Volume,
-    VolumeKind,
+    DeploymentId, DeploymentSpec, Goal, InstanceState, Kind, Name, NetworkMode, NodeId, NodeStatus, Permission, Span, Timestamp,
+    Volume, VolumeKind,
 };
 
 use crate::{Deployment, Instance, RegistryPassword, State};
@@ -121,10 +121,20 @@ impl State {
         parent.filter(|_| child.rollout.is_some_and(|rollout| rollout.phase != RolloutPhase::Completed))
     }
 
-    /// Instances of a deployment that serve: wanted, running, and past the checks that decide readiness.
+    /// Instances of a deployment that serve: see [`Self::serves`].
     pub fn serving(&self, deployment: &Deployment) -> u32 {
-        let serves = |i: &&Arc<Instance>| i.serves(&deployment.spec);
-        self.instances_of(deployment.id).filter(serves).count() as u32
+        self.instances_of(deployment.id).filter(|i| self.serves(i, deployment)).count() as u32
+    }
+
+    /// An instance of a deployment serves: wanted, running, past the checks that decide readiness, and not on a node that is lost: what
+    /// is known of it there was true before.
+    pub fn serves(&self, instance: &Instance, deployment: &Deployment) -> bool {
+        instance.serves(&deployment.spec) && !self.is_gone(instance.node)
+    }
+
+    /// A node is lost, or was removed.
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        self.node(node).is_none_or(|node| node.status == NodeStatus::Lost)
     }
 
     /// An instance of it that is wanted is on a node that is being drained.

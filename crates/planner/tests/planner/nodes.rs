@@ -101,6 +101,23 @@ fn nodes_that_are_held_back_are_marked_until_it_is_over() {
 }
 
 #[test]
+fn who_was_heard_a_moment_later_counts_with_the_silent() {
+    use NodeStatus::{Lost, Ready, Unreachable};
+    let mut world = World::with_nodes(3);
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let begun = world.now;
+    world.now = begun + Span(60_000);
+    let mut contacts = hear(&world, nodes.iter().copied(), world.now);
+    contacts.get_mut(&nodes[0]).unwrap().last_heard = begun;
+    contacts.get_mut(&nodes[1]).unwrap().last_heard = begun + Span(600);
+    assert_eq!(judge(&mut world, &contacts, begun), [Unreachable, Unreachable, Ready]);
+    assert!(world.state.node(nodes[0]).unwrap().held, "its time is over");
+    // The other was only slow: what is left is one host.
+    contacts.get_mut(&nodes[1]).unwrap().last_heard = world.now;
+    assert_eq!(judge(&mut world, &contacts, begun), [Lost, Ready, Ready]);
+}
+
+#[test]
 fn nodes_lost_one_after_another_count_together() {
     let mut world = World::with_nodes(4);
     let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();

@@ -182,27 +182,22 @@ impl Tx<'_> {
     fn may_leave(&self, instance: &Instance) -> bool {
         let Some(drain) = self.state.node(instance.node).and_then(|node| node.drain) else { return false };
         let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
-        let serves = instance.serves(&deployment.spec);
+        let serves = self.state.serves(instance, deployment);
         let job = deployment.spec.kind == Kind::Job && instance.state != InstanceState::Assigned;
         let replaced = !serves || self.state.serving(deployment) > deployment.wanted() || !deployment.may_surge();
         drain.deadline <= self.at || (replaced && !job)
     }
 
     fn lose_instance(&mut self, id: InstanceId) -> bool {
-        let lost = |i: &&Arc<Instance>| i.state.is_live() && self.node_is_gone(i);
+        let lost = |i: &&Arc<Instance>| i.state.is_live() && self.state.is_gone(i.node);
         let Some(instance) = self.state.instance(id).filter(lost).cloned() else { return false };
         self.lose(&instance, UnknownExit::NodeLost);
         true
     }
 
-    /// A node that is lost or removed; one that registered again since is not.
-    fn node_is_gone(&self, instance: &Instance) -> bool {
-        self.state.node(instance.node).is_none_or(|n| n.status == NodeStatus::Lost)
-    }
-
     fn forget_instance(&mut self, id: InstanceId) -> bool {
         let Some(instance) = self.state.instance(id) else { return false };
-        let cannot_tell = self.node_is_gone(instance) && instance.goal == Goal::Remove;
+        let cannot_tell = self.state.is_gone(instance.node) && instance.goal == Goal::Remove;
         if instance.state != InstanceState::Removed && !cannot_tell {
             return false;
         }

@@ -180,7 +180,7 @@ impl Tx<'_> {
     /// than what readiness says now.
     pub(super) fn may_give_way(&self, instance: &Instance) -> bool {
         let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
-        if instance.goal > Goal::Run || !instance.is_ready(&deployment.spec) {
+        if !self.state.serves(instance, deployment) {
             return true;
         }
         if deployment.deleting || deployment.has_failed_to_roll_out() {
@@ -196,7 +196,7 @@ impl Tx<'_> {
     /// is on its way, and as many serve as are to.
     pub(super) fn may_make_room(&self, instance: &Instance) -> bool {
         let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
-        if !instance.serves(&deployment.spec) {
+        if !self.state.serves(instance, deployment) {
             return true;
         }
         let mut named = self.state.deployments_named(&deployment.spec.namespace, &deployment.spec.name);
