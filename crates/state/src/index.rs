@@ -98,6 +98,9 @@ impl State {
                 if let Some(o) = self.instances.remove(id) {
                     self.deployment_instances.remove(&(o.deployment, o.id));
                     self.node_instances.remove(&(o.node, o.id));
+                    if o.moving.is_some() {
+                        self.moving.remove(&o.id);
+                    }
                     if o.holds() {
                         self.account(&o, false);
                     }
@@ -156,11 +159,16 @@ impl State {
             self.node_instances.insert((new.node, new.id));
         }
         // What it holds is the same all its life, so that only the change between holding it and not is a change.
-        let held = old.as_ref().is_some_and(|old| old.holds());
+        let (existed, held) = (old.is_some(), old.as_ref().is_some_and(|old| old.holds()));
         if held != new.holds() {
             self.account(&new, !held);
         }
-        old.is_some()
+        if new.moving.is_some() && new.state.is_live() {
+            self.moving.insert(new.id);
+        } else if old.is_some_and(|old| old.moving.is_some()) {
+            self.moving.remove(&new.id);
+        }
+        existed
     }
 
     fn put_delivery(&mut self, new: std::sync::Arc<Delivery>) -> bool {
