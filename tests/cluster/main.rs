@@ -25,6 +25,7 @@ mod orders;
 mod output;
 mod people;
 mod plaintext;
+mod rebalance;
 mod receiver;
 mod removal;
 mod restart;

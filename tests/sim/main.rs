@@ -41,11 +41,11 @@ fn every_history_keeps_every_promise_and_heals() {
     let (crashes, lost) = (sum(|s| s.crashes), sum(|s| s.lost));
     let (retries, timeouts) = (sum(|s| s.retries), sum(|s| s.timeouts));
     let (updated, failed) = (sum(|s| s.updated), sum(|s| s.update_failed));
-    let (scaled, released, drained) = (sum(|s| s.scaled), sum(|s| s.released), sum(|s| s.drained));
+    let (scaled, released, drained, moved) = (sum(|s| s.scaled), sum(|s| s.released), sum(|s| s.drained), sum(|s| s.moved));
     println!(
         "{} histories: {entries} entries, {starts} starts, {elections} elections, {crashes} crashes, {lost} nodes lost, \
          {retries} retries, {timeouts} timeouts, {updated} updates done, {failed} not, {scaled} scaled by load, {released} begun after \
-         what they depend on, {drained} instances drained",
+         what they depend on, {drained} instances drained, {moved} moved for an even spread",
         all.len()
     );
     // A history in which nothing happens proves nothing.
@@ -56,6 +56,7 @@ fn every_history_keeps_every_promise_and_heals() {
         assert!(retries > each && timeouts > each / 2, "{retries} {timeouts}");
         assert!(scaled > each / 2 && released > each / 2, "{scaled} {released}");
         assert!(drained > each, "{drained}");
+        assert!(moved > 0, "no instance moved");
     }
 }
 

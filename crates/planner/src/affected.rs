@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ring_state::{Deployment, Node, RowKey, State};
+use ring_state::{Deployment, Instance, Node, RowKey, State};
 use ring_types::{DeploymentId, Name};
 
 /// Waiting deployments that are looked at when room appears; the rest are found by the next full sweep.
@@ -35,7 +35,7 @@ fn waits(deployment: &Deployment) -> bool {
 /// The deployments that changes of `keys` from `before` to `state` concern. Keeps `waiting` up to date.
 pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Waiting) -> BTreeSet<DeploymentId> {
     let mut found = BTreeSet::new();
-    let mut room = false;
+    let (mut room, mut moves) = (false, false);
     for key in keys {
         match key {
             RowKey::Deployment(id) => {
@@ -47,6 +47,7 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
             RowKey::Instance(id) => {
                 let (old, new) = (before.instance(*id), state.instance(*id));
                 room |= old.is_some_and(|old| old.holds()) && !new.is_some_and(|new| new.holds());
+                moves |= old.is_some_and(|old| old.moving.is_some());
                 if let Some(instance) = new.or(old) {
                     with_its_name(before, state, instance.deployment, &mut found);
                     with_dependents(before, state, instance.deployment, &mut found);
@@ -84,7 +85,18 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
     if room {
         found.extend(waiting.0.iter().take(WOKEN));
     }
+    if room || moves {
+        found.extend(next_to_move(state));
+    }
     found
+}
+
+/// Deployments with instances that are to move and may have waited for room, or for one that went before them.
+fn next_to_move(state: &State) -> Vec<DeploymentId> {
+    let waits = |instance: &Instance| instance.pending_move().filter(|pending| !pending.begun).map(|pending| pending.order);
+    let mut waiting: Vec<_> = state.moving().filter_map(|i| waits(i).map(|order| (order, i.deployment))).collect();
+    waiting.sort_unstable();
+    waiting.into_iter().take(WOKEN).map(|(_, deployment)| deployment).collect()
 }
 
 /// A deployment and the others of its name: those that wait for it to end, and those that take its place or give theirs.

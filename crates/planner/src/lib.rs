@@ -17,6 +17,7 @@ mod output;
 mod pause;
 mod place;
 mod preview;
+mod rebalance;
 mod reconcile;
 mod references;
 mod rollout;
@@ -37,6 +38,7 @@ pub use leases::{Contact, Judgement, LeaseOptions, judge_nodes};
 use output::Output;
 use place::Placer;
 pub use preview::{Expected, Preview, preview};
+pub use rebalance::{PlannedMove, rebalance};
 
 /// Brings the identities of new instances: the planner has no randomness of its own.
 pub trait IdSource {

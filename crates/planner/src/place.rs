@@ -8,6 +8,7 @@ mod filter;
 mod own;
 mod refused;
 mod score;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use ring_types::{
 pub(crate) use own::Own;
 use refused::Tally;
 pub(crate) use refused::{Refused, alike};
+pub(crate) use spread::Gain;
 
 /// Nodes of which all are scored; on a larger cluster so many are looked at once one of them fits.
 const SAMPLE: usize = 64;

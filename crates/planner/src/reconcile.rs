@@ -1,7 +1,7 @@
 //! One deployment: what is common to workers and jobs, and how a deployment goes.
 
 use ring_state::{Action, Deployment, PlacementFailure, PlacementNote, State};
-use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, OnNodeLoss, StopCause, Timestamp};
+use ring_types::{DeploymentStatus, Goal, InstanceState, Kind, NodeId, OnNodeLoss, StopCause, Timestamp};
 
 use crate::dependencies::{self, Unmet};
 use crate::output::Output;
@@ -25,6 +25,8 @@ pub(crate) struct Turn<'a, 't> {
     pub(crate) wanted: u32,
     /// How many it may make now; None: as many as are missing.
     pub(crate) room: Option<u32>,
+    /// Where the next one goes that takes the place of one that moves.
+    pub(crate) target: Option<NodeId>,
     /// It is placed as if there were no other version.
     pub(crate) beside: bool,
     /// What is missing of it made room for a new version: it is no news that there is none.
@@ -76,6 +78,7 @@ pub(crate) fn reconcile<'a>(
         out,
         wanted,
         room: None,
+        target: None,
         beside: false,
         gave_way: false,
         own: None,
@@ -148,8 +151,11 @@ impl Turn<'_, '_> {
         }
         let (state, spec, views) = (self.state, &self.deployment.spec, &self.views);
         let own = self.own.get_or_insert_with(|| Own::of(state, spec, views));
-        let node =
-            if self.beside { self.placer.place_beside(self.deployment, own) } else { self.placer.place(self.deployment, own) }?;
+        let node = match self.target.take() {
+            Some(node) => self.placer.place_on(node, self.deployment, own),
+            None if self.beside => self.placer.place_beside(self.deployment, own),
+            None => self.placer.place(self.deployment, own),
+        }?;
         let Wanted { slot, attempt, restart } = wanted;
         let id = self.ids.instance();
         self.out.push(Action::CreateInstance { id, deployment: self.deployment.id, slot, attempt, node, restart });

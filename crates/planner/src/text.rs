@@ -6,6 +6,8 @@ use ring_types::{
     CheckKind, Cpu, DependencyCondition, DeploymentId, DeploymentSpec, Memory, Name, Outcome, Span, StartFailure, UnknownExit,
 };
 
+use crate::place::Gain;
+
 /// How an execution ended.
 pub(crate) fn ended(outcome: &Outcome) -> String {
     match outcome {
@@ -198,5 +200,18 @@ fn unplaced(one: &Unplaced) -> String {
             "volume {volume} is on a node that was removed; to go on without its data, delete it with `ring volume delete \
              {volume} --force` and apply again"
         ),
+    }
+}
+
+/// What gets better when an instance moves.
+pub(crate) fn gain(gain: &Gain, from: &str, to: &str) -> String {
+    let percent = |thousandths: &u64| thousandths.div_ceil(10);
+    match gain {
+        Gain::Label { key, from, to } => format!("{key}={} has {} of its instances, {key}={} has {}", from.0, from.1, to.0, to.1),
+        Gain::Own { from: here, to: there } => format!("{from} has {here} of its instances, {to} has {there}"),
+        Gain::Load { from: here, to: there } => {
+            format!("{from} has {} % of its scarcer resource set aside, {to} would have {} %", percent(here), percent(there))
+        }
+        Gain::Instances { from: here, to: there } => format!("{from} has {here} instances, {to} has {there}"),
     }
 }

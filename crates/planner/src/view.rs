@@ -1,6 +1,6 @@
 //! The instances of a deployment as they are, and as they will be once the actions decided so far are applied.
 
-use ring_state::{Action, Instance, Node, State};
+use ring_state::{Action, Instance, Move, Node, State};
 use ring_types::{
     ExitStatus, Goal, InstanceId, InstanceState, NodeId, NodeStatus, Outcome, StartFailure, StopCause, Timestamp, UnknownExit,
 };
@@ -20,6 +20,8 @@ pub(crate) struct View<'a> {
     pub(crate) stop_cause: Option<StopCause>,
     /// What the state has of it; None for one made by this plan.
     pub(crate) record: Option<&'a Instance>,
+    /// Its move was given up by this plan.
+    pub(crate) stays: bool,
     /// Its row goes.
     pub(crate) forgotten: bool,
 }
@@ -35,6 +37,7 @@ impl<'a> View<'a> {
             state: record.state,
             stop_cause: record.stop_cause,
             record: Some(record),
+            stays: false,
             forgotten: false,
         }
     }
@@ -42,7 +45,7 @@ impl<'a> View<'a> {
     /// One this plan makes.
     pub(crate) fn made(id: InstanceId, slot: u32, attempt: u32, node: NodeId) -> Self {
         let (goal, state) = (Goal::Run, InstanceState::Assigned);
-        Self { id, slot, attempt, node, goal, state, stop_cause: None, record: None, forgotten: false }
+        Self { id, slot, attempt, node, goal, state, stop_cause: None, record: None, stays: false, forgotten: false }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -106,6 +109,12 @@ impl<'a> View<'a> {
     /// It may still run, or come to run. One that is to go and was never claimed cannot.
     pub(crate) fn may_run(&self) -> bool {
         self.is_live() && !(self.state == InstanceState::Assigned && self.goal > Goal::Run)
+    }
+
+    /// Its move to another node, as long as it is wanted.
+    pub(crate) fn pending_move(&self) -> Option<Move> {
+        let pending = self.record.and_then(|record| record.pending_move());
+        pending.filter(|_| self.goal == Goal::Run && self.is_live() && !self.stays).copied()
     }
 
     /// Later lives come after earlier ones. By the clock too, since a job keeps its attempt number after a failed start.

@@ -3,6 +3,7 @@
 mod derive;
 mod drain;
 mod health;
+mod moves;
 mod slots;
 
 use std::collections::BTreeSet;
@@ -113,7 +114,9 @@ fn reconcile(turn: &mut Turn<'_, '_>, part: Part<'_>) -> Findings {
     let mut findings = Findings { restarts: turn.deployment.restart_count, ..Findings::default() };
     give_up_lost(turn);
     health::judge(turn);
-    drain::give_way(turn, part);
+    if !drain::give_way(turn, part) {
+        moves::go_on(turn, part);
+    }
     slots::trim(turn, part.surplus_cause());
     keep_newest_ended(turn);
     view::forget(turn.state, &mut turn.views, false, turn.out);

@@ -2,8 +2,8 @@
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaStep, Command, CreateVolume, EnrolMember,
-    EnrolNode, Entry, NewCa, NewDataKey, NewGeneration, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed, SealedValue,
-    Succession, TokenRotation, TokenUse, UserUpdate,
+    EnrolNode, Entry, NewCa, NewDataKey, NewGeneration, NodeChange, NodeUpdate, PlacementNote, Rebalance, Relocation, Reseal,
+    Resealed, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 
 message! {
@@ -24,6 +24,8 @@ message! {
     NodeChange => NodeChange { node, epoch, status, held }
     NodeUpdate => NodeUpdate { node, labels, schedulable, drain, lost }
     PlacementNote => PlacementNote { deployment, failure }
+    Rebalance => Rebalance { moves, within }
+    Relocation => Relocation { instance, to }
     AuditedCommand => AuditedCommand { note, command }
     NewCa => NewCa { certificate, key_sealed }
     CaConfirm => CaConfirm { rotation, phase, members, nodes }
@@ -38,7 +40,7 @@ oneof! {
     Command => Command in command {
         values {
             Bootstrap, UpdateUser, CreateToken, CreateJoinToken, EnrolNode, EnrolMember, UpdateNode, CreateVolume,
-            Audited, BeginGeneration, ConfirmCa, Hook, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
+            Audited, BeginGeneration, ConfirmCa, Hook, Rebalance, Reseal, RestartDeployment, RollbackDeployment, RotateCa, RotateDataKey, RotateToken, StepCa,
         }
         records {
             Apply { namespaces, configs, deployments, force, rollout_deadline },
@@ -79,6 +81,7 @@ oneof! {
             CreateInstance { id, deployment, slot, attempt, node, restart },
             SetGoal { instance, goal, cause },
             LoseInstance { instance },
+            DropMove { instance },
             ForgetInstance { instance },
             SetStatus { deployment, status, reason, message, conditions, exit },
             ForgiveRestarts { deployment },

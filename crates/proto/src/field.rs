@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ring_state::{AuditedCommand, Command};
+use ring_state::{AuditedCommand, Command, Move};
 use ring_types::{
     ClusterGeneration, ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, ExitStatus, Generation, Health, InstanceId,
     JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
@@ -192,7 +192,7 @@ macro_rules! boxed {
     )*};
 }
 
-boxed! { ExitStatus Health }
+boxed! { ExitStatus Health Move }
 
 /// Types that are one number, text or byte string: `Type as Form: |value| to form, |form, at| from form`.
 macro_rules! scalars {

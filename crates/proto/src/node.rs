@@ -31,6 +31,6 @@ enumeration! {
     StartFailure => StartFailure {
         ImageNotFound, ImagePull, Create, Network, Config, FileSystem, Cancelled, NodeGone, Other,
     }
-    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom }
+    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom, Rebalanced }
     UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted, ClusterRestored }
 }

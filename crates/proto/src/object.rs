@@ -2,7 +2,7 @@
 
 use ring_state::{
     Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
-    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState,
+    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Move,
     Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret,
     Unplaced, UnplacedReason, Volume,
 };
@@ -28,8 +28,9 @@ message! {
     Unplaced => Unplaced { reason, nodes }
     Instance => Instance {
         id, deployment, slot, attempt, node, claim, generation, goal, state, address, image_digest, created_at, started_at, exit,
-        stop_cause, health, ready_at, running_since, version,
+        stop_cause, health, ready_at, running_since, moving, version,
     }
+    Move => Move { to, order, until, begun }
     Node => Node {
         id, name, info, labels, status, held, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
     }

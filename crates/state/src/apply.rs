@@ -11,6 +11,7 @@ mod deployments;
 mod generation;
 mod instances;
 mod keys;
+mod moves;
 mod plan;
 mod records;
 mod rollouts;
@@ -147,6 +148,7 @@ impl<'a> Tx<'a> {
             Command::RegisterNode { node, boot, info } => self.register_node(*node, *boot, info),
             Command::SetNodeStatus { changes } => self.set_node_status(changes),
             Command::UpdateNode(update) => self.update_node(update),
+            Command::Rebalance(wanted) => self.rebalance(wanted),
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
             Command::Report { node, reports } => self.report(*node, reports),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, KeyId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, SecretId, Span, StopCause,
-    Timestamp, TokenId, UserId, VolumeId,
+    InstanceState, JoinTokenId, KeyId, MemberId, Name, NodeId, NodeInfo, RequestId, SecretId, Span, StopCause, Timestamp,
+    TokenId, UserId, VolumeId,
 };
 
 use crate::{
     ApiToken, AuditRecord, AuditedCommand, CaConfirm, CaStep, CreateVolume, HookCommand, JoinToken, NewCa, NewDataKey,
-    NewGeneration, PlacementNote, RegistryPassword, Reseal, Role, RolloutPhase, Succession, TokenRotation, TokenUse, UserUpdate,
+    NewGeneration, NodeChange, NodeUpdate, PlacementNote, Rebalance, RegistryPassword, Reseal, Role, RolloutPhase, Succession,
+    TokenRotation, TokenUse, UserUpdate,
 };
 
 /// A log entry: a command, stamped by the leader.
@@ -200,6 +201,8 @@ pub enum Command {
     },
     /// An operator changes a node.
     UpdateNode(NodeUpdate),
+    /// Instances of workers are to go to other nodes, for an even spread.
+    Rebalance(Rebalance),
     /// A node is removed for good; its instances count as lost.
     RemoveNode {
         /// Which.
@@ -351,34 +354,6 @@ pub struct EnrolMember {
     pub api_address: String,
 }
 
-/// Change of a node's contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeChange {
-    /// Which node.
-    pub node: NodeId,
-    /// The registration the leader judged; a change about an older one is passed over.
-    pub epoch: Epoch,
-    /// What it is now. `Lost` ends the epoch.
-    pub status: NodeStatus,
-    /// It would be lost, were not so many nodes silent at once.
-    pub held: bool,
-}
-
-/// An operator's change of a node; None leaves a field as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeUpdate {
-    /// Which.
-    pub node: NodeId,
-    /// Labels set through the API, all of them.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// New work may come; that also ends a drain.
-    pub schedulable: Option<bool>,
-    /// It is to be emptied; what is still there after so long is told to end.
-    pub drain: Option<Span>,
-    /// It is out of contact and does not come back: its work counts as lost now.
-    pub lost: bool,
-}
-
 /// What a node saw of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceReport {
@@ -429,6 +404,11 @@ pub enum Action {
     },
     /// Records the end of an instance whose node cannot tell it.
     LoseInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance stays where it is after all.
+    DropMove {
         /// Which.
         instance: InstanceId,
     },

@@ -1,7 +1,7 @@
 //! Rows and the indexes derived from them change together.
 
 use imbl::OrdMap;
-use ring_types::{NodeId, WebhookId};
+use ring_types::{InstanceId, NodeId, WebhookId};
 
 use crate::state::Usage;
 use crate::{Backlog, Delivery, Instance, Row, RowKey, State};
@@ -94,15 +94,7 @@ impl State {
                     }
                 }
             }
-            RowKey::Instance(id) => {
-                if let Some(o) = self.instances.remove(id) {
-                    self.deployment_instances.remove(&(o.deployment, o.id));
-                    self.node_instances.remove(&(o.node, o.id));
-                    if o.holds() {
-                        self.account(&o, false);
-                    }
-                }
-            }
+            RowKey::Instance(id) => self.delete_instance(*id),
             RowKey::Node(id) => drop(self.nodes.remove(id)),
             RowKey::Secret(id) => {
                 if let Some(o) = self.secrets.remove(id) {
@@ -156,11 +148,28 @@ impl State {
             self.node_instances.insert((new.node, new.id));
         }
         // What it holds is the same all its life, so that only the change between holding it and not is a change.
-        let held = old.as_ref().is_some_and(|old| old.holds());
+        let (existed, held) = (old.is_some(), old.as_ref().is_some_and(|old| old.holds()));
         if held != new.holds() {
             self.account(&new, !held);
         }
-        old.is_some()
+        if new.moving.is_some() && new.state.is_live() {
+            self.moving.insert(new.id);
+        } else if old.is_some_and(|old| old.moving.is_some()) {
+            self.moving.remove(&new.id);
+        }
+        existed
+    }
+
+    fn delete_instance(&mut self, id: InstanceId) {
+        let Some(o) = self.instances.remove(&id) else { return };
+        self.deployment_instances.remove(&(o.deployment, o.id));
+        self.node_instances.remove(&(o.node, o.id));
+        if o.moving.is_some() {
+            self.moving.remove(&o.id);
+        }
+        if o.holds() {
+            self.account(&o, false);
+        }
     }
 
     fn put_delivery(&mut self, new: std::sync::Arc<Delivery>) -> bool {

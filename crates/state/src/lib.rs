@@ -14,6 +14,8 @@ mod dependencies;
 mod generation;
 mod index;
 mod keys;
+mod moves;
+mod node_change;
 mod object;
 mod people;
 mod refusal;
@@ -29,13 +31,12 @@ pub use access::{ApiToken, TokenRotation, TokenUse, UserUpdate};
 pub use audit::{AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, AuditedCommand};
 pub use authority::{CaConfirm, CaPhase, CaRotation, CaStep, NewCa};
 pub use carried::{CreateVolume, RegistryPassword, Volume};
-pub use command::{
-    Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport, NodeChange,
-    NodeUpdate,
-};
+pub use command::{Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, EnrolMember, EnrolNode, Entry, InstanceReport};
 pub use dependencies::dependency_circle;
 pub use generation::{MEMBER_STEP, NewGeneration};
 pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
+pub use moves::{Move, Rebalance, Relocation};
+pub use node_change::{NodeChange, NodeUpdate};
 pub use object::{
     Clock, ClusterMeta, Config, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
     MemberState, Namespace, Node, PastRequest, PlacementFailure, PlacementNote, Unplaced, UnplacedReason,
@@ -60,6 +61,8 @@ pub mod limits {
     pub const DEPLOYMENTS_PER_APPLY: usize = 1_000;
     /// Actions in one plan entry.
     pub const ACTIONS_PER_PLAN: usize = 2_000;
+    /// Instances of one rebalance.
+    pub const MOVES_PER_REBALANCE: usize = 1_000;
     /// Longest time of a rolling update from one ready instance to the next, unless the request says otherwise; beside the start
     /// period of its checks.
     pub const ROLLOUT_DEADLINE: ring_types::Span = ring_types::Span::seconds(600);

@@ -9,7 +9,7 @@ use ring_types::{
     Revision, Span, StopCause, Timestamp,
 };
 
-use crate::{Previous, RegistryPassword, Reply, Rollout, Scale};
+use crate::{Move, Previous, RegistryPassword, Reply, Rollout, Scale};
 
 /// What is known of the cluster as a whole. There is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +196,8 @@ pub struct Instance {
     pub ready_at: Option<Timestamp>,
     /// When its process was first heard to run, by the leader's clock: its node's own may be off by any amount.
     pub running_since: Option<Timestamp>,
+    /// Another is to take its place on another node.
+    pub moving: Option<Box<Move>>,
     /// Last writer.
     pub version: Revision,
 }
@@ -220,7 +222,8 @@ impl Instance {
     /// How long it serves on after it was told to end: time for whoever sends it requests to hear that it does not serve any
     /// more. Nothing where others do not take its place, nor where nothing says that it can be used.
     pub fn linger(&self, spec: &DeploymentSpec) -> Span {
-        let moving = [StopCause::Superseded, StopCause::MakesRoom, StopCause::ScaledDown, StopCause::Drained];
+        use StopCause::{Drained, MakesRoom, Rebalanced, ScaledDown, Superseded};
+        let moving = [Superseded, MakesRoom, ScaledDown, Drained, Rebalanced];
         let moves = self.stop_cause.is_some_and(|cause| moving.contains(&cause));
         let lingers = self.goal > Goal::Run && moves && !spec.health_checks.is_empty() && self.is_ready(spec);
         if lingers { LINGER } else { Span::ZERO }

@@ -138,7 +138,7 @@ impl State {
     }
 
     /// An instance of it that is wanted is on a node that is being drained.
-    pub fn is_leaving(&self, deployment: &Deployment) -> bool {
+    pub fn is_drained(&self, deployment: &Deployment) -> bool {
         let leaves = |i: &&Arc<Instance>| i.goal == Goal::Run && self.is_draining(i.node);
         deployment.spec.kind == Kind::Worker && self.instances_of(deployment.id).any(|i| i.state.is_live() && leaves(&i))
     }

@@ -62,6 +62,7 @@ pub struct Tables {
     pub(crate) deployment_instances: OrdSet<(DeploymentId, InstanceId)>,
     pub(crate) node_instances: OrdSet<(NodeId, InstanceId)>,
     pub(crate) usage: OrdMap<NodeId, Usage>,
+    pub(crate) moving: OrdSet<InstanceId>,
     pub(crate) published: OrdSet<(NodeId, u16, InstanceId)>,
     pub(crate) secret_names: OrdMap<(Name, Name), SecretId>,
     pub(crate) config_names: OrdMap<(Name, Name), ConfigId>,

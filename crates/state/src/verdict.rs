@@ -95,6 +95,7 @@ mod tests {
             health: None,
             ready_at: None,
             running_since: None,
+            moving: None,
             version: Revision(1),
         }
     }

@@ -187,6 +187,8 @@ pub enum StopCause {
     Retried,
     /// A newer deployment takes its place, and could not begin beside it.
     MakesRoom,
+    /// Another takes its place on another node, for an even spread.
+    Rebalanced,
 }
 
 words!(StopCause {
@@ -200,6 +202,7 @@ words!(StopCause {
     Cleared = "cleared",
     Retried = "retried",
     MakesRoom = "makes_room",
+    Rebalanced = "rebalanced",
 });
 
 /// Something worth knowing about a deployment beside its status.

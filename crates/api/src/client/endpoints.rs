@@ -13,8 +13,8 @@ use crate::LOGS_INCOMPLETE;
 use crate::model::{
     ApplyReply, AuditEntry, Changed, ClusterStatus, Config, CreateJoinToken, CreateNamespace, CreateSecret, CreateToken,
     CreateUser, CreateVolume, Deployment, DeploymentEvent, DeploymentMetrics, Done, Health, HealthCheckResult, JoinToken,
-    KeyRotation, LogGaps, LogItem, LogLine, LoginReply, LoginRequest, Member, Namespace, Node, NodePatch, PlanReply, Prune,
-    PruneReply, Secret, Token, TransferLeader, UpdateUser, User, Volume,
+    KeyRotation, LogGaps, LogItem, LogLine, LoginReply, LoginRequest, Member, Move, Namespace, Node, NodePatch, PlanReply, Prune,
+    PruneReply, Rebalance, RebalanceRequest, Secret, Token, TransferLeader, UpdateUser, User, Volume,
 };
 use crate::query::{AuditQuery, DeploymentQuery, EventQuery, HealthCheckQuery, LogQuery};
 
@@ -167,6 +167,21 @@ impl Client {
     /// Changes a node.
     pub async fn patch_node(&self, id: NodeId, patch: &NodePatch) -> Reply<Changed<Node>> {
         self.call(Request::new(Method::PATCH, &format!("/nodes/{id}")).json(patch)?).await
+    }
+
+    /// The moves that would make the spread over the nodes even, and those under way.
+    pub async fn planned_rebalance(&self) -> Reply<Rebalance> {
+        self.get("/nodes/rebalance").await
+    }
+
+    /// The moves under way alone, which costs little.
+    pub async fn moves_under_way(&self) -> Reply<Vec<Move>> {
+        self.get::<Rebalance>("/nodes/rebalance?under_way=true").await.map(|found| found.under_way)
+    }
+
+    /// Moves instances until the spread over the nodes is even.
+    pub async fn rebalance(&self, request: &RebalanceRequest) -> Reply<Rebalance> {
+        self.call(Request::new(Method::POST, "/nodes/rebalance").json(request)?).await
     }
 
     /// Takes a node out of the cluster for good.

@@ -12,6 +12,7 @@ mod instance;
 mod metrics;
 mod objects;
 mod plan;
+mod rebalance;
 mod stream;
 mod webhook;
 
@@ -33,6 +34,7 @@ pub use objects::{
 pub use plan::{
     ApplyAnswer, FieldChange, Manner, NOT_SHOWN, PlanReply, PlannedConfig, PlannedDeployment, PlannedInstance, PlannedNamespace,
 };
+pub use rebalance::{Move, MoveState, Rebalance, RebalanceRequest};
 pub use stream::{DeploymentEvent, EventLevel, LogGap, LogGaps, LogItem, LogLine, LogStream};
 pub use webhook::{CreateWebhook, Delivery, DeliveryState, HookObject, HookPayload, Redelivered, Webhook};
 

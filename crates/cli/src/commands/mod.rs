@@ -18,6 +18,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 mod plan;
 mod poll;
+mod rebalance;
 mod rotate;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -6,6 +6,7 @@ use ring_api::model::{Node, NodePatch};
 use ring_types::NodeStatus;
 
 use super::drain::{self, Drain};
+use super::rebalance::{self, Rebalance};
 use super::token::confirmed;
 use crate::context::Context;
 use crate::error::CliError;
@@ -30,6 +31,8 @@ pub(crate) enum NodeCommandArgs {
     Uncordon(Id),
     /// Empty a host: workers move one by one, jobs run to their end
     Drain(Drain),
+    /// Move workers' instances until the hosts have their share, as after hosts came or returned
+    Rebalance(Rebalance),
     /// Say that hosts out of contact do not come back: their work counts as lost now
     Lost(Lost),
     /// Take a host out of the cluster for good; what ran there counts as lost
@@ -104,6 +107,7 @@ pub(crate) async fn run(context: &Context, command: NodeCommandArgs) -> Result<R
         }
         NodeCommandArgs::Lost(args) => lost(&client, args).await,
         NodeCommandArgs::Drain(args) => drain::run(&client, args).await,
+        NodeCommandArgs::Rebalance(args) => rebalance::run(&client, args).await,
         NodeCommandArgs::Remove(args) => {
             let node = find(&client, &args.node).await?;
             client.remove_node(node.id).await?;

@@ -6,6 +6,7 @@ mod cluster;
 mod deployment;
 mod metrics;
 mod objects;
+mod rebalance;
 mod webhook;
 
 /// Bytes in the largest unit that keeps one decimal of meaning.

@@ -9,13 +9,13 @@ use super::{Own, filter::label};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Score {
     /// Instances of the same deployment that share the label's value.
-    group: u32,
+    pub(super) group: u32,
     /// Instances of the same deployment on the node.
-    own: u32,
+    pub(super) own: u32,
     /// The scarcer resource after the placement, in thousandths of the capacity.
-    load: u64,
+    pub(super) load: u64,
     /// Instances of anybody on the node.
-    instances: u32,
+    pub(super) instances: u32,
 }
 
 pub(super) fn score(node: &Node, usage: Usage, spec: &DeploymentSpec, own: &Own) -> Score {

@@ -12,27 +12,28 @@ use crate::rollout::{Gate, Part};
 use crate::view::{self, View};
 
 /// Ends what leaves now, and makes room for what is to take the place of the next. A deployment that is being updated has its
-/// instances replaced in any case: of those only what is overdue is ended.
-pub(super) fn give_way(turn: &mut Turn<'_, '_>, part: Part<'_>) {
+/// instances replaced in any case: of those only what is overdue is ended. False when nothing is to leave.
+pub(super) fn give_way(turn: &mut Turn<'_, '_>, part: Part<'_>) -> bool {
     drain::end_overdue(turn, Goal::Remove);
     let leaving: Vec<usize> = (0..turn.views.len()).filter(|&index| is_leaving(turn, &turn.views[index])).collect();
     if leaving.is_empty() || !matches!(part, Part::Alone) {
-        return;
+        return !leaving.is_empty();
     }
     let used = slots::slots(&turn.views).iter().filter(|slot| slot.in_use()).count() as u32;
-    let others_serve = others_serve(turn);
+    let others_serve = others_serve(turn, &leaving);
     let surges = turn.deployment.may_surge();
     if surges && (used <= turn.wanted || !others_serve) {
         turn.wanted += 1;
-        return;
+        return true;
     }
     if !others_serve || turn.is_settling() || (!surges && is_tied(turn)) {
         turn.wanted = turn.wanted.max(used);
-        return;
+        return true;
     }
     if let Some(&next) = leaving.iter().min_by_key(|&&index| turn.views[index].state == InstanceState::Running) {
         view::set_goal(&mut turn.views[next], Goal::Remove, StopCause::Drained, turn.out);
     }
+    true
 }
 
 fn is_leaving(turn: &Turn<'_, '_>, view: &View<'_>) -> bool {
@@ -40,11 +41,11 @@ fn is_leaving(turn: &Turn<'_, '_>, view: &View<'_>) -> bool {
 }
 
 /// Every instance that stays can be used, and nothing is still on its way out.
-fn others_serve(turn: &mut Turn<'_, '_>) -> bool {
+pub(super) fn others_serve(turn: &mut Turn<'_, '_>, leaving: &[usize]) -> bool {
     let mut all = true;
     for index in 0..turn.views.len() {
         let view = &turn.views[index];
-        if view.forgotten || is_leaving(turn, view) {
+        if view.forgotten || leaving.contains(&index) {
             continue;
         }
         let gate = match view.record {

@@ -55,7 +55,7 @@ impl World {
         self.apply(Command::PutConfig { id, namespace, name, data, labels: BTreeMap::new(), create: false });
     }
 
-    fn put_volume(&mut self, label: &str, source: Option<&str>, node: Option<NodeId>) -> VolumeId {
+    pub(crate) fn put_volume(&mut self, label: &str, source: Option<&str>, node: Option<NodeId>) -> VolumeId {
         let id = VolumeId(self.fresh());
         let driver = if source.is_some() { VolumeDriver::Nfs } else { VolumeDriver::Local };
         let (source, labels) = (source.map(str::to_owned), BTreeMap::new());
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Applies it as a server does, with ids for the volumes it names.
-    fn carry(&mut self, spec: DeploymentSpec) -> DeploymentId {
+    pub(crate) fn carry(&mut self, spec: DeploymentSpec) -> DeploymentId {
         let id = DeploymentId(self.fresh());
         let names: Vec<_> = spec.named_volumes().map(|(_, name)| name.to_string()).collect();
         let volumes = names.into_iter().map(|name| (name, VolumeId(self.fresh()))).collect();

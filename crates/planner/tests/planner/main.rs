@@ -16,6 +16,7 @@ mod placement;
 mod plans;
 mod previews;
 mod properties;
+mod rebalances;
 mod rollout_properties;
 mod rollouts;
 mod room;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ring_state::{
     Action, ApplyConfig, ApplyDeployment, AuditedCommand, Bootstrap, CaConfirm, CaPhase, CaStep, Command, CreateVolume,
-    EnrolMember, EnrolNode, Entry, InstanceReport, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Reseal, Resealed,
-    Role, RolloutPhase, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
+    EnrolMember, EnrolNode, Entry, InstanceReport, NewCa, NewDataKey, NodeChange, NodeUpdate, PlacementNote, Rebalance,
+    Relocation, Reseal, Resealed, Role, RolloutPhase, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 use ring_types::{
     Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, MemberId, NodeStatus, Outcome, Revision, Span, StartFailure,
@@ -243,6 +243,7 @@ fn nodes() -> Vec<Command> {
             lost: true,
         }),
         Command::RemoveNode { node: NODE },
+        Command::Rebalance(Rebalance { moves: vec![Relocation { instance: INSTANCE, to: NODE }], within: Span(60_000) }),
         Command::Claim { node: NODE, epoch: Epoch(5), instances: vec![INSTANCE] },
         Command::Report { node: NODE, reports: reports() },
     ]
@@ -282,6 +283,7 @@ pub(crate) fn actions() -> Vec<Action> {
         Action::CreateInstance { id: INSTANCE, deployment: DEPLOYMENT, slot: 1, attempt: 2, node: NODE, restart: true },
         Action::SetGoal { instance: INSTANCE, goal: Goal::Remove, cause: Some(StopCause::Unhealthy) },
         Action::LoseInstance { instance: INSTANCE },
+        Action::DropMove { instance: INSTANCE },
         Action::ForgetInstance { instance: INSTANCE },
         Action::SetStatus {
             deployment: DEPLOYMENT,

@@ -196,6 +196,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "token_used",
         "deployment_begun",
         "instance_begun",
+        "instance_moving",
         "apply_rolling",
         "outcomes_rolling",
         "deployment_rolling",

@@ -21,12 +21,12 @@ names! {
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
-        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook, BeginGeneration,
+        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook, BeginGeneration, Rebalance,
     }
     hook(HookCommand) { Create, Delete, Test, Redeliver, Settle, NoteLeader }
     action(Action) {
         CreateInstance, SetGoal, LoseInstance, ForgetInstance, SetStatus, NotePlacement, ForgiveRestarts, ForgetDeployment,
-        NoteRollout, EndRollout, Autoscale,
+        NoteRollout, EndRollout, Autoscale, DropMove,
     }
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ring_state::{
     Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
-    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState,
+    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Move,
     Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale,
     Secret, Unplaced, UnplacedReason, Volume,
 };
@@ -134,10 +134,11 @@ pub(crate) fn carrying() -> Row {
 }
 
 /// A deployment that has begun and scales, and an instance that runs: fields that came later.
-pub(crate) fn begun() -> [(&'static str, Row); 2] {
+pub(crate) fn begun() -> [(&'static str, Row); 3] {
     let scale = Some(Scale { replicas: 3, at: Some(LATER) });
     [
         ("deployment_begun", Row::Deployment(Arc::new(Deployment { released: true, scale, ..deployment() }))),
+        ("instance_moving", Row::Instance(Arc::new(Instance { moving: Some(Box::new(moving())), ..instance() }))),
         ("instance_begun", Row::Instance(Arc::new(Instance { running_since: Some(LATER), ..instance() }))),
     ]
 }
@@ -271,8 +272,13 @@ fn instance() -> Instance {
         health: Some(Box::new(health())),
         ready_at: Some(LATER),
         running_since: None,
+        moving: None,
         version: VERSION,
     }
+}
+
+fn moving() -> Move {
+    Move { to: NODE, order: 3, until: LATER, begun: true }
 }
 
 pub(crate) fn health() -> Health {

@@ -18,7 +18,7 @@ use super::limit::limited;
 use super::pace::Pace;
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, snapshot, succession, tokens, users, volumes, webhooks,
+    metrics, namespaces, nodes, rebalance, secrets, snapshot, succession, tokens, users, volumes, webhooks,
 };
 use ring_api::errors::ErrorCode;
 
@@ -104,6 +104,7 @@ fn cluster_routes() -> Router<App> {
     Router::new()
         .route("/node/get", get(nodes::own))
         .route("/nodes", get(nodes::list))
+        .route("/nodes/rebalance", get(rebalance::look).post(rebalance::begin))
         .route("/nodes/{id}", get(nodes::one).patch(nodes::change).delete(nodes::remove))
         .route("/cluster", get(cluster::status))
         .route("/cluster/ca/rotate", post(authority::rotate))

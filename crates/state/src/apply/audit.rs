@@ -8,8 +8,8 @@ use ring_types::{DeploymentId, Name, TokenId, UserId};
 
 use super::Tx;
 use crate::{
-    AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, HookCommand, Outcome, Reply, Row, RowKey, State,
-    limits,
+    AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, Command, HookCommand, Outcome, Relocation, Reply, Row, RowKey,
+    State, limits,
 };
 
 /// Objects by namespace; None: they are in none.
@@ -167,6 +167,7 @@ fn of_the_cluster(state: &State, command: &Command) -> Vec<AuditObject> {
         }
         Command::UpdateNode(update) => vec![node(state, update.node)],
         Command::RemoveNode { node: id } => vec![node(state, *id)],
+        Command::Rebalance(wanted) => wanted.moves.iter().map(|one| instance(state, one)).collect(),
         Command::ActivateMember { id } | Command::RemoveMember { id } | Command::UpdateMember { id, .. } => {
             vec![object("member", state.member(*id).map_or("", |o| o.name.as_str()), id, "")]
         }
@@ -183,4 +184,12 @@ fn origin(url: &str) -> &str {
 
 fn node(state: &State, id: ring_types::NodeId) -> AuditObject {
     object("node", state.node(id).map_or("", |o| o.name.as_str()), id, "")
+}
+
+/// An instance that is to move, by the name of its deployment, and the node it is to go to.
+fn instance(state: &State, wanted: &Relocation) -> AuditObject {
+    let deployment = state.instance(wanted.instance).and_then(|instance| state.deployment(instance.deployment));
+    let name = deployment.map(|d| format!("{}/{}", d.spec.namespace, d.spec.name)).unwrap_or_default();
+    let to = state.node(wanted.to).map(|to| format!("to {}", to.name)).unwrap_or_default();
+    object("instance", name, wanted.instance, &to)
 }

@@ -32,6 +32,7 @@ impl Tx<'_> {
             }
             Action::SetGoal { instance, goal, cause } => self.set_goal(*instance, *goal, *cause),
             Action::LoseInstance { instance } => self.lose_instance(*instance),
+            Action::DropMove { instance } => self.drop_move(*instance),
             Action::ForgetInstance { instance } => self.forget_instance(*instance),
             Action::SetStatus { deployment, .. } => {
                 // How an update failed stands, whatever an older plan says.
@@ -92,11 +93,13 @@ impl Tx<'_> {
             health: None,
             ready_at: None,
             running_since: None,
+            moving: None,
             version: self.revision,
         };
         let message = format!("assigned to {}", node.name);
         let place = EventAt::instance(&instance);
         self.put_instance(instance);
+        self.begin_move(deployment);
         self.bind_volumes(node.id, deployment);
         let retried = self.note_retry(deployment, wanted);
         self.event(deployment.id, EventLevel::Info, EventKind::InstanceAssigned, place, message);
@@ -119,7 +122,7 @@ impl Tx<'_> {
     /// While an instance is to leave its node there is a slot more, for what takes its place.
     fn slot_is_wanted(&self, deployment: &Deployment, slot: u32) -> bool {
         let most = deployment.wanted();
-        slot < most || (slot == most && deployment.may_surge() && self.state.is_leaving(deployment))
+        slot < most || (slot == most && self.state.is_giving_way(deployment))
     }
 
     /// No other instance of the slot may run; and a job is executed again only after an attempt that allows another.
@@ -163,6 +166,7 @@ impl Tx<'_> {
             Some(StopCause::Superseded) => self.may_give_way(&instance),
             Some(StopCause::MakesRoom) => self.may_make_room(&instance),
             Some(StopCause::Drained) => self.may_leave(&instance),
+            Some(StopCause::Rebalanced) => self.may_move(&instance),
             _ => true,
         };
         if !may {

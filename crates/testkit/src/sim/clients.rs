@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ring_state::{Action, ApplyDeployment, Command, NodeUpdate, State, Succession};
+use ring_state::{Action, ApplyDeployment, Command, NodeUpdate, Rebalance, Relocation, State, Succession};
 use ring_types::{
     Autoscale, CheckAction, CheckKind, Dependency, DependencyCondition, DeploymentId, DeploymentSpec, HealthCheck, Kind, Name,
     OnNodeLoss, Permission, RequestId, RestartPolicy, RuntimeKind, Span, Volume, VolumeDriver, VolumeId, VolumeKind,
@@ -67,8 +67,12 @@ impl Sim {
         );
     }
 
-    /// Drains a node, with time or without, or ends the drain of one.
+    /// Drains a node, with time or without, or ends the drain of one, or has instances moved for an even spread.
     fn operator_acts(&mut self, request: RequestId) {
+        if self.rng.chance(40) {
+            self.rebalances(request);
+            return;
+        }
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
         let Some(node) = self.rng.pick(&nodes).copied() else { return };
         let drain = self.rng.chance(50).then(|| Span(self.rng.range(0, 20_000)));
@@ -79,6 +83,14 @@ impl Sim {
             request,
             Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false }),
         );
+    }
+
+    fn rebalances(&mut self, request: RequestId) {
+        let planned = ring_planner::rebalance(self.control.tip());
+        let moves: Vec<_> = planned.iter().map(|one| Relocation { instance: one.instance, to: one.to }).collect();
+        self.note(|| format!("rebalance: {moves:?}"));
+        let within = Span(self.rng.range(1000, 60_000));
+        self.propose(Origin::Client, request, Command::Rebalance(Rebalance { moves, within }));
     }
 
     /// From here on every node takes new work.
@@ -189,8 +201,9 @@ pub(crate) fn deployment_of(state: &State, action: &Action) -> Option<Deployment
         | Action::ForgetDeployment { deployment }
         | Action::Autoscale { deployment, .. } => Some(*deployment),
         Action::NotePlacement(note) => Some(note.deployment),
-        Action::SetGoal { instance, .. } | Action::LoseInstance { instance } | Action::ForgetInstance { instance } => {
-            of(*instance)
-        }
+        Action::SetGoal { instance, .. }
+        | Action::LoseInstance { instance }
+        | Action::ForgetInstance { instance }
+        | Action::DropMove { instance } => of(*instance),
     }
 }

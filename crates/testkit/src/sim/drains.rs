@@ -1,4 +1,4 @@
-//! Drains of nodes: nobody serves with fewer because of one before its deadline.
+//! Drains of nodes, and moves for an even spread: nobody serves with fewer because of one before its deadline.
 
 use ring_state::{RowKey, State};
 use ring_types::{Goal, InstanceId, StopCause};
@@ -6,7 +6,7 @@ use ring_types::{Goal, InstanceId, StopCause};
 use super::run::Sim;
 
 impl Sim {
-    /// An instance that serves leaves a node early only where enough others do.
+    /// An instance that serves leaves a node early, or moves to another, only where enough others do.
     pub(crate) fn check_drain(&mut self, before: &State, after: &State, keys: &[RowKey], id: InstanceId) -> Result<(), String> {
         let told = |cause: StopCause| {
             move |id: InstanceId| {
@@ -14,16 +14,20 @@ impl Sim {
                 now && before.instance(id).is_some_and(|i| i.goal == Goal::Run)
             }
         };
-        if !told(StopCause::Drained)(id) {
+        let moved = told(StopCause::Rebalanced);
+        let leaves = |id: InstanceId| told(StopCause::Drained)(id) || moved(id);
+        if !leaves(id) {
             return Ok(());
         }
-        self.summary.drained += 1;
+        let count = if moved(id) { &mut self.summary.moved } else { &mut self.summary.drained };
+        *count += 1;
         let (Some(old), Some(deployment)) =
             (before.instance(id), before.instance(id).and_then(|old| after.deployment(old.deployment)))
         else {
             return Ok(());
         };
-        let due = after.node(old.node).and_then(|node| node.drain).is_none_or(|drain| drain.deadline <= after.clock());
+        let due =
+            !moved(id) && after.node(old.node).and_then(|node| node.drain).is_none_or(|drain| drain.deadline <= after.clock());
         if due || !old.serves(&deployment.spec) {
             return Ok(());
         }
@@ -31,12 +35,12 @@ impl Sim {
         let changed = keys.iter().filter_map(|key| if let RowKey::Instance(id) = key { Some(*id) } else { None });
         let otherwise = changed.filter(|id| {
             let goal = |state: &State| state.instance(*id).map(|i| (i.deployment, i.goal));
-            goal(before) == Some((deployment.id, Goal::Run)) && goal(after) != goal(before) && !told(StopCause::Drained)(*id)
+            goal(before) == Some((deployment.id, Goal::Run)) && goal(after) != goal(before) && !leaves(*id)
         });
         let serving = after.serving(deployment) + otherwise.count() as u32;
         if serving >= deployment.wanted() {
             return Ok(());
         }
-        Err(format!("{id} was drained and {} of {} serve", serving, deployment.wanted()))
+        Err(format!("{id} left its node and {} of {} serve", serving, deployment.wanted()))
     }
 }

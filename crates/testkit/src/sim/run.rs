@@ -83,6 +83,8 @@ pub struct Summary {
     pub scaled: u64,
     /// Instances that were told to end because their node was to be empty.
     pub drained: u64,
+    /// Instances that moved for an even spread.
+    pub moved: u64,
     /// Deployments that were made to wait, and began when what they depend on was there.
     pub released: u64,
 }

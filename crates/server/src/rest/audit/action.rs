@@ -20,6 +20,7 @@ const NAMED: &[(Method, &str, &str)] = &[
     (Method::POST, "/webhooks/{id}/test", "webhook.test"),
     (Method::POST, "/webhooks/{id}/redeliver", "webhook.redeliver_all"),
     (Method::POST, "/webhooks/{id}/deliveries/{delivery}/redeliver", "webhook.redeliver"),
+    (Method::POST, "/nodes/rebalance", "node.rebalance"),
     (Method::GET, "/cluster/snapshot", "cluster.snapshot"),
     (Method::GET, "/cluster/audit", "cluster.audit"),
     (Method::POST, "/cluster/ca/rotate", "authority.rotate"),

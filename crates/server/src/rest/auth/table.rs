@@ -158,6 +158,8 @@ pub(in crate::rest) const ROUTES: &[(Method, &str, Need)] = &[
     (Method::POST, "/webhooks/{id}/deliveries/{delivery}/redeliver", May(Write, Webhooks)),
     (Method::GET, "/node/get", May(Read, Nodes)),
     (Method::GET, "/nodes", May(Read, Nodes)),
+    (Method::GET, "/nodes/rebalance", May(Read, Nodes)),
+    (Method::POST, "/nodes/rebalance", May(Write, Nodes)),
     (Method::GET, "/nodes/{id}", May(Read, Nodes)),
     (Method::PATCH, "/nodes/{id}", May(Write, Nodes)),
     (Method::DELETE, "/nodes/{id}", May(Write, Nodes)),

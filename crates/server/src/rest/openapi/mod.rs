@@ -12,7 +12,7 @@ use rules::Rules;
 
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
-    metrics, namespaces, nodes, secrets, snapshot, succession, tokens, users, volumes, webhooks,
+    metrics, namespaces, nodes, rebalance, secrets, snapshot, succession, tokens, users, volumes, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -30,7 +30,7 @@ use super::routes::{
         tokens::list, tokens::create, tokens::one, tokens::revoke, tokens::rotate,
         webhooks::list, webhooks::create, webhooks::one, webhooks::remove, webhooks::test, webhooks::deliveries,
         webhooks::redeliver, webhooks::redeliver_all,
-        nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove,
+        nodes::own, nodes::list, nodes::one, nodes::change, nodes::remove, rebalance::look, rebalance::begin,
         audit::cluster, authority::rotate, snapshot::save, cluster::status, cluster::members, cluster::promote, cluster::remove, cluster::transfer,
         join_tokens::list, join_tokens::create, join_tokens::revoke,
         meta::healthz, meta::readyz, meta::metrics, meta::openapi, meta::error_entry,
@@ -39,7 +39,7 @@ use super::routes::{
         problem::Problem, model::Deployment, model::Instance, model::ExitStatus, model::LogLine, model::DeploymentEvent,
         model::HealthCheckResult, model::DeploymentMetrics, ring_api::exec::Control,
         model::Secret, model::Config, model::Volume, model::Namespace, model::User, model::Token, model::Node, model::Member,
-        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::PlanReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry,
+        model::ClusterStatus, model::JoinToken, model::ApplyReply, model::PlanReply, model::ApplyRequest, model::Health, model::Done, model::AuditEntry, model::Rebalance,
         model::Webhook, model::Delivery, model::Redelivered, model::HookPayload,
     )),
     modifiers(&Bearer, &Rules),

@@ -21,6 +21,7 @@ mod named;
 pub(super) mod namespaces;
 pub(super) mod needs;
 pub(super) mod nodes;
+pub(super) mod rebalance;
 pub(super) mod secrets;
 pub(super) mod snapshot;
 mod still;
