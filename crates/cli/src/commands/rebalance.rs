@@ -1,6 +1,7 @@
 //! `ring node rebalance`
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use clap::Args;
 use ring_api::client::{Client, ClientError};
@@ -48,7 +49,9 @@ pub(crate) async fn run(client: &Client, args: Rebalance) -> Result<Reply, CliEr
     // Those of an earlier one that are still under way are waited for too.
     let why: BTreeMap<_, _> = begun.moves.iter().map(|one| (one.instance, one.why.clone())).collect();
     let mut moves = begun.under_way;
-    moves.iter_mut().for_each(|one| one.why = why.get(&one.instance).cloned().flatten());
+    for one in &mut moves {
+        one.why = why.get(&one.instance).cloned().flatten();
+    }
     match wait(client, args.timeout, moves.len()).await {
         Ok(Some(())) => Ok(outcome(settle(client, moves).await?, format)),
         Ok(None) => {
@@ -73,10 +76,10 @@ async fn wait(client: &Client, limit: Option<Span>, all: usize) -> Result<Option
             if left == 0 {
                 return Ok(Some(()));
             }
-            moves.iter().filter(|one| one.state != MoveState::Waiting).for_each(|one| {
+            for one in moves.iter().filter(|one| one.state != MoveState::Waiting) {
                 let line = format!("{}/{}  from {} to {}  {}", one.namespace, one.name, one.from, one.to, one.state);
                 board.show(&one.instance.to_string(), line);
-            });
+            }
             board.say(format!("{left} of {} left", all.max(left)));
             Ok(None)
         },
@@ -88,15 +91,15 @@ async fn wait(client: &Client, limit: Option<Span>, all: usize) -> Result<Option
 async fn settle(client: &Client, mut moves: Vec<Move>) -> Result<Vec<Move>, CliError> {
     let mut known: BTreeMap<DeploymentId, Vec<_>> = BTreeMap::new();
     for one in &mut moves {
-        if !known.contains_key(&one.deployment) {
-            let instances = match client.deployment(one.deployment).await {
+        let instances = match known.entry(one.deployment) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(match client.deployment(one.deployment).await {
                 Ok(deployment) => deployment.instances,
                 Err(ClientError::Problem(problem)) if problem.status == 404 => Vec::new(),
                 Err(error) => return Err(error.into()),
-            };
-            known.insert(one.deployment, instances);
-        }
-        let there = known[&one.deployment].iter().any(|i| i.id == one.instance && i.status.is_live());
+            }),
+        };
+        let there = instances.iter().any(|i| i.id == one.instance && i.status.is_live());
         one.state = if there { MoveState::Stayed } else { MoveState::Moved };
     }
     Ok(moves)

@@ -62,7 +62,7 @@ impl Tx<'_> {
     /// It still is to move; and it does not serve, or others do in its place.
     pub(super) fn may_move(&self, instance: &Instance) -> bool {
         let Some(deployment) = self.state.deployment(instance.deployment) else { return true };
-        let replaced = !instance.serves(&deployment.spec) || self.state.serving(deployment) > deployment.wanted();
+        let replaced = !self.state.serves(instance, deployment) || self.state.serving(deployment) > deployment.wanted();
         instance.moving.is_some() && replaced
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, Kind};
+use ring_types::{Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Kind};
 
 use super::deployments::Manner;
 use super::{Done, EventAt, Tx};
