@@ -6,6 +6,7 @@ mod alone;
 mod api;
 mod authority;
 mod backup;
+mod behind;
 mod carried;
 mod ci;
 mod drains;
