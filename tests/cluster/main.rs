@@ -9,6 +9,7 @@ mod backup;
 mod behind;
 mod carried;
 mod ci;
+mod damage;
 mod drains;
 mod exec;
 mod flood;
