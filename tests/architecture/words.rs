@@ -47,3 +47,19 @@ fn pages_below(folder: &std::path::Path, pages: &mut Vec<std::path::PathBuf>) {
         }
     }
 }
+
+/// A table of faults names the tests that show what it promises.
+#[test]
+fn every_test_the_table_of_faults_names_is_there() {
+    let page = std::fs::read_to_string(root().join("docs/reference/faults.md")).unwrap();
+    let sources: Vec<_> = rust("crates").into_iter().chain(rust("tests")).collect();
+    let mut named = 0;
+    let is_name =
+        |text: &&str| text.contains('_') && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    for name in page.split('`').skip(1).step_by(2).filter(is_name).filter(|name| name.len() > 20) {
+        named += 1;
+        let start = format!("fn {name}(");
+        assert!(sources.iter().any(|source| source.text.contains(&start)), "docs/reference/faults.md: there is no test {name}");
+    }
+    assert!(named > 30, "only {named} tests are named");
+}

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fail::fail_point;
 use prost::Message;
@@ -23,6 +24,7 @@ use crate::StoreError;
 use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::identity::DataDir;
+use crate::mark::Mark;
 use crate::types::{LogId, StoredMembership};
 
 const META: &str = "raft_meta";
@@ -42,6 +44,9 @@ pub(crate) struct Disk {
     // In this order: first the database is closed, then the directory unlocked, then whoever waits for that is told.
     db: DB,
     dir: DataDir,
+    mark: Mark,
+    /// Number of the last write that is on disk.
+    synced: AtomicU64,
     failure: Failure,
     closed: watch::Sender<()>,
 }
@@ -57,11 +62,18 @@ pub(crate) struct Loaded {
 impl Disk {
     pub(crate) fn open(dir: DataDir, failure: Failure) -> Result<Arc<Self>, StoreError> {
         let path = dir.database();
+        let mark = Mark::open(dir.root())?;
+        let was_synced = mark.read()?.unwrap_or_default();
         let cache = Cache::new_lru_cache(BLOCK_CACHE);
         let families =
             [DEFAULT_COLUMN_FAMILY_NAME, META, LOG, STATE].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = DB::open_cf_descriptors(&options(), &path, families).map_err(|e| open_error(&path, &e))?;
-        Ok(Arc::new(Self { db, dir, failure, closed: watch::channel(()).0 }))
+        let found = db.latest_sequence_number();
+        if found < was_synced {
+            let cause = format!("its end is missing: it has {found} writes, and {was_synced} were on disk");
+            return Err(StoreError::Damaged { path, cause });
+        }
+        Ok(Arc::new(Self { db, dir, mark, synced: AtomicU64::new(found), failure, closed: watch::channel(()).0 }))
     }
 
     /// Resolves, with an error, when the directory is free for another process.
@@ -106,7 +118,15 @@ impl Disk {
             path: self.dir.database(),
             cause: "no space left on device".to_owned(),
         })));
-        self.db.flush_wal(true).map_err(|e| self.fail("sync", &e))
+        let written = self.db.latest_sequence_number();
+        self.db.flush_wal(true).map_err(|e| self.fail("sync", &e))?;
+        self.synced.fetch_max(written, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Puts down how far the last `flush` came. Not part of it: nobody who waits for a sync has to wait for this too.
+    pub(crate) fn mark(&self) -> std::io::Result<()> {
+        self.mark.put(self.synced.load(Ordering::Relaxed)).map_err(|e| self.broken(e))
     }
 
     /// Reports a storage error: it ends the store.
@@ -239,6 +259,8 @@ fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
     match error.kind() {
         ErrorKind::Corruption => StoreError::Damaged { path, cause },
         ErrorKind::IOError if cause.contains("LOCK") => StoreError::Locked { path },
+        // It names a file that is not there.
+        ErrorKind::IOError if cause.contains("No such file") => StoreError::Damaged { path, cause },
         _ => StoreError::Disk { action: "open", path, cause },
     }
 }

@@ -94,7 +94,9 @@ fn run(disk: &Disk, mut queue: mpsc::Receiver<Waiting>) {
         for waiting in round.drain(..) {
             waiting.complete(&result);
         }
+        // A failure was reported, here and below.
+        let _ = result.and_then(|()| disk.mark());
     }
-    // Applied rows are worth keeping too, though the log could give them again; a failure was reported by `flush`.
-    drop(disk.flush());
+    // Applied rows are worth keeping too, though the log could give them again.
+    let _ = disk.flush().and_then(|()| disk.mark());
 }

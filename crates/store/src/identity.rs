@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ring_types::{ClusterId, MemberId};
 
-use crate::{Identity, StoreError};
+use crate::{Identity, StoreError, mark};
 
 /// Version of everything in the directory.
 pub(crate) const FORMAT: u32 = 1;
@@ -27,7 +27,10 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Takes a directory, making it when it is missing.
     pub(crate) fn take(root: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(root).map_err(|e| disk("make", root, &e))?;
+        if !root.exists() {
+            fs::create_dir_all(root).map_err(|e| disk("make", root, &e))?;
+            root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
+        }
         let path = root.join(LOCK);
         let lock = File::options().create(true).write(true).truncate(false).open(&path).map_err(|e| disk("open", &path, &e))?;
         match lock.try_lock() {
@@ -78,14 +81,33 @@ impl DataDir {
                 let (found_cluster, found_member) = (found.cluster, found.member);
                 Err(StoreError::Stranger { path, found_cluster, found_member, cluster, member })
             }
+            Some(_) if self.lost_its_database() => {
+                Err(StoreError::Damaged { path: self.database(), cause: "the database of this member is gone".to_owned() })
+            }
             Some(_) => Ok(()),
             None if self.has_data() => Err(self.nameless()),
-            None => self.write(IDENTITY, cluster, member),
+            None => {
+                // What is somebody's has a folder for the database, after a power cut too.
+                let folder = self.database();
+                fs::create_dir_all(&folder).map_err(|e| disk("make", &folder, &e))?;
+                sync_dir(&self.root)?;
+                self.write(IDENTITY, cluster, member)
+            }
         }
     }
 
     fn has_data(&self) -> bool {
-        self.database().exists() || self.snapshots().exists()
+        let filled = fs::read_dir(self.database()).is_ok_and(|mut entries| entries.next().is_some());
+        filled || self.snapshots().exists()
+    }
+
+    /// The file that says which files are the database is not there, and others are: a new database in their place would know
+    /// nothing of what this member has acknowledged. One that was never finished has none of them yet.
+    fn lost_its_database(&self) -> bool {
+        let Ok(entries) = fs::read_dir(self.database()) else { return true };
+        let names: Vec<_> = entries.flatten().map(|entry| PathBuf::from(entry.file_name())).collect();
+        let data = |path: &PathBuf| path.extension().is_some_and(|e| e == "sst" || e == "log");
+        !names.iter().any(|name| name.as_os_str() == "CURRENT") && names.iter().any(data)
     }
 
     fn nameless(&self) -> StoreError {
@@ -93,13 +115,15 @@ impl DataDir {
     }
 
     fn clear(&self) -> Result<(), StoreError> {
+        let gone = |path: &Path, removed: io::Result<()>| match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(disk("remove", path, &e)),
+            _ => Ok(()),
+        };
         for folder in [self.database(), self.snapshots()] {
-            match fs::remove_dir_all(&folder) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(disk("remove", &folder, &e)),
-                _ => {}
-            }
+            gone(&folder, fs::remove_dir_all(&folder))?;
         }
-        Ok(())
+        let mark = self.root.join(mark::FILE);
+        gone(&mark, fs::remove_file(&mark))
     }
 
     fn write(&self, name: &str, cluster: ClusterId, member: MemberId) -> Result<(), StoreError> {
@@ -189,10 +213,28 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::take(root.path()).unwrap();
         fs::create_dir(dir.database()).unwrap();
+        fs::write(dir.database().join("CURRENT"), "").unwrap();
         for refused in [dir.begin(cluster(1), MemberId(1)), dir.claim(cluster(1), MemberId(1))] {
             assert!(matches!(refused, Err(StoreError::Damaged { .. })));
         }
         assert!(dir.database().exists());
+    }
+
+    #[test]
+    fn a_member_whose_database_is_gone_does_not_begin_with_an_empty_one() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::take(root.path()).unwrap();
+        dir.claim(cluster(1), MemberId(2)).unwrap();
+        let claim = || dir.claim(cluster(1), MemberId(2));
+        let file = |name: &str| dir.database().join(name);
+        fs::write(file("MANIFEST-000001"), "").unwrap();
+        claim().unwrap();
+        fs::write(file("000004.log"), "").unwrap();
+        assert!(matches!(claim(), Err(StoreError::Damaged { .. })), "it had begun to write");
+        fs::write(file("CURRENT"), "").unwrap();
+        claim().unwrap();
+        fs::remove_dir_all(dir.database()).unwrap();
+        assert!(matches!(claim(), Err(StoreError::Damaged { .. })));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod identity;
 mod lock;
 mod log;
 mod machine;
+mod mark;
 mod members;
 mod network;
 mod outgoing;

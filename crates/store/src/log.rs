@@ -70,7 +70,11 @@ fn read_known(disk: &Disk) -> io::Result<Known> {
     };
     let (first, last) = (entry(IteratorMode::Start)?, entry(IteratorMode::End)?);
     let last = last.map(|entry| entry.log_id).max(purged);
-    Ok(Known { vote, purged, first: first.map(|entry| entry.log_id.index), last, tail: Tail::default() })
+    let (first, expected) = (first.map(|entry| entry.log_id.index), purged.map_or(0, |purged| purged.index + 1));
+    if let Some(first) = first.filter(|first| *first > expected) {
+        return Err(io::Error::other(format!("its log begins with entry {first}, and should begin with {expected}")));
+    }
+    Ok(Known { vote, purged, first, last, tail: Tail::default() })
 }
 
 fn read_entry((key, frame): (Box<[u8]>, Box<[u8]>)) -> io::Result<Entry> {

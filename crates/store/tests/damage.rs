@@ -1,4 +1,5 @@
-//! Damaged data: a torn end is what a power cut leaves and is taken; a changed byte in the middle is refused, and said.
+//! Damaged data: a torn end is what a power cut leaves and is taken; an end that was on disk and is gone, or a changed byte in the
+//! middle, is refused, and said.
 
 #![allow(clippy::unwrap_used)] // It is test code, but not all of it in test functions.
 
@@ -55,6 +56,8 @@ async fn a_torn_end_is_taken() {
         let wal = wal(&copy);
         let length = wal.metadata().unwrap().len();
         fs::File::options().write(true).open(&wal).unwrap().set_len(length - torn).unwrap();
+        // A power cut that tears off an end was there before anybody knew that it is on disk.
+        fs::remove_file(copy.data_dir.join("synced")).unwrap();
         let store = Store::open(copy, Arc::new(Plain)).await.unwrap();
         let state = store.read().await.unwrap();
         let (kept, all) = (count(&state), state.namespaces().filter(|n| n.name.as_str().starts_with("ns-")).count());
@@ -62,6 +65,41 @@ async fn a_torn_end_is_taken() {
         assert!(kept > WRITES / 2, "only the end is gone: {kept}");
         store.propose(request(9999), namespace("later")).await.unwrap();
         store.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_was_on_disk_and_is_gone_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let config = written(root.path().join("data")).await;
+    for (n, gone) in [1_u64, 100, 5000].into_iter().enumerate() {
+        let copy = copied(&config, &root.path().join(format!("copy-{n}")));
+        let wal = wal(&copy);
+        let length = wal.metadata().unwrap().len();
+        fs::File::options().write(true).open(&wal).unwrap().set_len(length - gone).unwrap();
+        let refused = Store::open(copy, Arc::new(Plain)).await.err();
+        let Some(error @ StoreError::Damaged { .. }) = refused else { panic!("{gone} bytes: {refused:?}") };
+        assert!(error.to_string().contains("its end is missing"), "{error}");
+    }
+    let store = Store::open(copied(&config, &root.path().join("whole")), Arc::new(Plain)).await.unwrap();
+    assert_eq!(count(&store.read().await.unwrap()), WRITES);
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_is_not_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let config = written(root.path().join("data")).await;
+    for (n, file) in ["db/CURRENT", "db"].into_iter().enumerate() {
+        let copy = copied(&config, &root.path().join(format!("copy-{n}")));
+        let path = copy.data_dir.join(file);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
+        let refused = Store::open(copy, Arc::new(Plain)).await.err();
+        assert!(matches!(refused, Some(StoreError::Damaged { .. })), "{file}: {refused:?}");
     }
 }
 

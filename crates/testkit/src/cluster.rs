@@ -27,6 +27,8 @@ const PORTS: (u16, u16) = (3030, 3031);
 pub struct Options {
     /// Environment variables of every node.
     pub variables: Vec<(String, String)>,
+    /// Environment variables of one node: its name, then the variable's name and value.
+    pub node_variables: Vec<(String, String, String)>,
     /// Data directories other than the usual ones, by node, such as a small disk.
     pub data_dirs: Vec<(String, PathBuf)>,
     /// More lines of the configuration file of every node.
@@ -40,6 +42,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets an environment variable of one node.
+    #[must_use]
+    pub fn node_env(mut self, node: &str, name: &str, value: impl Into<String>) -> Self {
+        self.node_variables.push((node.to_owned(), name.to_owned(), value.into()));
         self
     }
 
@@ -66,6 +75,8 @@ impl Options {
 
     fn put_into(&self, site: &mut Site) {
         site.variables.clone_from(&self.variables);
+        let own = self.node_variables.iter().filter(|(node, ..)| *node == site.name);
+        site.variables.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
         site.config.clone_from(&self.config);
         if let Some(tls) = self.tls {
             site.tls = tls;

@@ -1,6 +1,7 @@
 //! Test support: real processes, a lab of hosts with their own networks and Docker daemons, and clusters of `ring`.
 //!
 //! * [`process`], [`command`], [`wait`], [`http`]: the small tools everything else is made of.
+//! * [`history`], [`linear`]: whether an order explains what clients saw.
 //! * [`guide`]: the manifests of the guide "Run a job".
 //! * [`lab`]: hosts as network namespaces, faults between them, Docker daemons in them. Needs root.
 //! * [`model`]: what requests mean one after another, to judge what became of them at once.
@@ -14,8 +15,10 @@ pub mod cluster;
 pub mod command;
 pub mod flags;
 pub mod guide;
+pub mod history;
 pub mod http;
 pub mod lab;
+pub mod linear;
 pub mod model;
 pub mod node;
 pub mod place;

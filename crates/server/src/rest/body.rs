@@ -1,5 +1,7 @@
 //! Request bodies and replies.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::extract::{FromRequest, Path, Request};
@@ -13,6 +15,21 @@ use super::error::{ApiError, Result};
 use super::pace::Pace;
 use ring_api::errors::ErrorCode;
 
+/// The body of a request once it was read, for whoever has to ask again. Copies are the same one.
+#[derive(Clone, Default)]
+pub(super) struct Kept(Arc<Mutex<Bytes>>);
+
+impl Kept {
+    /// What was read; nothing when nothing was.
+    pub(super) fn take(&self) -> Bytes {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, bytes: &Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes.clone();
+    }
+}
+
 /// A JSON body; an empty one is the default, where there is one.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -24,6 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(|| Pace::new(CallerLimits::default()));
+        let kept = request.extensions().get::<Kept>().cloned();
         let bytes = pace.read(request, |request| Bytes::from_request(request, state)).await?.map_err(|rejection| {
             if rejection.status().as_u16() == 413 {
                 let detail = format!("the request has more than {} bytes", ring_api::MAX_BODY);
@@ -31,6 +49,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
             }
             ApiError::new(ErrorCode::RequestBody, rejection.body_text())
         })?;
+        kept.iter().for_each(|kept| kept.put(&bytes));
         Ok(Self(bytes))
     }
 }

@@ -14,6 +14,10 @@ use crate::pki::SealError;
 use crate::refusals::Limit;
 use crate::services::EnrolError;
 
+/// In a reply: the refusal was decided by an entry of the log, not by a look at a copy of the state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided;
+
 /// An error reply.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {
@@ -25,6 +29,8 @@ pub(super) struct ApiError {
     named: Option<String>,
     /// The limit it was refused for.
     limit: Option<Limit>,
+    /// By an entry of the log.
+    decided: bool,
 }
 
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
@@ -36,7 +42,7 @@ impl ApiError {
     }
 
     fn of(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), retry_after: None, reached: None, named: None, limit: None }
+        Self { problem: Box::new(problem), retry_after: None, reached: None, named: None, limit: None, decided: false }
     }
 
     pub(super) fn unauthenticated(detail: impl Into<String>) -> Self {
@@ -127,6 +133,9 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.decided {
+            response.extensions_mut().insert(Decided);
+        }
         if let Some(limit) = self.limit {
             response.extensions_mut().insert(limit);
         }
@@ -153,7 +162,7 @@ impl From<Refusal> for ApiError {
             RefusalCode::LimitReached => ErrorCode::LimitReached,
             RefusalCode::Invalid => ErrorCode::ObjectState,
         };
-        Self::new(code, refusal.message)
+        Self { decided: true, ..Self::new(code, refusal.message) }
     }
 }
 

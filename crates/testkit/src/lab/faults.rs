@@ -42,7 +42,20 @@ impl Lab {
         self.partition(&[host], &others)
     }
 
-    /// Ends every network fault.
+    /// Packets that were dropped on all cut lines since they were cut.
+    pub fn dropped(&self) -> Result<u64> {
+        let [wait, table, raw, chain] = CHAIN;
+        let mut sum = 0;
+        for host in self.hosts() {
+            let arguments = [wait, table, raw, "--list", chain, "--verbose", "--numeric", "--exact"];
+            let listed = host.exec("iptables", arguments)?.ok()?;
+            let rules = listed.lines().filter(|line| line.contains("DROP"));
+            sum += rules.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum::<u64>();
+        }
+        Ok(sum)
+    }
+
+    /// Ends every cut.
     pub fn heal(&self) -> Result<()> {
         let [wait, table, raw, chain] = CHAIN;
         for host in self.hosts() {

@@ -11,12 +11,14 @@
 //! `N`, held by a file lock; the lab of a run that died gives up its lock, and the next lab to start cleans it away.
 //! Set `RING_REQUIRE_LAB` to make tests fail where the lab cannot run instead of being skipped.
 
+mod ailing;
 mod disk;
 mod docker;
 mod faults;
 mod host;
 mod network;
 mod slot;
+mod slow;
 mod support;
 
 use std::collections::BTreeMap;
@@ -26,9 +28,11 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 
+pub use ailing::{AilingDisk, Lost};
 pub use disk::SmallDisk;
 pub use docker::{Docker, DockerOptions, IMAGE};
 pub use host::Host;
+pub use slow::SlowLine;
 pub use support::unsupported;
 
 use crate::http::Request;

@@ -1,0 +1,119 @@
+//! The clock of a control node jumps by minutes, forth and back, while the machine's own stays (libfaketime).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ring_testkit::cluster::Options;
+use ring_testkit::lab::Lab;
+use ring_testkit::work::{Gate, IN_TIME, Runtime, job, new_key};
+use ring_testkit::{Cluster, command, report, wait};
+use serde_json::{Value, json};
+
+use crate::run::CONTROLS;
+
+/// Where Debian has it.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// Far beyond the time after which a silent host counts as lost.
+const JUMP: i64 = 300;
+
+/// The file that says how far the clock of a node is off.
+fn file(lab: &Lab, node: &str) -> PathBuf {
+    lab.host(node).dir().join("clock")
+}
+
+fn jump(file: &Path, seconds: i64) {
+    // As a whole: the library may read it at any moment.
+    let new = file.with_extension("new");
+    fs::write(&new, format!("{seconds:+}s\n")).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+/// A cluster whose control nodes have clocks of their own. Durations go on as they are: no suspended machine, another time of day.
+fn start() -> Option<(Lab, Cluster)> {
+    if !Path::new(LIBRARY).exists() {
+        report::skipped("clock", "there is no libfaketime here (scripts/setup --tests installs it)");
+        return None;
+    }
+    let lab = Lab::builder("clock").hosts(CONTROLS).hosts(["a1"]).start_or_skip()?;
+    let own = |options: Options, node: &&str| {
+        let file = file(&lab, node);
+        jump(&file, 0);
+        let options = options.node_env(node, "LD_PRELOAD", LIBRARY).node_env(node, "DONT_FAKE_MONOTONIC", "1");
+        options.node_env(node, "FAKETIME_NO_CACHE", "1").node_env(node, "FAKETIME_TIMESTAMP_FILE", file.display().to_string())
+    };
+    let options = CONTROLS.iter().fold(Options::default(), own);
+    let cluster = Cluster::in_lab_with(&lab, &CONTROLS, &["a1"], &options).unwrap();
+    Some((lab, cluster))
+}
+
+/// Makes a namespace; by how many seconds its time of making is off, and that time in seconds.
+fn off(cluster: &Cluster, name: &str) -> (i64, i64) {
+    let (body, key) = (json!({ "name": name }), new_key());
+    let made = wait::eventually(IN_TIME, "a write", || {
+        let answer = cluster.post(0, "/namespaces", &body, &key)?;
+        anyhow::ensure!(answer.status < 300, "status {}: {}", answer.status, answer.body);
+        answer.json().map(Some)
+    });
+    let made = made.unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.tails()));
+    let at = made["created_at"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    let seconds = command::run(command::command("date", ["--date", &at, "+%s"])).unwrap().ok().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as i64;
+    let seconds = seconds.trim().parse::<i64>().unwrap();
+    (seconds - now, seconds)
+}
+
+fn transfer(cluster: &Cluster, from: usize, to: usize) {
+    let members = cluster.get_any("/cluster/members").unwrap();
+    let name = cluster.control(to).name();
+    let id = members.as_array().unwrap().iter().find(|member| member["name"] == name).unwrap()["id"].clone();
+    let answer = cluster.post(from, "/cluster/transfer-leader", &json!({ "to": id }), &new_key()).unwrap();
+    assert!(answer.status < 300, "{}", answer.body);
+    assert_eq!(cluster.leader_after(from).unwrap(), to);
+}
+
+fn statuses(cluster: &Cluster) -> Vec<Value> {
+    cluster.get_any("/nodes").unwrap().as_array().unwrap().iter().map(|node| node["status"].clone()).collect()
+}
+
+#[test]
+fn a_clock_that_jumps_loses_no_host_and_no_job_and_time_never_goes_back() {
+    let Some((lab, cluster)) = start() else { return };
+    let gate = Gate::new(&lab.dir().join("gate")).unwrap();
+    let waiting = cluster.apply_one(gate.job("waiting", Runtime::Process, 7)).unwrap();
+    cluster.wait_status(&waiting, "running").unwrap();
+    let leader = cluster.leader().unwrap();
+    let (next, clock) = ((leader + 1) % 3, |index: usize| file(&lab, cluster.control(index).name()));
+    assert!(off(&cluster, "before").0.abs() < 60);
+
+    jump(&clock(leader), JUMP);
+    let (ahead, first) = off(&cluster, "ahead");
+    assert!(ahead > JUMP / 2, "the jump is not felt: {ahead} s");
+    // The host was heard of minutes ago by that clock, and is not lost.
+    let done = cluster.apply_one(job("ahead", Runtime::Process, "exit 3")).unwrap();
+    assert_eq!(cluster.wait_final(&done).unwrap()["exit_status"]["code"], 3);
+    cluster.wait_agents().unwrap();
+
+    jump(&clock(leader), 0);
+    let (_, second) = off(&cluster, "back");
+    assert!(second >= first, "time went back from {first} to {second}");
+    jump(&clock(next), -JUMP);
+    transfer(&cluster, leader, next);
+    let (_, third) = off(&cluster, "behind");
+    assert!(third >= second, "time went back from {second} to {third}");
+    let done = cluster.apply_one(job("behind", Runtime::Process, "exit 4")).unwrap();
+    assert_eq!(cluster.wait_final(&done).unwrap()["exit_status"]["code"], 4);
+    assert_eq!(statuses(&cluster), [json!("ready")]);
+
+    // Restarted with a clock that is off, too.
+    cluster.control(next).restart().unwrap();
+    cluster.control(next).wait_ready().unwrap();
+    jump(&clock(next), 0);
+    gate.open().unwrap();
+    let ended = cluster.wait_final(&waiting).unwrap();
+    assert_eq!((&ended["exit_status"]["code"], gate.starts("waiting")), (&json!(7), 1), "{ended}");
+    cluster.wait_same_state().unwrap();
+    report::line(&format!(
+        "the leader's clock jumped by {JUMP} s and back, another's by -{JUMP} s: times {first}, {second}, {third}"
+    ));
+}
