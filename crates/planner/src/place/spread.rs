@@ -115,7 +115,7 @@ impl<'a> Placer<'a> {
             // It was moved here before.
             self.used.insert(from.id, without(self.usage(from.id), deployment));
             if let Some(planned) = self.ports.get_mut(&from.id)
-                && let Some(index) = planned.iter().position(|spec| std::ptr::eq(*spec, &*deployment.spec))
+                && let Some(index) = planned.iter().position(|spec| std::ptr::eq(*spec, &raw const *deployment.spec))
             {
                 planned.swap_remove(index);
             }
