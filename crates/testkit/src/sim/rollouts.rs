@@ -99,12 +99,13 @@ fn not_too_many(state: &State, name: &(Name, Name)) -> Checked {
     if count <= wanted as usize + 1 { Ok(()) } else { Err(format!("{count} of {name:?} may run, {wanted} are wanted")) }
 }
 
-/// What served and is told to give way leaves as many behind as are to serve.
+/// What served and is told to give way leaves as many behind as are to serve. What ends in the same entry for a reason of its own, such as
+/// a drain that is over, counts as left: it is not for the sake of the update that it goes.
 fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): (&Instance, &Instance)) -> Checked {
     let told = old.goal == Goal::Run && new.goal > Goal::Run && new.stop_cause == Some(StopCause::Superseded);
     let Some(was) = before.deployment(deployment.id) else { return Ok(()) };
     let going = deployment.deleting && !failed(deployment);
-    if !told || !old.is_ready(&was.spec) || going {
+    if !told || !before.serves(old, was) || going {
         return Ok(());
     }
     let name = named(deployment);
@@ -117,7 +118,12 @@ fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): 
     let child = all(after, &name).find(|d| d.parent == Some(parent.id) && d.is_rolling_out());
     let wanted = super::scaling::wanted;
     let least = child.map_or(wanted(parent), |child| wanted(child).min(wanted(parent)));
-    let serving: usize = all(after, &name).map(|d| after.instances_of(d.id).filter(|i| i.serves(&d.spec)).count()).sum();
+    let ended = |i: &Instance, d: &Deployment| {
+        let served = before.instance(i.id).is_some_and(|i| before.serves(i, d));
+        served && i.goal > Goal::Run && !matches!(i.stop_cause, Some(StopCause::Superseded | StopCause::MakesRoom))
+    };
+    let left = |d: &Deployment| after.instances_of(d.id).filter(|i| after.serves(i, d) || ended(i, d)).count();
+    let serving: usize = all(after, &name).map(|d| left(d)).sum();
     if serving >= least as usize {
         return Ok(());
     }
