@@ -111,9 +111,9 @@ fn damage(cluster: &Cluster, whole: &Path, had: &(u64, String), (kind, most): (&
             put_back(node, whole);
             let mut bytes = fs::read(&file).unwrap();
             if cut {
-                bytes.truncate(place as usize)
+                bytes.truncate(place as usize);
             } else {
-                bytes[place as usize] ^= 0x10
+                bytes[place as usize] ^= 0x10;
             }
             fs::write(node.data_dir().join(inside), bytes).unwrap();
             let how = if cut { "cut at" } else { "a bit flipped in" };

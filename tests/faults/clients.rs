@@ -95,9 +95,9 @@ impl Registers {
         while load.goes_on() {
             let Some(register) = self.present(load, client, &mut rng) else { continue };
             if rng.random_range(0..5) < 2 {
-                write(load, client, &mut rng, &register)
+                write(load, client, &mut rng, &register);
             } else {
-                read(load, client, &mut rng, &register)
+                read(load, client, &mut rng, &register);
             }
         }
     }

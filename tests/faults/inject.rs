@@ -74,7 +74,7 @@ impl Faults<'_> {
             Kind::FullDisk => self.full_disk(),
             Kind::PowerLoss => self.power_loss(),
             Kind::FailingSync => self.failing_sync(),
-            Kind::SlowDisk => self.slow_disk(),
+            Kind::SlowDisk => Ok(self.slow_disk()),
         };
         let felt = felt.with_context(|| format!("{kind:?}"))?;
         *self.effects.entry(kind).or_default() += usize::from(felt);
@@ -265,12 +265,12 @@ impl Faults<'_> {
         Ok(!ended.success() && self.ailing.failed() > before)
     }
 
-    fn slow_disk(&mut self) -> Result<bool> {
+    fn slow_disk(&mut self) -> bool {
         let before = self.ailing.delayed();
         self.ailing.slow_syncs(Duration::from_millis(self.rng.random_range(50..800)));
         self.hold();
         self.ailing.slow_syncs(Duration::ZERO);
-        Ok(self.ailing.delayed() > before)
+        self.ailing.delayed() > before
     }
 
     fn write_more(&self, id: &str, body: &Value) {

@@ -10,6 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use ring_testkit::Cluster;
 use ring_testkit::history::{Deed, Event, Found};
+use ring_testkit::http::Request;
 use ring_testkit::work::new_key;
 use serde_json::Value;
 
@@ -129,7 +130,7 @@ impl<'a> Load<'a> {
         let _under_way = self.pass();
         let request = self.cluster.control(control).http(method, path).bearer(self.cluster.token()).timeout(PATIENCE);
         let request = if method == "GET" { request } else { request.header("Idempotency-Key", key) };
-        let answer = body.into_iter().fold(request, |request, body| request.json(body)).send();
+        let answer = body.into_iter().fold(request, Request::json).send();
         let sent = match answer {
             Ok(answer) if answer.status < 300 => match answer.json() {
                 Ok(body) => {

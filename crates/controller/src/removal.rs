@@ -36,7 +36,7 @@ impl Removal {
         let minutes = silent.as_secs() / 60;
         match cluster.remove_member(id).await {
             Ok(()) => {
-                tracing::warn!("control node {id} ({name}) has not answered for {minutes} min: it is taken out of the cluster")
+                tracing::warn!("control node {id} ({name}) has not answered for {minutes} min: it is taken out of the cluster");
             }
             Err(MemberError::Shutdown) => return,
             Err(error) => {

@@ -94,9 +94,9 @@ async fn a_database_that_is_gone_is_not_made_anew() {
         let copy = copied(&config, &root.path().join(format!("copy-{n}")));
         let path = copy.data_dir.join(file);
         if path.is_dir() {
-            fs::remove_dir_all(path).unwrap()
+            fs::remove_dir_all(path).unwrap();
         } else {
-            fs::remove_file(path).unwrap()
+            fs::remove_file(path).unwrap();
         }
         let refused = Store::open(copy, Arc::new(Plain)).await.err();
         assert!(matches!(refused, Some(StoreError::Damaged { .. })), "{file}: {refused:?}");

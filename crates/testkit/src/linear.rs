@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn what_no_order_explains_is_rejected() {
-        let bad: [(&str, &[(u64, u64, Deed)]); 6] = [
+        type Said = (&'static str, &'static [(u64, u64, Deed)]);
+        let bad: [Said; 6] = [
             ("a stale read", &[(0, 1, Write(1)), (2, 3, Write(2)), (4, 5, Read(1))]),
             ("a lost write", &[(0, 1, Write(1)), (2, 3, Write(2)), (4, 5, Read(2)), (6, 7, Read(1))]),
             ("new, then old again", &[(0, 1, Write(1)), (2, 9, Write(2)), (3, 4, Read(2)), (5, 6, Read(1))]),

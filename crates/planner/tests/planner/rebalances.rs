@@ -293,7 +293,7 @@ proptest! {
         orders in prop::collection::vec(any::<u8>(), 200),
     ) {
         let mut world = World::new();
-        let zone = |n: usize| [("zone", if n % 2 == 0 { "a" } else { "b" })];
+        let zone = |n: usize| [("zone", if n.is_multiple_of(2) { "a" } else { "b" })];
         for n in 0..old {
             world.node(&format!("n{n}"), 4000, 8000, &zone(n));
         }

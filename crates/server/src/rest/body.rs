@@ -49,7 +49,9 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
             }
             ApiError::new(ErrorCode::RequestBody, rejection.body_text())
         })?;
-        kept.iter().for_each(|kept| kept.put(&bytes));
+        if let Some(kept) = kept {
+            kept.put(&bytes);
+        }
         Ok(Self(bytes))
     }
 }

@@ -218,7 +218,7 @@ fn one_way(line: &Arc<Line>, mut from: &TcpStream, to: &TcpStream) -> Result<()>
 fn deliver(line: &Line, arriving: &Receiver<(Instant, Vec<u8>)>, waiting: &AtomicU64, mut to: &TcpStream) {
     let mut queue = VecDeque::new();
     let mut ended = false;
-    while !line.over() && !(ended && queue.is_empty()) {
+    while !line.over() && (!ended || !queue.is_empty()) {
         match arriving.recv_timeout(Duration::from_millis(1)) {
             Ok(piece) => queue.push_back(piece),
             Err(RecvTimeoutError::Disconnected) => {

@@ -123,7 +123,7 @@ fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): 
         served && i.goal > Goal::Run && !matches!(i.stop_cause, Some(StopCause::Superseded | StopCause::MakesRoom))
     };
     let left = |d: &Deployment| after.instances_of(d.id).filter(|i| after.serves(i, d) || ended(i, d)).count();
-    let serving: usize = all(after, &name).map(|d| left(d)).sum();
+    let serving: usize = all(after, &name).map(left).sum();
     if serving >= least as usize {
         return Ok(());
     }
