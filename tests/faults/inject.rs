@@ -59,7 +59,9 @@ impl Faults<'_> {
             }
             Kind::CutOneWay => self.cut_one_way(),
             Kind::CutLink => {
-                let (one, other) = self.two_controls();
+                // Between two others there is nothing to drop.
+                let one = self.cluster.leader()?;
+                let (one, other) = self.with_another(one);
                 self.cut(|lab| lab.cut(one, other))
             }
             Kind::CutOffAgent => {
@@ -89,9 +91,8 @@ impl Faults<'_> {
         self.rng.random_range(0..self.cluster.agents().len())
     }
 
-    /// The names of two control nodes.
-    fn two_controls(&mut self) -> (&'static str, &'static str) {
-        let one = self.some_control();
+    /// The names of a control node and of another one.
+    fn with_another(&mut self, one: usize) -> (&'static str, &'static str) {
         let names = crate::run::CONTROLS;
         (names[one], names[(one + self.rng.random_range(1..3)) % 3])
     }

@@ -69,6 +69,11 @@ impl Contacts {
         self.lock().retain(|node, _| state.node(*node).is_some());
     }
 
+    /// Forgets every sign of life: they are dated by a clock that was set since.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Sighting>> {
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -40,14 +40,18 @@ impl<C: Cluster> Controller<C> for Leases {
         // This long without a look, and it was this process that stood still: what it did not hear proves nothing.
         let stall = self.options.leases.suspect_after.duration() / 2 + interval;
         let mut since = clock::wall();
-        let mut looked = Instant::now();
+        let mut last = Look::now();
         let mut held_back = 0;
         loop {
-            if looked.elapsed() > stall {
-                tracing::warn!(stood_still = ?looked.elapsed(), "leases of all nodes start afresh");
-                since = clock::wall();
+            let look = Look::now();
+            if let Some(fault) = last.fault(&look, stall) {
+                tracing::warn!(?fault, "leases of all nodes start afresh");
+                since = look.wall;
+                if matches!(fault, Fault::ClockSet { .. }) {
+                    self.contacts.forget_all();
+                }
             }
-            looked = Instant::now();
+            last = look;
             let judgement = self.judge(&cluster, since);
             if judgement.held_back > 0 && judgement.held_back != held_back {
                 tracing::warn!(
@@ -61,6 +65,37 @@ impl<C: Cluster> Controller<C> for Leases {
             }
             sleep(interval).await;
         }
+    }
+}
+
+/// When the nodes were looked at, by both clocks of this host.
+struct Look {
+    steady: Instant,
+    wall: Timestamp,
+}
+
+/// Why what was heard before proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// This process did nothing for so long.
+    StoodStill(Duration),
+    /// The clock that signs of life are dated by was set, by so many milliseconds.
+    ClockSet { millis: i64 },
+}
+
+impl Look {
+    fn now() -> Self {
+        Self { steady: Instant::now(), wall: clock::wall() }
+    }
+
+    fn fault(&self, next: &Self, bound: Duration) -> Option<Fault> {
+        let passed = next.steady.duration_since(self.steady);
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let set = next.wall.0.saturating_sub(self.wall.0).saturating_sub(millis(passed));
+        if set.saturating_abs() > millis(bound) {
+            return Some(Fault::ClockSet { millis: set });
+        }
+        (passed > bound).then_some(Fault::StoodStill(passed))
     }
 }
 
@@ -86,5 +121,24 @@ impl Leases {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_told_from_a_process_that_stood_still() {
+        let begun = Look { steady: Instant::now(), wall: Timestamp(1_000_000) };
+        let later = |steady: u64, wall: i64| {
+            let next = Look { steady: begun.steady + Duration::from_millis(steady), wall: Timestamp(1_000_000 + wall) };
+            begun.fault(&next, Duration::from_secs(3))
+        };
+        assert_eq!(later(500, 500), None);
+        assert_eq!(later(500, 3400), None, "within what a lease bears");
+        assert_eq!(later(500, 300_500), Some(Fault::ClockSet { millis: 300_000 }));
+        assert_eq!(later(500, -299_500), Some(Fault::ClockSet { millis: -300_000 }));
+        assert_eq!(later(4000, 4000), Some(Fault::StoodStill(Duration::from_secs(4))));
     }
 }

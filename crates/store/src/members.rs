@@ -1,6 +1,7 @@
 //! Who belongs to the Raft group, and who leads it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -19,8 +20,8 @@ use crate::{MemberError, StoreError};
 
 /// A learner may be this many entries behind when it gets its vote.
 const CLOSE: u64 = 1_000;
-/// A member answers when it did within so many of the longest election timeouts.
-const SILENT_AFTER: u32 = 2;
+/// How many of the longest election timeouts members have to answer before a change of the voters.
+const ANSWER: u32 = 2;
 
 /// A change of the membership.
 #[derive(Clone, Debug)]
@@ -97,23 +98,22 @@ impl Replica {
     }
 
     /// Whether most of those that would vote answer this leader: a change is committed by a majority of the old voters and one of the
-    /// new, and without the second nothing could be written any more, nor the change be taken back. A leader that was elected just now
-    /// has had no answers yet: they have the time of an election to come.
+    /// new, and without the second nothing could be written any more, nor the change be taken back. Only answers from now on count: one
+    /// that has just died answered a moment ago.
     async fn keeps_quorum(&self, when: &str, voters: &BTreeSet<u64>) -> Tried {
-        let until = Instant::now() + self.config.timing.election_max;
+        let (begun, patience) = (Instant::now(), self.config.timing.election_max * ANSWER);
         loop {
-            let judged = self.judge_quorum(when, voters);
-            if judged.is_ok() || Instant::now() >= until {
+            let judged = self.judge_quorum(when, voters, begun.elapsed());
+            if judged.is_ok() || begun.elapsed() >= patience {
                 return judged;
             }
             sleep(self.config.timing.heartbeat).await;
         }
     }
 
-    fn judge_quorum(&self, when: &str, voters: &BTreeSet<u64>) -> Tried {
+    fn judge_quorum(&self, when: &str, voters: &BTreeSet<u64>, within: Duration) -> Tried {
         let peers = self.status().peers;
-        let fresh = self.config.timing.election_max * SILENT_AFTER;
-        let answers = |id: u64| peers.iter().any(|peer| peer.id.0 == id && peer.last_ack.is_some_and(|age| age < fresh));
+        let answers = |id: u64| peers.iter().any(|peer| peer.id.0 == id && peer.last_ack.is_some_and(|age| age <= within));
         let silent: Vec<u64> = voters.iter().copied().filter(|id| !answers(*id)).collect();
         // No voter at all is openraft's to refuse.
         if (voters.len() - silent.len()) * 2 > voters.len() || voters.is_empty() {

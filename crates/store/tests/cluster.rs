@@ -163,14 +163,9 @@ async fn a_change_that_would_lose_the_quorum_is_refused() {
     let cluster = Cluster::of(3).await;
     let leader = cluster.leader_seen_by(0).await;
     let [store, alive, dead] = [0, 1, 2].map(|n| &cluster.members[(leader + n) % 3]);
-    let (store, silent) = (&store.store, alive.config.timing.election_max * 2);
+    let store = &store.store;
     dead.stop().await;
-    let missed = async {
-        while store.status().peers.iter().any(|peer| peer.id == dead.id && peer.last_ack.is_some_and(|age| age < silent)) {
-            tokio::time::sleep(alive.config.timing.heartbeat).await;
-        }
-    };
-    timeout(DEADLINE, missed).await.unwrap();
+    // It answered a moment ago, which does not count.
     // Whoever is asked, the leader judges.
     for asked in [store, &alive.store] {
         let refused = asked.remove(alive.id).await;
