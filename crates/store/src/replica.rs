@@ -54,10 +54,23 @@ struct Opened {
     closed: watch::Receiver<()>,
 }
 
-fn open(dir: DataDir, config: &StoreConfig, failure: &Failure) -> Result<Opened, StoreError> {
+/// Ends when the last one lets go of the database, or some time later.
+async fn let_go(mut closed: watch::Receiver<()>) -> bool {
+    timeout(CLOSING, async { while closed.changed().await.is_ok() {} }).await.is_ok()
+}
+
+/// `closing` is set as soon as there is a database to close.
+fn open(
+    dir: DataDir,
+    config: &StoreConfig,
+    failure: &Failure,
+    closing: &mut Option<watch::Receiver<()>>,
+) -> Result<Opened, StoreError> {
     let snapshots = Snapshots::open(dir.snapshots(), config.cluster, failure.clone())?;
     let disk = Disk::open(dir, failure.clone())?;
-    let (closed, loaded) = (disk.closed(), disk.load()?);
+    let closed = disk.closed();
+    *closing = Some(closed.clone());
+    let loaded = disk.load()?;
     let flusher = Flusher::start(Arc::clone(&disk))?;
     let log = LogStore::open(Arc::clone(&disk), flusher.clone())?;
     let (machine, view) = Machine::new(disk, flusher, loaded, Arc::clone(&snapshots));
@@ -103,14 +116,32 @@ impl Replica {
         let raft_config = raft_config(&config)?;
         let failure = Failure::new();
         let (told, reports) = (config.clone(), failure.clone());
-        let opened = tokio::task::spawn_blocking(move || open(dir, &told, &reports)).await;
-        let opened = opened.map_err(|e| StoreError::Raft { cause: e.to_string() })??;
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut closing = None;
+            (open(dir, &told, &reports, &mut closing), closing)
+        });
+        let (opened, closing) = opened.await.map_err(|e| StoreError::Raft { cause: e.to_string() })?;
+        let opened = match (opened, closing) {
+            (Ok(opened), _) => opened,
+            (Err(error), None) => return Err(error),
+            // A process that ends while its flush thread is in RocksDB may be aborted by it.
+            (Err(error), Some(closing)) => {
+                let_go(closing).await;
+                return Err(error);
+            }
+        };
         let generation = opened.view.state().meta().map_or(config.generation, |meta| meta.generation);
         let peers = Peers::new(config.member, (config.cluster, generation), connector, Arc::clone(&opened.view));
         let me = node_id(config.member);
         let network = Network { me, peers: Arc::clone(&peers), patience: config.timing.election_max };
         let raft = Raft::new(me, raft_config, network, opened.log, opened.machine).await;
-        let raft = raft.map_err(|fatal| cause_of(&failure, &fatal))?;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(fatal) => {
+                let_go(opened.closed).await;
+                return Err(cause_of(&failure, &fatal));
+            }
+        };
         let (news, leadership) = watch::channel(Leadership::default());
         let stopping = Arc::new(AtomicBool::new(false));
         tokio::spawn(observe(raft.clone(), me, news, failure.clone(), Arc::clone(&stopping)));
@@ -199,10 +230,7 @@ impl Replica {
         }
         self.view.close();
         self.peers.forget_all();
-        let mut closed = self.closed.clone();
-        // It ends with an error when the last one lets go of the database.
-        let freed = async { while closed.changed().await.is_ok() {} };
-        if timeout(CLOSING, freed).await.is_err() {
+        if !let_go(self.closed.clone()).await {
             tracing::warn!(path = %self.config.data_dir.display(), "the data directory is still in use after stopping");
         }
     }
