@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use ring_api::IDEMPOTENCY_KEY;
 use ring_api::errors::ErrorCode;
 use ring_state::{AuditNote, AuditRecord, AuditedCommand, Command, RefusalCode, Reply, State};
@@ -42,9 +44,14 @@ impl FromRequestParts<App> for Request {
             return Err(ApiError::new(ErrorCode::RequestIdempotencyKey, detail));
         }
         let user = parts.extensions.get::<Caller>().map(|caller| caller.user.id.0.into_bytes()).unwrap_or_default();
-        let route = format!("{} {}", parts.method, parts.uri);
+        let route = format!("{} {}", parts.method, route(&parts.uri));
         Ok(Self(ids::request(&[b"api", &user, route.as_bytes(), key.as_bytes()]), note))
     }
+}
+
+/// What is asked for, whichever control node was asked: over HTTP/2 and through proxies the target says which.
+fn route(target: &Uri) -> &str {
+    target.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 impl App {

@@ -187,3 +187,34 @@ async fn a_control_node_that_joins_is_trusted_by_the_same_pin() {
     second.stop().await;
     first.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_the_same_one_by_whatever_name_a_control_node_is_asked() {
+    let control = Control::first_with(settings(ApiTlsMode::Cluster)).await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let (_, authority) = HostFiles::new(control.dir.path()).certificates().unwrap();
+    let pinned = over_tls(&control, Trust::pinned(&fingerprint(&authority)).unwrap());
+    let login = LoginRequest { username: "admin".into(), password: PASSWORD.into() };
+    eventually("a login", async || pinned.login(&login).await.is_ok()).await;
+    let token = pinned.login(&login).await.unwrap().token;
+    let send = async |host: &str, method: reqwest::Method, path: &str, key: &str, value: &str| {
+        let request = http.request(method, format!("https://{host}:{}{path}", control.api.port()));
+        let body = serde_json::json!({ "namespace": "default", "name": "settings", "data": { "v": value } });
+        let answer = request.bearer_auth(&token).header("Idempotency-Key", key).json(&body).send().await.unwrap();
+        assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+        assert!(answer.status().is_success(), "{}", answer.status());
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    let made = send("127.0.0.1", reqwest::Method::POST, "/configs", "one", "1").await;
+    assert_eq!(send("localhost", reqwest::Method::POST, "/configs", "one", "1").await["revision"], made["revision"]);
+    let path = format!("/configs/{}", made["id"].as_str().unwrap());
+    let second = send("127.0.0.1", reqwest::Method::PUT, &path, "two", "2").await;
+    let third = send("127.0.0.1", reqwest::Method::PUT, &path, "three", "3").await;
+    assert!(second["revision"].as_u64() < third["revision"].as_u64());
+    // The second once more, as a client does that heard no answer: what came after it stays.
+    assert_eq!(send("localhost", reqwest::Method::PUT, &path, "two", "2").await["revision"], second["revision"]);
+    let stays = http.get(format!("https://{}{path}", control.api)).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(stays.json::<serde_json::Value>().await.unwrap()["data"]["v"], "3");
+    control.stop().await;
+}
