@@ -112,7 +112,7 @@ fn write(load: &Load<'_>, client: usize, rng: &mut StdRng, register: &Register) 
     match load.change(rng, &request, Some(attempts)).0 {
         Sent::Done(done, revision) => {
             if done["version"].as_u64() < Some(revision) {
-                load.wrong(format!("{} was written by entry {revision}, and then shown as {done}", register.name));
+                load.wrong(format!("{} was given {value} by entry {revision}, and then shown as {done}", register.name));
             }
             load.note_change(client, &register.name, call, Some(value), Some(revision));
         }

@@ -90,8 +90,9 @@ pub fn judge(events: &[Event]) -> Result<Judged, String> {
         *if stale { &mut judged.stale } else { &mut judged.reads } += 1;
         let explained = keys.get(event.key.as_str()).map_or(found.is_none(), |key| key.explains(event, revision, found));
         if !explained {
-            let near = keys.get(event.key.as_str()).map(|key| key.before(revision));
-            let _ = writeln!(wrong, "{event:?} is explained by no write: before it {near:?}");
+            let key = keys.get(event.key.as_str());
+            let (near, wrote) = (key.map(|key| key.before(revision)), key.map(|key| key.wrote(found)));
+            let _ = writeln!(wrong, "{event:?} is explained by no write: before it {near:?}; what it found was written by {wrote:?}");
         }
     }
     if wrong.is_empty() { Ok(judged) } else { Err(wrong) }
@@ -152,6 +153,12 @@ impl Key {
     /// The last acknowledged write that a read at `revision` has to see.
     fn before(&self, revision: u64) -> Option<(u64, Written)> {
         self.known.range(..=revision).next_back().map(|(at, written)| (*at, *written))
+    }
+
+    /// The acknowledged writes of a value, with their indexes.
+    fn wrote(&self, found: Option<Found>) -> Vec<(u64, Written)> {
+        let value = found.map(|found| found.value);
+        self.known.iter().filter(|(_, written)| written.value == value).map(|(at, written)| (*at, *written)).collect()
     }
 
     /// It is the last acknowledged write up to there, or one of which nobody knew the end and that may have come after it.
