@@ -91,8 +91,9 @@ fn may_move(state: &State, deployment: &Deployment) -> bool {
 fn is_whole(state: &State, deployment: &Deployment, live: &[&Instance]) -> bool {
     let spec = &deployment.spec;
     let mut others = state.deployments_named(&spec.namespace, &spec.name).filter(|other| other.id != deployment.id);
-    let at_rest =
-        |i: &&Instance| i.goal == Goal::Run && i.state == InstanceState::Running && i.serves(spec) && i.moving.is_none();
+    let at_rest = |i: &&Instance| {
+        i.goal == Goal::Run && i.state == InstanceState::Running && state.serves(i, deployment) && i.moving.is_none()
+    };
     deployment.status == DeploymentStatus::Running
         && live.len() == deployment.wanted() as usize
         && live.iter().all(at_rest)

@@ -186,13 +186,19 @@ fn what_cannot_or_should_not_move_stays() {
     assert_eq!(rebalance(&world.state), [], "what is on a cordoned node stays");
 }
 
-#[test]
-fn a_move_that_betters_nothing_any_more_is_given_up() {
-    let mut world = World::with_nodes(1);
-    let id = serving(&mut world, gated("w", 4, "v1"));
-    let new = world.node("n1", 4000, 8000, &[]);
+/// A worker that was spread over some nodes, and a node that came: the moves to it are begun.
+fn moving(nodes: u32, replicas: u32) -> (World, DeploymentId, NodeId, Vec<PlannedMove>) {
+    let mut world = World::with_nodes(nodes);
+    let id = serving(&mut world, gated("w", replicas, "v1"));
+    let new = world.node(&format!("n{nodes}"), 4000, 8000, &[]);
     let moves = rebalance(&world.state);
     record(&mut world, &moves);
+    (world, id, new, moves)
+}
+
+#[test]
+fn a_move_that_betters_nothing_any_more_is_given_up() {
+    let (mut world, id, new, moves) = moving(1, 4);
     // Scaled meanwhile: the new ones go to the new node.
     world.change(gated("w", 8, "v1"), false);
     heal(&mut world);
@@ -234,11 +240,7 @@ fn a_replacement_that_ends_or_is_lost_ends_the_move() {
 
 #[test]
 fn a_move_ends_with_its_time() {
-    let mut world = World::with_nodes(1);
-    let id = serving(&mut world, gated("w", 2, "v1"));
-    world.node("n1", 4000, 8000, &[]);
-    let moves = rebalance(&world.state);
-    record(&mut world, &moves);
+    let (mut world, id, ..) = moving(1, 2);
     let plan = world.settle();
     assert_eq!((wanted(&world, id), plan.wakes.get(&id)), (3, Some(&(world.now + HOUR))));
     world.run_all(id);
@@ -251,11 +253,7 @@ fn a_move_ends_with_its_time() {
 /// A drain goes first, and what is drained is not held up by a move.
 #[test]
 fn a_drain_goes_before_a_move() {
-    let mut world = World::with_nodes(2);
-    let id = serving(&mut world, gated("w", 4, "v1"));
-    let new = world.node("n2", 4000, 8000, &[]);
-    let moves = rebalance(&world.state);
-    record(&mut world, &moves);
+    let (mut world, id, new, _) = moving(2, 4);
     let drained = world.state.nodes().map(|n| n.id).find(|node| *node != new).unwrap();
     let update = NodeUpdate { node: drained, labels: None, schedulable: None, drain: Some(HOUR), lost: false };
     world.apply(Command::UpdateNode(update));
