@@ -6,7 +6,6 @@ use futures::future::join_all;
 use ring_store::Store;
 use ring_types::MemberId;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::pki::Expect;
 use crate::tls::Dialer;
@@ -18,22 +17,16 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// While nobody leads, asks at each of `addresses`, and where the record has it, for each of the other voters. A certificate proves who
 /// answers, so that a wrong address costs nothing.
-pub(super) async fn while_leaderless(store: Store, dialer: Dialer, addresses: Vec<String>, stop: CancellationToken) {
-    let looking = async {
-        let mut leadership = store.leadership();
-        while leadership.wait_for(|now| now.leader.is_none()).await.is_ok() {
-            if timeout(PATIENCE, leadership.wait_for(|now| now.leader.is_some())).await.is_ok() {
-                continue;
-            }
-            while leadership.borrow().leader.is_none() {
-                look(&store, &dialer, &addresses).await;
-                sleep(PAUSE).await;
-            }
+pub(super) async fn while_leaderless(store: Store, dialer: Dialer, addresses: Vec<String>) {
+    let mut leadership = store.leadership();
+    while leadership.wait_for(|now| now.leader.is_none()).await.is_ok() {
+        if timeout(PATIENCE, leadership.wait_for(|now| now.leader.is_some())).await.is_ok() {
+            continue;
         }
-    };
-    tokio::select! {
-        () = looking => {}
-        () = stop.cancelled() => {}
+        while leadership.borrow().leader.is_none() {
+            look(&store, &dialer, &addresses).await;
+            sleep(PAUSE).await;
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use ring_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use ring_state::{Command, MemberState};
 use ring_store::{ProposeError, Store};
 use ring_types::RequestId;
-use tokio_util::sync::CancellationToken;
 
 use crate::pki::{Expect, HostRecord, MemberRecord};
 use crate::tls::Dialer;
@@ -16,7 +15,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Asks the other control nodes to be added and promoted, and to record its addresses, until that is so. A voter that has moved writes
 /// that itself where it can: it may be the leader, or the others may not find the leader any more.
-pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord, stop: CancellationToken) {
+pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord) {
     let Some(member) = record.member.clone() else { return };
     while !settled(&store, &member) {
         if let Err(why) = write_move(&store, &member).await {
@@ -27,18 +26,12 @@ pub(super) async fn until_voter(store: Store, dialer: Dialer, record: HostRecord
         }
         let others = record.control_addresses.iter().filter(|address| **address != member.address);
         for address in others {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                result = ask(&dialer, address, &member) => match result {
-                    Ok(()) => return,
-                    Err(why) => tracing::warn!("not a voter yet: {address}: {why}"),
-                },
+            match ask(&dialer, address, &member).await {
+                Ok(()) => return,
+                Err(why) => tracing::warn!("not a voter yet: {address}: {why}"),
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY) => {}
-        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

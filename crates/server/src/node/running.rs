@@ -235,12 +235,7 @@ impl Wiring {
             address: front.address(),
         };
         if let Some(keeping) = front.keep(self.tls.clone(), signer, parts.stop.clone()) {
-            let stop = parts.stop.clone();
-            tasks.spawn(async move {
-                keeping.await;
-                stop.cancelled().await;
-                "the certificate of the REST API"
-            });
+            tasks.spawn(beside(keeping, parts.stop.clone(), "the certificate of the REST API"));
         }
     }
 
@@ -258,45 +253,22 @@ impl Wiring {
             identity: self.tls.identity()?,
             address: address.ip(),
         });
-        let (store, files, stop) = (parts.store.clone(), self.files.clone(), parts.stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = remember_members(&store, &files) => {}
-                () = stop.cancelled() => {}
-            }
-            stop.cancelled().await;
-            "the record of members"
-        });
+        let (store, files) = (parts.store.clone(), self.files.clone());
+        let remembering = async move { remember_members(&store, &files).await };
+        tasks.spawn(beside(remembering, parts.stop.clone(), "the record of members"));
         let (store, source_too, member) = (parts.store.clone(), source.clone(), parts.member.id);
         let rotation = OwnRotation { store, tls: self.tls.clone(), files: self.files.clone(), source: source_too, member };
-        let stop = parts.stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = rotation.follow() => {}
-                () = stop.cancelled() => {}
-            }
-            stop.cancelled().await;
-            "the rotation of the authority"
-        });
+        tasks.spawn(beside(async move { rotation.follow().await }, parts.stop.clone(), "the rotation of the authority"));
         let (tls, files, stop) = (self.tls.clone(), self.files.clone(), parts.stop.clone());
         tasks.spawn(async move {
             renew_forever(tls, files, source, stop).await;
             "the renewal of certificates"
         });
-        let (store, dialer, addresses) = (parts.store.clone(), self.dialer.clone(), self.record.control_addresses.clone());
-        let stop = parts.stop.clone();
-        tasks.spawn(async move {
-            find::while_leaderless(store, dialer, addresses, stop.clone()).await;
-            stop.cancelled().await;
-            "the search for control nodes"
-        });
-        let (store, dialer, record, stop) = (parts.store.clone(), self.dialer.clone(), self.record.clone(), parts.stop.clone());
-        tasks.spawn(async move {
-            promote::until_voter(store, dialer, record, stop.clone()).await;
-            // Being a voter is no end: the task stays until the node stops.
-            stop.cancelled().await;
-            "the promotion"
-        });
+        let (store, dialer, record) = (parts.store.clone(), self.dialer.clone(), self.record.clone());
+        let finding = find::while_leaderless(store.clone(), dialer.clone(), record.control_addresses.clone());
+        tasks.spawn(beside(finding, parts.stop.clone(), "the search for control nodes"));
+        // Being a voter is no end.
+        tasks.spawn(beside(promote::until_voter(store, dialer, record), parts.stop.clone(), "the promotion"));
         Ok(())
     }
 
@@ -310,18 +282,11 @@ impl Wiring {
             addresses: self.record.control_addresses.clone(),
         };
         let (sender, removed) = oneshot::channel();
-        let stop = parts.stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                says = dismissal.known() => {
-                    // Nobody waits for it in a node that stops anyway.
-                    let _ = sender.send(says);
-                }
-                () = stop.cancelled() => {}
-            }
-            stop.cancelled().await;
-            "the watch over its membership"
-        });
+        let watching = async move {
+            // Nobody waits for it in a node that stops anyway.
+            let _ = sender.send(dismissal.known().await);
+        };
+        tasks.spawn(beside(watching, parts.stop.clone(), "the watch over its membership"));
         removed
     }
 }
@@ -365,6 +330,13 @@ async fn remember_members(store: &Store, files: &HostFiles) {
             }
         };
     }
+}
+
+/// A part that may have done all it has to do: it ends when the node stops, not before, and goes by `name`.
+async fn beside(part: impl Future<Output = ()> + Send, stop: CancellationToken, name: &'static str) -> &'static str {
+    let _done = stop.run_until_cancelled(part).await;
+    stop.cancelled().await;
+    name
 }
 
 /// Resolves some time after the node was told to stop.
