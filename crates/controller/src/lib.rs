@@ -54,11 +54,6 @@ impl Controllers {
         options: ControllerOptions,
     ) -> Self {
         let mut controllers = Self::over(store.clone(), contacts, sealer, options.clone());
-        if let Some(after) = options.remove_dead_after {
-            let removal = removal::Removal::new(after);
-            let running = supervise::while_leading("removal", store.clone(), controllers.stop.clone(), removal);
-            controllers.tasks.spawn(running);
-        }
         controllers.tell(store, deliverer, options);
         controllers
     }
@@ -73,6 +68,9 @@ impl Controllers {
         let rotation = keys::Rotation::new(sealer, options.clone());
         tasks.spawn(supervise::while_leading("keys", cluster.clone(), stop.clone(), rotation));
         tasks.spawn(supervise::while_leading("authority", cluster.clone(), stop.clone(), authority::Phases));
+        if let Some(removal) = options.remove_dead_after.map(removal::Removal::new) {
+            tasks.spawn(supervise::while_leading("removal", cluster.clone(), stop.clone(), removal));
+        }
         let leases = leases::Leases::new(contacts, options);
         tasks.spawn(supervise::while_leading("leases", cluster, stop.clone(), leases));
         Self { stop, tasks }
