@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use ring_state::{AuditNote, AuditedCommand, Command};
 use ring_store::{MemberError, StoreStatus};
-use ring_types::MemberId;
+use ring_types::{MemberId, Span};
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
@@ -33,14 +33,14 @@ impl Removal {
         let Some((id, name, silent)) = longest_silent(&status, leads).filter(|(_, _, silent)| *silent >= self.after) else {
             return;
         };
-        let minutes = silent.as_secs() / 60;
+        let silent = Span(silent.as_secs());
         match cluster.remove_member(id).await {
             Ok(()) => {
-                tracing::warn!("control node {id} ({name}) has not answered for {minutes} min: it is taken out of the cluster");
+                tracing::warn!("control node {id} ({name}) has not answered for {silent}: it is taken out of the cluster");
             }
             Err(MemberError::Shutdown) => return,
             Err(error) => {
-                tracing::warn!("control node {id} ({name}) has not answered for {minutes} min, and cannot be taken out: {error}");
+                tracing::warn!("control node {id} ({name}) has not answered for {silent}, and cannot be taken out: {error}");
                 return;
             }
         }
@@ -61,15 +61,7 @@ fn longest_silent(status: &StoreStatus, leads: Duration) -> Option<(MemberId, St
 
 /// The command with its line of the audit record.
 fn removed(id: MemberId, by: String) -> Command {
-    let note = AuditNote {
-        user: String::new(),
-        user_id: None,
-        token: None,
-        token_name: "server.members.remove_dead_after".to_owned(),
-        address: String::new(),
-        served_by: by,
-        action: "member.delete".to_owned(),
-    };
+    let note = AuditNote::unattended("member.delete", "server.members.remove_dead_after", by);
     Command::Audited(Box::new(AuditedCommand { note, command: Box::new(Command::RemoveMember { id }) }))
 }
 

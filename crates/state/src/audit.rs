@@ -26,6 +26,21 @@ pub struct AuditNote {
     pub action: String,
 }
 
+impl AuditNote {
+    /// What a control node does of its own accord, or for a host that has no account: `on` says on whose word.
+    pub fn unattended(action: &str, on: impl Into<String>, served_by: impl Into<String>) -> Self {
+        Self {
+            user: String::new(),
+            user_id: None,
+            token: None,
+            token_name: on.into(),
+            address: String::new(),
+            served_by: served_by.into(),
+            action: action.to_owned(),
+        }
+    }
+}
+
 /// A command of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditedCommand {

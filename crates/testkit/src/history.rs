@@ -92,7 +92,8 @@ pub fn judge(events: &[Event]) -> Result<Judged, String> {
         if !explained {
             let key = keys.get(event.key.as_str());
             let (near, wrote) = (key.map(|key| key.before(revision)), key.map(|key| key.wrote(found)));
-            let _ = writeln!(wrong, "{event:?} is explained by no write: before it {near:?}; what it found was written by {wrote:?}");
+            let _ =
+                writeln!(wrong, "{event:?} is explained by no write: before it {near:?}; what it found was written by {wrote:?}");
         }
     }
     if wrong.is_empty() { Ok(judged) } else { Err(wrong) }

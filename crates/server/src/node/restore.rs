@@ -147,15 +147,7 @@ pub(super) fn begin(
     name: &Name,
     member: &MemberRecord,
 ) -> Command {
-    let note = AuditNote {
-        user: String::new(),
-        user_id: None,
-        token: None,
-        token_name: by.to_owned(),
-        address: String::new(),
-        served_by: name.to_string(),
-        action: action.to_owned(),
-    };
+    let note = AuditNote::unattended(action, by, name.as_str());
     let wanted = NewGeneration {
         generation,
         member: id,

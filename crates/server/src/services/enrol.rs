@@ -82,15 +82,8 @@ pub(super) struct Applicant {
 impl Applicant {
     /// The command with its line of the audit record: who joins is known by the token alone.
     fn audited(&self, served_by: &str, action: &str, command: Command) -> Command {
-        let note = AuditNote {
-            user: String::new(),
-            user_id: None,
-            token: None,
-            token_name: format!("join token {}", self.token),
-            address: self.from.to_canonical().to_string(),
-            served_by: served_by.to_owned(),
-            action: action.to_owned(),
-        };
+        let address = self.from.to_canonical().to_string();
+        let note = AuditNote { address, ..AuditNote::unattended(action, format!("join token {}", self.token), served_by) };
         Command::Audited(Box::new(AuditedCommand { note, command: Box::new(command) }))
     }
 }

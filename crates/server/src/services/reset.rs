@@ -40,11 +40,7 @@ fn note(state: &State, store: &Store, by: MemberId, from: SocketAddr) -> AuditNo
     let name = |id: MemberId| state.member(id).map_or_else(|| id.to_string(), |member| member.name.to_string());
     AuditNote {
         user: format!("host {}", name(by)),
-        user_id: None,
-        token: None,
-        token_name: String::new(),
         address: from.ip().to_canonical().to_string(),
-        served_by: name(store.status().id),
-        action: "user.reset_password".to_owned(),
+        ..AuditNote::unattended("user.reset_password", "", name(store.status().id))
     }
 }

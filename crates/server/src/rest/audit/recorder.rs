@@ -127,15 +127,7 @@ impl Recorder {
 
 /// The line that stands for those there was no room for.
 fn surplus(served_by: &str, count: u32) -> AuditRecord {
-    let note = AuditNote {
-        user: String::new(),
-        user_id: None,
-        token: None,
-        token_name: String::new(),
-        address: String::new(),
-        served_by: served_by.to_owned(),
-        action: "audit.surplus".to_owned(),
-    };
+    let note = AuditNote::unattended("audit.surplus", "", served_by);
     let message = "more refusals than the record takes";
     let refused = Some(AuditRefusal { code: "audit.surplus".to_owned(), message: message.to_owned() });
     AuditRecord { note, namespace: None, objects: Vec::new(), more: 0, refused, count }
