@@ -37,7 +37,6 @@ fn length() -> Duration {
 }
 
 #[test]
-#[ignore = "of one seed in a few its judge finds a read of a worker's replicas that it cannot explain: see docs/reference/faults.md"]
 fn whatever_fails_and_heals_nothing_acknowledged_is_lost_and_every_job_runs_once() {
     let Some(lab) = Lab::builder("faults").hosts(CONTROLS).hosts(AGENTS).start_or_skip() else { return };
     let (small, ailing) = (lab.small_disk(CONTROLS[2], "small", DISK).unwrap(), lab.ailing_disk(CONTROLS[1], "ailing").unwrap());
