@@ -36,4 +36,5 @@ mod scaling;
 #[path = "../seed/script.rs"]
 mod script;
 mod seed;
+mod upgrades;
 mod webhooks;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use ring_state::{Command, State};
-use ring_store::{Changes, Committed, Leadership, MemberError, ProposeError, Store, StoreStatus, Update};
+use ring_store::{Changes, Committed, Leadership, MemberError, MemberLevel, ProposeError, Store, StoreStatus, Update};
 use ring_types::{MemberId, RequestId};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -24,6 +24,9 @@ pub(crate) trait Cluster: Clone + Send + Sync + 'static {
 
     /// The members, as this one sees them.
     fn members(&self) -> StoreStatus;
+
+    /// What each member understands.
+    async fn levels(&self) -> Vec<MemberLevel>;
 
     /// Takes a member out of the quorum.
     async fn remove_member(&self, id: MemberId) -> Result<(), MemberError>;
@@ -64,6 +67,10 @@ impl Cluster for Store {
 
     fn members(&self) -> StoreStatus {
         self.status()
+    }
+
+    async fn levels(&self) -> Vec<MemberLevel> {
+        Store::levels(self).await
     }
 
     async fn remove_member(&self, id: MemberId) -> Result<(), MemberError> {

@@ -13,6 +13,7 @@ mod deliveries;
 mod herald;
 mod keys;
 mod leases;
+mod levels;
 mod loads;
 mod options;
 mod placement;
@@ -68,6 +69,9 @@ impl Controllers {
         let rotation = keys::Rotation::new(sealer, options.clone());
         tasks.spawn(supervise::while_leading("keys", cluster.clone(), stop.clone(), rotation));
         tasks.spawn(supervise::while_leading("authority", cluster.clone(), stop.clone(), authority::Phases));
+        if !options.hold_level {
+            tasks.spawn(supervise::while_leading("levels", cluster.clone(), stop.clone(), levels::Levels));
+        }
         if let Some(removal) = options.remove_dead_after.map(removal::Removal::new) {
             tasks.spawn(supervise::while_leading("removal", cluster.clone(), stop.clone(), removal));
         }

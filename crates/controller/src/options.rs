@@ -19,6 +19,8 @@ pub struct ControllerOptions {
     pub sweep_every: Duration,
     /// A voting control node that does not answer the leader for so long is taken out of the cluster; None: never.
     pub remove_dead_after: Option<Duration>,
+    /// The level of the cluster stays as it is, so that the release before can be gone back to.
+    pub hold_level: bool,
     /// Pause after a proposal that was not committed.
     pub retry_after: Duration,
 }
@@ -31,6 +33,7 @@ impl Default for ControllerOptions {
             deliveries: DeliveryOptions::default(),
             sweep_every: Duration::from_secs(30),
             remove_dead_after: None,
+            hold_level: false,
             retry_after: Duration::from_millis(200),
         }
     }

@@ -126,6 +126,7 @@ mod tests {
             api_address: "127.0.0.1:2".to_owned(),
             admin: UserId(Uuid::from_u128(9)),
             admin_password_hash: "hash".to_owned(),
+            level: ring_state::LEVEL,
         }));
         fake
     }

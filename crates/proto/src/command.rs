@@ -10,7 +10,7 @@ message! {
     Entry => Entry { at, request, command }
     Bootstrap => Bootstrap {
         cluster, ca_certificate, ca_key_sealed, member_name, address, api_address, admin, admin_password_hash,
-        data_key_sealed,
+        data_key_sealed, level,
     }
     ApplyConfig => ApplyConfig { id, namespace, name, data, labels }
     ApplyDeployment => ApplyDeployment { id, spec, registry_password, volumes }
@@ -22,7 +22,7 @@ message! {
     TokenRotation => TokenRotation { id, hash }
     TokenUse => TokenUse { token, at }
     NodeChange => NodeChange { node, epoch, status, held }
-    NodeUpdate => NodeUpdate { node, labels, schedulable, drain, lost }
+    NodeUpdate => NodeUpdate { node, labels, schedulable, drain, lost, until_return }
     PlacementNote => PlacementNote { deployment, failure }
     Rebalance => Rebalance { moves, within }
     Relocation => Relocation { instance, to }
@@ -69,6 +69,7 @@ oneof! {
             RecordAudit { records },
             SettleDataKey { key },
             Plan { actions },
+            RaiseLevel { level },
         }
         tuples {}
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ring_state::{AuditedCommand, Command, Move};
 use ring_types::{
     ClusterGeneration, ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, ExitStatus, Generation, Health, InstanceId,
-    JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
+    JoinTokenId, KeyId, Level, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId,
     VolumeId, WebhookId,
 };
 
@@ -232,6 +232,7 @@ scalars! {
     MemberId as u64: |v| v.0, |v, _| Ok(Self(v));
     ClusterGeneration as u64: |v| v.0, |v, _| Ok(Self(v));
     KeyId as u64: |v| v.0, |v, _| Ok(Self(v));
+    Level as u32: |v| if *v == Self::FIRST { 0 } else { v.0 }, |v, _| Ok(Self::of(v));
     Epoch as u64: |v| v.0, |v, _| Ok(Self(v));
     Generation as u64: |v| v.0, |v, _| Ok(Self(v));
     Revision as u64: |v| v.0, |v, _| Ok(Self(v));

@@ -1,10 +1,10 @@
 //! The objects the cluster remembers.
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
-    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Move,
-    Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase, Scale, Secret,
-    Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterLevel,
+    ClusterMeta, Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
+    MemberState, Move, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Role, Rollout, RolloutPhase,
+    Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{Condition, DeploymentStatus};
 
@@ -22,6 +22,7 @@ message! {
     Previous => Previous { spec, registry_password }
     Scale => Scale { replicas, at }
     RegistryPassword => RegistryPassword { sealed, key, digest }
+    ClusterLevel => ClusterLevel { level }
     CaRotation => CaRotation { id, certificate, key_sealed, phase, started_at, members, nodes, version }
     DataKey => DataKey { id, sealed, created_at, settled, version }
     PlacementFailure => PlacementFailure { missing, reasons }
@@ -34,7 +35,7 @@ message! {
     Node => Node {
         id, name, info, labels, status, held, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
     }
-    Drain => Drain { since, deadline }
+    Drain => Drain { since, deadline, until_return }
     Secret => Secret { id, namespace, name, sealed, key, created_at, updated_at, version }
     Config => Config { id, namespace, name, data, labels, created_at, updated_at, version }
     Volume => VolumeObject { id, namespace, name, driver, source, labels, node, created_at, updated_at, version }

@@ -54,6 +54,7 @@ impl Sample for Row {
             |s| Self::Leader(Sample::sample(s)),
             |s| Self::DataKey(Sample::sample(s)),
             |s| Self::CaRotation(Sample::sample(s)),
+            |s| Self::Level(Sample::sample(s)),
         ];
         source.one_of(&makers)(source)
     }

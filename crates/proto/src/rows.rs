@@ -11,7 +11,7 @@ use crate::{Wire, WireError};
 /// The bytes of a key, without its table. Keys of one table sort like their bytes.
 pub fn encode_key(key: &RowKey) -> Vec<u8> {
     match key {
-        RowKey::Meta | RowKey::Clock | RowKey::Leader | RowKey::CaRotation => Vec::new(),
+        RowKey::Meta | RowKey::Clock | RowKey::Leader | RowKey::CaRotation | RowKey::Level => Vec::new(),
         RowKey::Namespace(name) => name.as_str().as_bytes().to_vec(),
         RowKey::Deployment(id) => id_key(id.0),
         RowKey::Instance(id) => id_key(id.0),
@@ -59,6 +59,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
         Row::Leader(o) => o.encode(),
         Row::DataKey(o) => o.encode(),
         Row::CaRotation(o) => o.encode(),
+        Row::Level(o) => o.encode(),
         Row::Clock(o) => o.encode(),
     }
 }
@@ -89,6 +90,7 @@ pub fn decode_row(table: Table, bytes: &[u8]) -> Result<Row, WireError> {
         Table::Leader => Row::Leader(decode(bytes)?),
         Table::DataKey => Row::DataKey(decode(bytes)?),
         Table::CaRotation => Row::CaRotation(decode(bytes)?),
+        Table::Level => Row::Level(Wire::decode(bytes)?),
         Table::Clock => Row::Clock(Wire::decode(bytes)?),
     })
 }

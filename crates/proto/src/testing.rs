@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ring_types::{
     ClusterGeneration, ClusterId, ConfigId, Cpu, DeploymentId, Epoch, EventFilter, Generation, InstanceId, JoinTokenId, KeyId,
-    MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
+    Level, MemberId, Memory, Name, NodeId, RequestId, Revision, SecretId, Span, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -76,6 +76,7 @@ sample! {
     MemberId: |s| Self(s.number());
     ClusterGeneration: |s| Self(s.number());
     KeyId: |s| Self(s.number());
+    Level: |s| Self::of(s.number() as u32);
     Epoch: |s| Self(s.number());
     Generation: |s| Self(s.number());
     Revision: |s| Self(s.number());

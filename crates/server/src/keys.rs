@@ -101,6 +101,7 @@ mod tests {
             api_address: String::new(),
             admin: UserId(Uuid::from_u128(3)),
             admin_password_hash: String::new(),
+            level: ring_state::LEVEL,
         };
         assert_eq!(apply(&mut state, Command::Bootstrap(bootstrap)), Reply::Done);
         state

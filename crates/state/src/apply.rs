@@ -149,6 +149,7 @@ impl<'a> Tx<'a> {
             Command::SetNodeStatus { changes } => self.set_node_status(changes),
             Command::UpdateNode(update) => self.update_node(update),
             Command::Rebalance(wanted) => self.rebalance(wanted),
+            Command::RaiseLevel { level } => self.raise_level(*level),
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
             Command::Report { node, reports } => self.report(*node, reports),

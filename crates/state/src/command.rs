@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, KeyId, MemberId, Name, NodeId, NodeInfo, RequestId, SecretId, Span, StopCause, Timestamp,
+    InstanceState, JoinTokenId, KeyId, Level, MemberId, Name, NodeId, NodeInfo, RequestId, SecretId, Span, StopCause, Timestamp,
     TokenId, UserId, VolumeId,
 };
 
@@ -203,6 +203,11 @@ pub enum Command {
     UpdateNode(NodeUpdate),
     /// Instances of workers are to go to other nodes, for an even spread.
     Rebalance(Rebalance),
+    /// From here on the log may have what a level brought: every control node speaks it. Never goes down.
+    RaiseLevel {
+        /// The level.
+        level: Level,
+    },
     /// A node is removed for good; its instances count as lost.
     RemoveNode {
         /// Which.
@@ -289,6 +294,8 @@ pub struct Bootstrap {
     pub admin: UserId,
     /// argon2id, PHC string.
     pub admin_password_hash: String,
+    /// The level it begins at: that of the release that makes it.
+    pub level: Level,
 }
 
 /// One config of an apply.

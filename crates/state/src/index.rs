@@ -1,7 +1,7 @@
 //! Rows and the indexes derived from them change together.
 
 use imbl::OrdMap;
-use ring_types::{InstanceId, NodeId, WebhookId};
+use ring_types::{InstanceId, Level, NodeId, WebhookId};
 
 use crate::state::Usage;
 use crate::{Backlog, Delivery, Instance, Row, RowKey, State};
@@ -38,6 +38,7 @@ impl State {
             }
             Row::Audit(o) => self.audit.insert((o.revision, o.part), o).is_some(),
             Row::CaRotation(o) => self.ca_rotation.replace(o).is_some(),
+            Row::Level(o) => std::mem::replace(&mut self.level, o.level) != Level::FIRST,
             Row::DataKey(o) => self.data_keys.insert(o.id, o).is_some(),
             Row::Volume(o) => {
                 self.volume_names.insert((o.namespace.clone(), o.name.clone()), o.id);
@@ -110,6 +111,7 @@ impl State {
                 self.audit.remove(&(*revision, *part));
             }
             RowKey::CaRotation => self.ca_rotation = None,
+            RowKey::Level => self.level = Level::FIRST,
             RowKey::DataKey(id) => drop(self.data_keys.remove(id)),
             RowKey::Volume(id) => {
                 if let Some(o) = self.volumes.remove(id) {
@@ -272,6 +274,7 @@ impl State {
             RowKey::Member(k) => self.members.get(k).cloned().map(Row::Member),
             RowKey::Event(deployment, id) => self.events.get(&(*deployment, *id)).cloned().map(Row::Event),
             RowKey::CaRotation => self.ca_rotation.clone().map(Row::CaRotation),
+            RowKey::Level => self.level_row(),
             RowKey::DataKey(id) => self.data_keys.get(id).cloned().map(Row::DataKey),
             RowKey::Audit(revision, part) => self.audit.get(&(*revision, *part)).cloned().map(Row::Audit),
             RowKey::Volume(k) => self.volumes.get(k).cloned().map(Row::Volume),

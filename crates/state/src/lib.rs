@@ -14,6 +14,7 @@ mod dependencies;
 mod generation;
 mod index;
 mod keys;
+mod level;
 mod moves;
 mod node_change;
 mod object;
@@ -35,6 +36,7 @@ pub use command::{Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, Enro
 pub use dependencies::dependency_circle;
 pub use generation::{MEMBER_STEP, NewGeneration};
 pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
+pub use level::{ClusterLevel, LEVEL};
 pub use moves::{Move, Rebalance, Relocation};
 pub use node_change::{NodeChange, NodeUpdate};
 pub use object::{

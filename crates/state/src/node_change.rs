@@ -17,7 +17,7 @@ pub struct NodeChange {
     pub held: bool,
 }
 
-/// An operator's change of a node; None leaves a field as it is.
+/// A change of a node that is asked for; None leaves a field as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeUpdate {
     /// Which.
@@ -30,4 +30,13 @@ pub struct NodeUpdate {
     pub drain: Option<Span>,
     /// It is out of contact and does not come back: its work counts as lost now.
     pub lost: bool,
+    /// The drain ends when the agent is there again. Needs level 2.
+    pub until_return: bool,
+}
+
+impl NodeUpdate {
+    /// One that changes nothing of a node.
+    pub fn of(node: NodeId) -> Self {
+        Self { node, labels: None, schedulable: None, drain: None, lost: false, until_return: false }
+    }
 }

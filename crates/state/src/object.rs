@@ -241,6 +241,8 @@ pub struct Drain {
     pub since: Timestamp,
     /// From this time on what is still there is told to end: jobs, and workers nothing could take the place of.
     pub deadline: Timestamp,
+    /// The agent asked for it because it stops: over when it is there again. Needs level 2.
+    pub until_return: bool,
 }
 
 /// A host that runs work.

@@ -8,8 +8,8 @@ use ring_types::{
 };
 
 use crate::{
-    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterMeta, Config, DataKey, Delivery, Deployment, Event, Instance,
-    JoinToken, Leader, Member, Namespace, Node, PastRequest, Secret, Volume, Webhook,
+    Account, ApiToken, AuditEntry, CaRotation, Clock, ClusterLevel, ClusterMeta, Config, DataKey, Delivery, Deployment, Event,
+    Instance, JoinToken, Leader, Member, Namespace, Node, PastRequest, Secret, Volume, Webhook,
 };
 
 /// A table. The numbers are part of the stored format: never changed, never used twice.
@@ -38,11 +38,12 @@ pub enum Table {
     Leader = 19,
     DataKey = 20,
     CaRotation = 21,
+    Level = 22,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Namespace,
         Self::Deployment,
@@ -64,6 +65,7 @@ impl Table {
         Self::Leader,
         Self::DataKey,
         Self::CaRotation,
+        Self::Level,
     ];
 
     /// The word for its objects, such as `join_token`.
@@ -113,6 +115,7 @@ pub enum RowKey {
     Leader,
     DataKey(KeyId),
     CaRotation,
+    Level,
 }
 
 impl RowKey {
@@ -140,6 +143,7 @@ impl RowKey {
             Self::Leader => Table::Leader,
             Self::DataKey(_) => Table::DataKey,
             Self::CaRotation => Table::CaRotation,
+            Self::Level => Table::Level,
         }
     }
 }
@@ -169,6 +173,7 @@ pub enum Row {
     Leader(Arc<Leader>),
     DataKey(Arc<DataKey>),
     CaRotation(Arc<CaRotation>),
+    Level(ClusterLevel),
 }
 
 impl Row {
@@ -196,6 +201,7 @@ impl Row {
             Self::Leader(_) => RowKey::Leader,
             Self::DataKey(o) => RowKey::DataKey(o.id),
             Self::CaRotation(_) => RowKey::CaRotation,
+            Self::Level(_) => RowKey::Level,
         }
     }
 }

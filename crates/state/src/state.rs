@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use ring_types::{
-    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, KeyId, MemberId, Memory, Name, NodeId, RequestId,
-    Revision, SecretId, Timestamp, TokenId, UserId, VolumeId, WebhookId,
+    ConfigId, Cpu, DeploymentId, DeploymentSpec, InstanceId, JoinTokenId, KeyId, Level, MemberId, Memory, Name, NodeId,
+    RequestId, Revision, SecretId, Timestamp, TokenId, UserId, VolumeId, WebhookId,
 };
 
 use crate::{
@@ -56,6 +56,7 @@ pub struct Tables {
     pub(crate) leader: Option<Arc<Leader>>,
     pub(crate) data_keys: OrdMap<KeyId, Arc<DataKey>>,
     pub(crate) ca_rotation: Option<Arc<CaRotation>>,
+    pub(crate) level: Level,
     // Indexes: derived from the rows above, never stored.
     pub(crate) request_ids: OrdMap<RequestId, Revision>,
     pub(crate) deployment_names: OrdSet<(Name, Name, DeploymentId)>,
@@ -140,6 +141,7 @@ impl State {
             .chain(self.leader.iter().cloned().map(Row::Leader))
             .chain(self.data_keys.values().cloned().map(Row::DataKey))
             .chain(self.ca_rotation.iter().cloned().map(Row::CaRotation))
+            .chain(self.level_row())
     }
 
     /// Index of the last entry that is part of this.

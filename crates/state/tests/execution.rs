@@ -189,7 +189,8 @@ fn a_lost_node_comes_back_by_registering_only() {
 fn only_a_node_out_of_contact_is_declared_lost() {
     let mut world = World::new();
     let node = world.node(1);
-    let lost = Command::UpdateNode(NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true });
+    let lost =
+        Command::UpdateNode(NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true, until_return: false });
     let Reply::Refused(refused) = world.run(lost.clone()) else { panic!("a node in contact was declared lost") };
     assert_eq!(refused.code, RefusalCode::Conflict, "{}", refused.message);
     let silent = NodeChange { node, epoch: Epoch(1), status: NodeStatus::Unreachable, held: true };

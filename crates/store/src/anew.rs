@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use openraft::EntryPayload;
 use ring_proto::Wire;
-use ring_state::{Command, Entry, Reply, State};
+use ring_state::{Command, Entry, LEVEL, Reply, State};
 use ring_types::{ClusterId, MemberId, RequestId, Revision, Timestamp};
 use rocksdb::WriteBatch;
 
@@ -54,6 +54,7 @@ impl Survivor {
                 let index = entry.log_id.index;
                 let read = read.map_err(|e| damaged(format!("log entry {index} cannot be read by this release: {e}")))?;
                 state.apply(Revision(index), &read);
+                disk.speaks(state.level())?;
             }
         }
         let last = last.max(loaded.applied).ok_or_else(|| damaged("there is no entry of a cluster".to_owned()))?;
@@ -90,6 +91,10 @@ impl Survivor {
 /// What was left unfinished is begun again the next time.
 pub fn restore_backup(config: &StoreConfig, backup: Backup, commands: Vec<Command>, at: Timestamp) -> Result<(), StoreError> {
     let dir = DataDir::take(&config.data_dir)?;
+    let (level, spoken) = (backup.state.level(), LEVEL);
+    if level > spoken {
+        return Err(StoreError::Newer { path: config.data_dir.clone(), level, spoken });
+    }
     dir.begin(config.cluster, config.member)?;
     let begun = Begun::of(backup.state, backup.last, commands, at)?;
     let disk = Disk::open(dir, Failure::new())?;

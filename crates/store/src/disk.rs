@@ -12,8 +12,8 @@ use fail::fail_point;
 use prost::Message;
 use ring_proto::raft::v1 as wire;
 use ring_proto::rows;
-use ring_state::{Row, RowKey, State, Table};
-use ring_types::Revision;
+use ring_state::{LEVEL, Row, RowKey, State, Table};
+use ring_types::{Level, Revision};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind,
     IteratorMode, LogLevel, Options, WriteBatch,
@@ -158,9 +158,20 @@ impl Disk {
         let record = self.db.get_pinned_cf(self.meta(), APPLIED).map_err(|e| damaged(e.to_string()))?;
         let Some(record) = record else { return Ok(Loaded::default()) };
         let (applied, membership, revision) = applied_from(&record).map_err(|e| damaged(e.to_string()))?;
+        // First: a row this release cannot read is no damage then.
+        let level = self.db.get_pinned_cf(self.state(), stored_key(&RowKey::Level)).map_err(|e| damaged(e.to_string()))?;
+        if let Some(Ok(Row::Level(cluster))) = level.map(|row| rows::decode_row(Table::Level, &row)) {
+            self.speaks(cluster.level)?;
+        }
         let rows = self.rows().collect::<Result<Vec<Row>, String>>().map_err(damaged)?;
         let state = State::from_rows(revision, rows).map_err(|e| damaged(e.to_string()))?;
         Ok(Loaded { state, applied, membership })
+    }
+
+    /// Refuses what is of a level this release does not understand.
+    pub(crate) fn speaks(&self, level: Level) -> Result<(), StoreError> {
+        let (path, spoken) = (self.dir.root().to_owned(), LEVEL);
+        if level > spoken { Err(StoreError::Newer { path, level, spoken }) } else { Ok(()) }
     }
 
     fn rows(&self) -> impl Iterator<Item = Result<Row, String>> + '_ {

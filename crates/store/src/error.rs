@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ring_types::{ClusterId, MemberId};
+use ring_types::{ClusterId, Level, MemberId};
 
 /// The store itself cannot work: it does not open, or it has stopped for good.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,6 +40,19 @@ pub enum StoreError {
         found: u32,
         /// What this release reads.
         expected: u32,
+    },
+    /// The cluster has gone on to what this release does not understand.
+    #[error(
+        "the cluster is at level {level}, and this release of ring speaks up to level {spoken}: start this control node with \
+         the release the others run; {path} is left as it is"
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Level of the cluster.
+        level: Level,
+        /// Highest level of this release.
+        spoken: Level,
     },
     /// A cluster is to be made in a directory that has one.
     #[error("{path} already has a cluster: use an empty directory to make a new one")]

@@ -47,6 +47,6 @@ pub use config::{Compaction, ConnectError, PeerConnector, StoreConfig, Timing};
 pub use error::{MemberError, MissingMember, ProposeError, ReadError, StoreError};
 pub use failpoint::FAILPOINTS;
 pub use service::{PeerMember, RaftEndpoint};
-pub use status::{Identity, Leadership, PeerStatus, StoreStatus};
+pub use status::{Identity, Leadership, MemberLevel, PeerStatus, StoreStatus};
 pub use store::{Committed, Store};
 pub use watch::{CHANGES_KEPT, Change, Changes, Update, Watch};

@@ -69,6 +69,7 @@ impl Machine {
         let entry = ring_state::Entry::decode(&command.0)
             .map_err(|e| self.disk.damaged(format!("log entry {index} cannot be read by this release: {e}")))?;
         let applied = self.state.apply(Revision(index), &entry);
+        self.disk.speaks(self.state.level()).map_err(|newer| self.disk.broken(newer))?;
         round.rows.extend(applied.rows.into_iter().map(|change| (change.key, change.row)));
         Ok(Answer(Some(Committed { revision: applied.revision, reply: applied.reply })))
     }
@@ -153,6 +154,7 @@ fn install(disk: &Disk, snapshots: &Snapshots, meta: &SnapshotMeta, snapshot: &S
     });
     let header = read.map_err(|e| disk.damaged(e))?;
     let state = State::from_rows(header.revision, rows).map_err(|e| disk.damaged(e))?;
+    disk.speaks(state.level()).map_err(|newer| disk.broken(newer))?;
     disk.put_applied(&mut batch, meta.last_log_id.as_ref(), &meta.last_membership, header.revision);
     snapshots.adopt(snapshot, meta).map_err(|e| disk.broken(e))?;
     disk.write(batch)?;

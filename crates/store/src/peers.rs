@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::raft_service_client::RaftServiceClient;
-use ring_types::{ClusterGeneration, ClusterId, MemberId};
+use ring_state::LEVEL;
+use ring_types::{ClusterGeneration, ClusterId, Level, MemberId};
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -19,7 +20,7 @@ use crate::lock::Mutex;
 use crate::outgoing::Hurry;
 use crate::types::Metrics;
 use crate::view::View;
-use crate::{ConnectError, MissingMember, PeerConnector};
+use crate::{ConnectError, MemberLevel, MissingMember, PeerConnector};
 
 /// Largest message either side takes: an entry at its limit and what goes with it.
 pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
@@ -165,16 +166,30 @@ impl Peers {
         let membership = &metrics.membership_config;
         let others = membership.voter_ids().filter(|id| *id != self.me.0);
         let probes = others.filter_map(|id| membership.get_node(&id).map(|peer| (id, peer.clone()))).map(async |(id, peer)| {
-            let silent = !matches!(timeout(PING, self.ping(id, &peer.address)).await, Ok(true));
+            let silent = self.ping(id, &peer.address).await.is_none();
             let address = self.whereabouts(id, &peer.address);
             silent.then_some(MissingMember { id: MemberId(id), name: peer.name, address })
         });
         join_all(probes).await.into_iter().flatten().collect()
     }
 
-    async fn ping(&self, id: u64, address: &str) -> bool {
-        let Ok(mut client) = self.client(id, address, Lane::Control).await else { return false };
-        client.ping(self.address(id, wire::PingRequest {})).await.is_ok()
+    /// The level each member speaks, learners too; None of one that does not answer.
+    pub(crate) async fn levels(&self, metrics: &Metrics) -> Vec<MemberLevel> {
+        let members = metrics.membership_config.nodes().map(async |(id, peer)| {
+            let speaks = if *id == self.me.0 { Some(LEVEL) } else { self.ping(*id, &peer.address).await };
+            MemberLevel { id: MemberId(*id), name: peer.name.clone(), speaks }
+        });
+        join_all(members).await
+    }
+
+    /// The level a member speaks; None when it does not answer in time.
+    async fn ping(&self, id: u64, address: &str) -> Option<Level> {
+        let asked = async {
+            let mut client = self.client(id, address, Lane::Control).await.ok()?;
+            let answer = client.ping(self.address(id, wire::PingRequest {})).await.ok()?;
+            Some(Level::of(answer.into_inner().level))
+        };
+        timeout(PING, asked).await.ok().flatten()
     }
 }
 

@@ -9,7 +9,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use ring_proto::Wire;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::refused::Reason;
-use ring_state::{Command, Entry, Reply};
+use ring_state::{Command, Entry, Refusal, Reply};
 use ring_types::{RequestId, Revision, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -36,6 +36,9 @@ fn fits(size: usize) -> Result<(), Failed<ProposeError>> {
 
 impl Replica {
     pub(crate) async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
+        if let Some(refusal) = self.too_early(&command).await {
+            return Ok(Committed { revision: self.view.state().revision(), reply: Reply::Refused(refusal) });
+        }
         let committed = self.persist(|deadline| self.try_propose(request, &command, 0, deadline)).await;
         match committed {
             Ok(result) => {
@@ -47,6 +50,13 @@ impl Replica {
             Err(up) if up.uncertain => Err(ProposeError::Unknown { missing: up.missing }),
             Err(up) => Err(ProposeError::NoQuorum { missing: up.missing }),
         }
+    }
+
+    /// What not every member would understand stays out of the log: it is refused here already, for the leader may be one of them.
+    async fn too_early(&self, command: &Command) -> Option<Refusal> {
+        self.view.state().too_early(command)?;
+        // This copy may be behind.
+        self.read().await.ok().unwrap_or_else(|| self.view.state()).too_early(command)
     }
 
     async fn try_propose(&self, request: RequestId, command: &Command, hops: u32, deadline: Instant) -> Tried {

@@ -12,6 +12,7 @@ use openraft::raft::{AppendEntriesResponse, TransferLeaderError, TransferLeaderR
 use openraft::type_config::alias::SnapshotOf;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::raft_service_server::RaftService;
+use ring_state::LEVEL;
 use ring_types::MemberId;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -220,6 +221,6 @@ impl RaftService for RaftEndpoint {
 
     async fn ping(&self, request: Request<wire::PingRequest>) -> Reply<wire::PingReply> {
         self.open(request)?;
-        Ok(Response::new(wire::PingReply { member: self.replica.config.member.0 }))
+        Ok(Response::new(wire::PingReply { member: self.replica.config.member.0, level: LEVEL.0 }))
     }
 }

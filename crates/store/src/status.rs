@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ring_types::{ClusterId, MemberId};
+use ring_types::{ClusterId, Level, MemberId};
 
 /// Whose data directory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,17 @@ pub struct PeerStatus {
     pub matched: Option<u64>,
     /// How long ago it last answered; only the leader knows. None: never since this leader was elected.
     pub last_ack: Option<Duration>,
+}
+
+/// What a member's release understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberLevel {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// The highest level it speaks; None: it does not answer.
+    pub speaks: Option<Level>,
 }
 
 /// What a store says about itself.

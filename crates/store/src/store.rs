@@ -17,7 +17,8 @@ use crate::replica::Replica;
 use crate::service::RaftEndpoint;
 use crate::types::Peer;
 use crate::{
-    Identity, Leadership, MemberError, PeerConnector, ProposeError, ReadError, StoreConfig, StoreError, StoreStatus, Watch,
+    Identity, Leadership, MemberError, MemberLevel, PeerConnector, ProposeError, ReadError, StoreConfig, StoreError, StoreStatus,
+    Watch,
 };
 
 /// A command was committed and applied.
@@ -130,6 +131,11 @@ impl Store {
     /// What it says about itself.
     pub fn status(&self) -> StoreStatus {
         self.replica.status()
+    }
+
+    /// Asks every member, learners too, which level it speaks. Takes a second at most.
+    pub async fn levels(&self) -> Vec<MemberLevel> {
+        self.replica.peers.levels(&self.replica.metrics()).await
     }
 
     /// Says where a member was found, its identity proven, that does not answer where the record has it. It holds until the member

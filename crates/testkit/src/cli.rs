@@ -57,6 +57,13 @@ impl RingCli {
         self
     }
 
+    /// Runs another binary, such as that of another release.
+    #[must_use]
+    pub fn binary(mut self, binary: &Path) -> Self {
+        self.binary = binary.to_owned();
+        self
+    }
+
     /// Runs it in a working directory.
     #[must_use]
     pub fn in_dir(mut self, dir: &Path) -> Self {
@@ -129,4 +136,12 @@ pub fn binary() -> Result<PathBuf> {
         Some(path) => Ok(path),
         None => bail!("no `ring` beside {}: run `cargo build` first, or set RING_BIN", test.display()),
     }
+}
+
+/// The binary of the release before this one, as `scripts/previous` built it; None when it was not built.
+pub fn previous_release() -> Option<PathBuf> {
+    let target = std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned();
+    let commit = include_str!("../../../tests/previous-release").trim();
+    let path = target.join("previous").join(format!("ring-{commit}"));
+    path.is_file().then_some(path)
 }

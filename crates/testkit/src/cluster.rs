@@ -35,6 +35,8 @@ pub struct Options {
     pub config: String,
     /// Whether the REST API is spoken to over TLS; in a lab it is, on loopback it is not, unless it is said here.
     pub tls: Option<bool>,
+    /// The binary every node begins with, when it is not the one under test.
+    pub binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -66,6 +68,13 @@ impl Options {
         self
     }
 
+    /// Has every node begin with another binary.
+    #[must_use]
+    pub fn binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
+        self
+    }
+
     /// Has the REST API speak TLS, or plain HTTP.
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {
@@ -78,6 +87,7 @@ impl Options {
         let own = self.node_variables.iter().filter(|(node, ..)| *node == site.name);
         site.variables.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
         site.config.clone_from(&self.config);
+        site.binary.clone_from(&self.binary);
         if let Some(tls) = self.tls {
             site.tls = tls;
             site.config.push_str(flags::tls_mode(tls));
@@ -348,6 +358,7 @@ fn loopback_site(dir: &Path, name: &str, ports: Option<(u16, u16)>) -> Site {
         variables: Vec::new(),
         config: String::new(),
         tls: false,
+        binary: None,
     }
 }
 
@@ -364,6 +375,7 @@ fn lab_site(lab: &Lab, name: &str, role: Role) -> Site {
         variables: Vec::new(),
         config: String::new(),
         tls: true,
+        binary: None,
     }
 }
 

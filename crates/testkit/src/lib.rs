@@ -31,7 +31,7 @@ pub mod terminal;
 pub mod wait;
 pub mod work;
 
-pub use cli::RingCli;
+pub use cli::{RingCli, previous_release};
 pub use cluster::Cluster;
 pub use command::Outcome;
 pub use lab::{Docker, Host, Lab};

@@ -43,6 +43,8 @@ pub struct Site {
     pub config: String,
     /// The REST API speaks TLS.
     pub tls: bool,
+    /// The binary it begins with, when it is not the one under test.
+    pub binary: Option<PathBuf>,
 }
 
 /// A node, running or not.
@@ -54,6 +56,8 @@ pub struct RingNode {
     running: Mutex<Option<Running>>,
     /// The cluster port it has moved to.
     moved_to: Mutex<Option<u16>>,
+    /// Another binary than the one under test.
+    binary: Mutex<Option<PathBuf>>,
 }
 
 /// The present process of a node.
@@ -80,7 +84,8 @@ impl RingNode {
         for (name, value) in &site.variables {
             cli = cli.env(name, value);
         }
-        Ok(Self { site, role, cli, running: Mutex::new(None), moved_to: Mutex::new(None) })
+        let binary = Mutex::new(site.binary.clone());
+        Ok(Self { site, role, cli, running: Mutex::new(None), moved_to: Mutex::new(None), binary })
     }
 
     /// Its name.
@@ -154,6 +159,11 @@ impl RingNode {
         *self.moved_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster_port);
     }
 
+    /// From its next start on it is another binary; None: the one under test.
+    pub fn use_binary(&self, binary: Option<&Path>) {
+        *self.binary.lock().unwrap_or_else(PoisonError::into_inner) = binary.map(Path::to_owned);
+    }
+
     /// Starts an enrolled node that is not running; does not wait until it serves.
     pub fn start(&self) -> Result<()> {
         self.start_knowing(&[])
@@ -214,6 +224,11 @@ impl RingNode {
         self.start()
     }
 
+    /// SIGTERM; does not wait for the end.
+    pub fn terminate(&self) -> Result<()> {
+        self.with(Process::terminate)
+    }
+
     /// SIGSTOP.
     pub fn pause(&self) -> Result<()> {
         self.with(Process::pause)
@@ -257,7 +272,9 @@ impl RingNode {
     }
 
     fn spawn(&self, line: Vec<String>) -> Result<Process> {
-        self.cli.spawn(self.name(), &self.site.dir.join(format!("{}.log", self.name())), line)
+        let other = self.binary.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cli = other.map_or_else(|| self.cli.clone(), |binary| self.cli.clone().binary(&binary));
+        cli.spawn(self.name(), &self.site.dir.join(format!("{}.log", self.name())), line)
     }
 
     fn addresses(&self) -> Option<Addresses> {

@@ -7,6 +7,7 @@ mod exit;
 mod health;
 mod id;
 mod incarnation;
+mod level;
 mod name;
 mod node;
 mod quantity;
@@ -25,6 +26,7 @@ pub use id::{
     RequestId, Revision, SecretId, TokenId, UserId, VolumeId, WebhookId,
 };
 pub use incarnation::{ClusterGeneration, ClusterGenerationError};
+pub use level::Level;
 pub use name::{Name, NameError};
 pub use node::{NodeCapacity, NodeInfo, NodeStatus, RuntimeReport};
 pub use quantity::{Cpu, Memory, QuantityError};

@@ -17,6 +17,9 @@ pub struct Drain {
     /// When what is left is told to end.
     #[schema(value_type = String)]
     pub deadline: Timestamp,
+    /// The agent asked for it because it stops: over when it is there again.
+    #[serde(default)]
+    pub until_return: bool,
     /// Instances of workers that are still there.
     pub workers: u32,
     /// Jobs that still run there.
@@ -199,6 +202,15 @@ pub struct ClusterStatus {
     /// Version of the answering server.
     #[serde(default)]
     pub server_version: String,
+    /// The level of the cluster: what may be in its log. It is raised when every control node speaks a higher one.
+    #[serde(default)]
+    pub level: u32,
+    /// The level the release of the answering server speaks.
+    #[serde(default)]
+    pub level_of_release: u32,
+    /// Names of the control nodes that do not speak that level, or do not say; empty when the cluster is at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lagging: Vec<String>,
     /// Fingerprint of the authority that signs certificates: what join tokens pin.
     #[serde(default)]
     pub authority: String,

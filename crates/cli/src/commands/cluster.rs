@@ -190,6 +190,15 @@ async fn token(client: &Client, command: TokenCommand) -> Result<Reply, CliError
     }
 }
 
+/// Where an upgrade is, while it is under way.
+fn level(status: &ClusterStatus) -> String {
+    let (now, then) = (status.level, status.level_of_release);
+    match status.lagging.as_slice() {
+        [] => format!("{now}, every control node speaks {then}: it is raised soon, unless server.upgrade.hold is set"),
+        names => format!("{now}, until {} can speak {then}", names.join(", ")),
+    }
+}
+
 /// How the state of the cluster is shown.
 #[cfg(test)]
 pub(crate) fn status_view(status: ClusterStatus) -> impl View {
@@ -217,10 +226,12 @@ impl View for StatusView {
             ("revision", status.revision.to_string()),
             ("state digest", status.state_digest.clone()),
         ];
+        let level = (status.level < status.level_of_release).then(|| level(status));
         let mut lines: Vec<_> = facts.iter().map(|(what, value)| format!("{what:<12}  {value}")).collect();
         let rotation =
             status.authority_rotation.iter().map(|rotation| format!("{:<12}  {}", "rotation", authority::told(rotation)));
         lines.extend(rotation);
+        lines.extend(level.map(|level| format!("{:<12}  {level}", "level")));
         lines.extend(votes_advice(&status.members).map(|advice| format!("{:<12}  {advice}", "votes")));
         lines.push(String::new());
         lines.push(ListView(status.members.clone()).render(format, screen)?);

@@ -72,6 +72,10 @@ pub struct ServerSection {
     pub scheduler: SchedulerSection,
     /// Control nodes that are dead.
     pub members: MembersSection,
+    /// The agent of this host.
+    pub agent: AgentSection,
+    /// How the cluster goes on after an upgrade.
+    pub upgrade: UpgradeSection,
     /// What runs instances.
     pub runtime: RuntimeSection,
     /// Deliveries to webhooks.
@@ -102,6 +106,23 @@ pub struct MembersSection {
     /// A control node that does not answer the leader for so long is taken out of the cluster.
     #[serde(deserialize_with = "span")]
     pub remove_dead_after: Option<Span>,
+}
+
+/// `[server.agent]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentSection {
+    /// When the agent is told to stop, its node is emptied first: what is left after so long is told to end.
+    #[serde(deserialize_with = "span")]
+    pub drain_on_stop: Option<Span>,
+}
+
+/// `[server.upgrade]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpgradeSection {
+    /// The level of the cluster is not raised while this control node leads.
+    pub hold: bool,
 }
 
 /// `[server.runtime]`

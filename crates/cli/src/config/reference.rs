@@ -55,6 +55,20 @@ const KEYS: &[Key] = &[
         "a control node that does not answer the leader for so long is taken out of the cluster, when those that are left can go on; set it on each control node",
         "\"24h\"",
     ),
+    key(
+        "server.agent.drain_on_stop",
+        "duration, or seconds",
+        "never",
+        "when the agent of this host is told to stop, the host is emptied first; what is left after so long is told to end",
+        "\"10m\"",
+    ),
+    key(
+        "server.upgrade.hold",
+        "boolean",
+        "`false`",
+        "the cluster stays at its level while this control node leads, so that the release before can be gone back to; set it on each control node",
+        "true",
+    ),
     key("server.runtime.docker.enabled", "boolean", "where it is found", "use Docker", "true"),
     key(
         "server.runtime.docker.host",

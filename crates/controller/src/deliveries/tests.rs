@@ -96,6 +96,7 @@ fn cluster(webhooks: &[u128]) -> Fake {
         api_address: String::new(),
         admin: UserId(Uuid::from_u128(1)),
         admin_password_hash: String::new(),
+        level: ring_state::LEVEL,
     }));
     for n in webhooks {
         let events: Vec<EventFilter> = vec!["deployment.scaled".parse().unwrap()];

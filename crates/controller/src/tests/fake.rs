@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_state::{ApplyDeployment, Command, EnrolNode, Entry, InstanceReport, Reply, RowKey, State};
-use ring_store::{Change, Committed, Leadership, MemberError, ProposeError, StoreStatus, Update};
+use ring_store::{Change, Committed, Leadership, MemberError, MemberLevel, ProposeError, StoreStatus, Update};
 use ring_types::{
     Cpu, DeploymentId, DeploymentSpec, ExitStatus, InstanceId, InstanceState, Kind, MemberId, Memory, Name, NodeCapacity, NodeId,
     NodeInfo, Outcome, RequestId, RuntimeKind, RuntimeReport,
@@ -30,6 +30,7 @@ struct Inner {
     failures: Mutex<u32>,
     panics: Mutex<bool>,
     members: Mutex<StoreStatus>,
+    levels: Mutex<Vec<MemberLevel>>,
 }
 
 pub(crate) struct Receiver(broadcast::Receiver<Update>);
@@ -71,6 +72,10 @@ impl Cluster for Fake {
 
     fn members(&self) -> StoreStatus {
         lock(&self.0.members).clone()
+    }
+
+    async fn levels(&self) -> Vec<MemberLevel> {
+        lock(&self.0.levels).clone()
     }
 
     async fn remove_member(&self, id: MemberId) -> Result<(), MemberError> {
@@ -115,6 +120,7 @@ impl Fake {
             failures: Mutex::default(),
             panics: Mutex::default(),
             members: Mutex::new(alone()),
+            levels: Mutex::default(),
         }));
         for n in 0..count {
             let node = NodeId(Uuid::now_v7());
@@ -127,6 +133,11 @@ impl Fake {
             fake.apply(Command::RegisterNode { node, boot: RequestId(Uuid::now_v7()), info });
         }
         fake
+    }
+
+    /// What its members understand.
+    pub(crate) fn set_levels(&self, levels: Vec<MemberLevel>) {
+        *lock(&self.0.levels) = levels;
     }
 
     pub(crate) fn state(&self) -> State {

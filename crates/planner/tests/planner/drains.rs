@@ -11,7 +11,7 @@ use crate::world::{World, gated, job, name, worker};
 const HOUR: Span = Span::seconds(3600);
 
 fn update(world: &mut World, node: NodeId, schedulable: Option<bool>, drain: Option<Span>) -> Reply {
-    world.apply(Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false }))
+    world.apply(Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false, until_return: false }))
 }
 
 fn drain(world: &mut World, node: NodeId, within: Span) {

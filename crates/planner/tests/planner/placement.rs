@@ -30,13 +30,7 @@ fn every_refusal_is_explained() {
     let mut world = World::with_nodes(2);
     world.node("eu", 4000, 8000, &[("zone", "eu")]);
     let cordoned = world.node("closed", 4000, 8000, &[("zone", "us")]);
-    world.apply(Command::UpdateNode(NodeUpdate {
-        node: cordoned,
-        labels: None,
-        schedulable: Some(false),
-        drain: None,
-        lost: false,
-    }));
+    world.apply(Command::UpdateNode(NodeUpdate { schedulable: Some(false), ..NodeUpdate::of(cordoned) }));
     let away = world.node("away", 4000, 8000, &[("zone", "us")]);
     world.set_node(away, NodeStatus::Unreachable);
     let mut spec = job("j");

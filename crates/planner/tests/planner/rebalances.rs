@@ -39,7 +39,14 @@ fn counts(expected: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 fn cordon(world: &mut World, node: NodeId, schedulable: bool) {
     let schedulable = Some(schedulable);
-    world.apply(Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain: None, lost: false }));
+    world.apply(Command::UpdateNode(NodeUpdate {
+        node,
+        labels: None,
+        schedulable,
+        drain: None,
+        lost: false,
+        until_return: false,
+    }));
 }
 
 /// Everything runs and is ready, all that is told to goes, until nothing moves any more.
@@ -255,7 +262,8 @@ fn a_move_ends_with_its_time() {
 fn a_drain_goes_before_a_move() {
     let (mut world, id, new, _) = moving(2, 4);
     let drained = world.state.nodes().map(|n| n.id).find(|node| *node != new).unwrap();
-    let update = NodeUpdate { node: drained, labels: None, schedulable: None, drain: Some(HOUR), lost: false };
+    let update =
+        NodeUpdate { node: drained, labels: None, schedulable: None, drain: Some(HOUR), lost: false, until_return: false };
     world.apply(Command::UpdateNode(update));
     heal(&mut world);
     assert!(world.live(id).iter().all(|i| i.node != drained && i.goal == Goal::Run));

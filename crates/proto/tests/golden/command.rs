@@ -8,8 +8,8 @@ use ring_state::{
     Relocation, Reseal, Resealed, Role, RolloutPhase, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, MemberId, NodeStatus, Outcome, Revision, Span, StartFailure,
-    StopCause, UnknownExit, VolumeDriver,
+    Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, Level, MemberId, NodeStatus, Outcome, Revision, Span,
+    StartFailure, StopCause, UnknownExit, VolumeDriver,
 };
 
 use crate::object::{self, exit, failure, health, info, join_token, password, token};
@@ -41,6 +41,7 @@ fn deployments() -> Vec<Command> {
             api_address: "10.0.0.1:3030".to_owned(),
             admin: USER,
             admin_password_hash: "$argon2id$x".to_owned(),
+            level: Level::FIRST,
         }),
         Command::Apply {
             namespaces: vec![name("shop"), name("tools")],
@@ -176,11 +177,25 @@ pub(crate) fn webhook_resealed() -> Command {
 
 /// The beginning of a cluster with a data key.
 pub(crate) fn bootstrap_with_key() -> Command {
-    let with_key = |command| match command {
-        Command::Bootstrap(bootstrap) => Some(Command::Bootstrap(Bootstrap { data_key_sealed: vec![6; 60], ..bootstrap })),
+    bootstrap(|plain| Bootstrap { data_key_sealed: vec![6; 60], ..plain })
+}
+
+/// The beginning of a cluster by a release that knows of levels.
+pub(crate) fn bootstrap_at_level() -> Command {
+    bootstrap(|plain| Bootstrap { level: Level(2), ..plain })
+}
+
+fn bootstrap(change: impl Fn(Bootstrap) -> Bootstrap) -> Command {
+    let changed = |command| match command {
+        Command::Bootstrap(bootstrap) => Some(Command::Bootstrap(change(bootstrap))),
         _ => None,
     };
-    examples().into_iter().find_map(with_key).unwrap()
+    examples().into_iter().find_map(changed).unwrap()
+}
+
+/// What an agent asks for that stops.
+pub(crate) fn drained_until_return() -> Command {
+    Command::UpdateNode(NodeUpdate { drain: Some(Span(1500)), until_return: true, ..NodeUpdate::of(NODE) })
 }
 
 fn access() -> Vec<Command> {
@@ -241,11 +256,13 @@ fn nodes() -> Vec<Command> {
             schedulable: Some(false),
             drain: Some(Span(1500)),
             lost: true,
+            until_return: false,
         }),
         Command::RemoveNode { node: NODE },
         Command::Rebalance(Rebalance { moves: vec![Relocation { instance: INSTANCE, to: NODE }], within: Span(60_000) }),
         Command::Claim { node: NODE, epoch: Epoch(5), instances: vec![INSTANCE] },
         Command::Report { node: NODE, reports: reports() },
+        Command::RaiseLevel { level: Level(2) },
     ]
 }
 

@@ -154,6 +154,14 @@ fn what_names_its_data_key_keeps_its_bytes() {
 }
 
 #[test]
+fn what_came_with_a_level_keeps_its_bytes() {
+    check_wire("bootstrap_at_level", &command::bootstrap_at_level());
+    check_wire("node_drained_until_return", &command::drained_until_return());
+    let row = object::drained_until_return();
+    check("node_until_return", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+}
+
+#[test]
 fn rolling_updates_keep_their_bytes() {
     check_wire("apply_rolling", &command::rolling());
     check_wire("outcomes_rolling", &reply::rolling());
@@ -202,6 +210,9 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "deployment_rolling",
         "secret_put_sealed",
         "bootstrap_with_key",
+        "bootstrap_at_level",
+        "node_drained_until_return",
+        "node_until_return",
         "secret_sealed",
         "deployment_sealed",
         "reseal_webhook",

@@ -21,7 +21,7 @@ names! {
         DeleteConfig, CreateUser, UpdateUser, DeleteUser, CreateToken, RevokeTokens, RotateToken, NoteTokenUse, CreateJoinToken, RevokeJoinToken, EnrolNode,
         EnrolMember, CreateVolume, DeleteVolume, UpdateMember, ActivateMember, RemoveMember, RegisterNode, SetNodeStatus,
         UpdateNode, RemoveNode, Claim, Report, Plan, RestartDeployment, RollbackDeployment, Audited, RecordAudit,
-        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook, BeginGeneration, Rebalance,
+        RotateDataKey, Reseal, SettleDataKey, RotateCa, ConfirmCa, StepCa, Hook, BeginGeneration, Rebalance, RaiseLevel,
     }
     hook(HookCommand) { Create, Delete, Test, Redeliver, Settle, NoteLeader }
     action(Action) {
@@ -31,7 +31,7 @@ names! {
     reply(Reply) { Done, Refused, Deployments, Deleted, Member, Node, Epoch, Claims, Planned }
     row(Row) {
         Meta, Namespace, Deployment, Instance, Node, Secret, Config, User, Token, JoinToken, Member, Event, Request, Clock,
-        Volume, Audit, Webhook, Delivery, Leader, DataKey, CaRotation,
+        Volume, Audit, Webhook, Delivery, Leader, DataKey, CaRotation, Level,
     }
 }
 

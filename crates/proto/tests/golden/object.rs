@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use ring_state::{
-    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterMeta,
-    Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member, MemberState, Move,
-    Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout, RolloutPhase, Row, Scale,
-    Secret, Unplaced, UnplacedReason, Volume,
+    Account, ApiToken, AuditEntry, AuditNote, AuditObject, AuditRecord, AuditRefusal, CaPhase, CaRotation, Clock, ClusterLevel,
+    ClusterMeta, Config, DataKey, Deployment, Drain, Event, EventKind, EventLevel, Instance, JoinRole, JoinToken, Member,
+    MemberState, Move, Namespace, Node, PastRequest, PlacementFailure, Previous, RegistryPassword, Reply, Role, Rollout,
+    RolloutPhase, Row, Scale, Secret, Unplaced, UnplacedReason, Volume,
 };
 use ring_types::{
-    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, KeyId, MemberId,
-    Memory, NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure, StopCause,
-    UnknownExit, VolumeDriver,
+    Condition, Cpu, DeploymentStatus, Epoch, ExitStatus, FailingCheck, Generation, Goal, Health, InstanceState, KeyId, Level,
+    MemberId, Memory, NodeCapacity, NodeInfo, NodeStatus, Outcome, Revision, RuntimeKind, RuntimeReport, Span, StartFailure,
+    StopCause, UnknownExit, VolumeDriver,
 };
 
 use crate::{
@@ -167,6 +167,7 @@ pub(crate) fn rotations() -> Vec<Row> {
             nodes: vec![NODE],
             version,
         })),
+        Row::Level(ClusterLevel { level: Level(2) }),
         Row::DataKey(Arc::new(DataKey { id: KeyId(2), sealed: vec![6; 60], created_at, settled: true, version })),
     ]
 }
@@ -295,7 +296,7 @@ fn node() -> Node {
         status: NodeStatus::Unreachable,
         held: true,
         schedulable: true,
-        drain: Some(Drain { since: AT, deadline: LATER }),
+        drain: Some(Drain { since: AT, deadline: LATER, until_return: false }),
         epoch: Epoch(5),
         boot: REQUEST,
         member: Some(MemberId(3)),
@@ -303,6 +304,11 @@ fn node() -> Node {
         status_since: LATER,
         version: VERSION,
     }
+}
+
+/// A node whose agent stops.
+pub(crate) fn drained_until_return() -> Row {
+    Row::Node(Arc::new(Node { drain: Some(Drain { since: AT, deadline: LATER, until_return: true }), ..node() }))
 }
 
 pub(crate) fn info() -> NodeInfo {

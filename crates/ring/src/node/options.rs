@@ -40,6 +40,7 @@ pub(super) fn settings(settings: &NodeSettings) -> anyhow::Result<Settings> {
         found.controllers.sweep_every = interval.duration();
     }
     found.controllers.remove_dead_after = remove_dead_after(settings.config.server.members.remove_dead_after)?;
+    found.controllers.hold_level = settings.config.server.upgrade.hold;
     webhooks(&mut found.webhooks, &settings.config.server.webhooks)?;
     if let Some(grace) = variable("RING_NODE_GRACE") {
         found.controllers.leases.lost_after = grace.parse::<Span>().context("RING_NODE_GRACE")?;

@@ -147,6 +147,7 @@ fn certify(options: &InitOptions, files: &HostFiles, record: &HostRecord, secret
         api_address: record.member.as_ref().map(|m| m.api_address.clone()).unwrap_or_default(),
         admin: UserId(Uuid::new_v4()),
         admin_password_hash: String::new(),
+        level: ring_state::LEVEL,
     })
 }
 

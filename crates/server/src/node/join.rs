@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ring_proto::cluster::v1::join_service_client::JoinServiceClient;
 use ring_proto::cluster::v1::{JoinReply, JoinRequest, JoinRole as WireRole};
-use ring_state::JoinRole;
+use ring_state::{JoinRole, LEVEL};
 use ring_types::{ClusterGeneration, ClusterId, MemberId, NodeId, RequestId};
 use tonic::Code;
 use uuid::Uuid;
@@ -115,6 +115,7 @@ fn request(
         labels: options.labels.clone(),
         with_agent: control && options.with_agent,
         request_id: pending.request.to_string(),
+        level: LEVEL.0,
     })
 }
 

@@ -3,7 +3,7 @@
 use ring_proto::cluster::v1::join_service_server::JoinService;
 use ring_proto::cluster::v1::{JoinReply, JoinRequest, JoinRole};
 use ring_state::State;
-use ring_types::{ClusterId, Name};
+use ring_types::{ClusterId, Level, Name};
 use tonic::{Request, Response, Status};
 
 use super::Guard;
@@ -44,6 +44,13 @@ impl JoinApi {
     }
 
     async fn admit_member(&self, join: &JoinRequest, applicant: &Applicant) -> Result<JoinReply, EnrolError> {
+        let (level, speaks) = (self.admission.state().await?.level(), Level::of(join.level));
+        if speaks < level {
+            return Err(EnrolError::Invalid(format!(
+                "the cluster is at level {level}, and the release on this host speaks up to level {speaks}: install the release \
+                 the other control nodes run"
+            )));
+        }
         ip_of(&join.address)
             .ok_or_else(|| EnrolError::Invalid(format!("'{}' is not an address: write IP:PORT", join.address)))?;
         let (member, name) = self.admission.enrol_member(applicant, &join.address, &join.api_address).await?;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ring_types::{ClusterGeneration, Epoch, JoinTokenId, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId};
+use ring_types::{ClusterGeneration, Epoch, JoinTokenId, Level, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId};
 
 use super::{Done, Tx};
 use crate::{
-    Bootstrap, ClusterMeta, Drain, EnrolMember, EnrolNode, JoinRole, JoinToken, Member, MemberState, Node, NodeChange,
-    NodeUpdate, Refusal, RefusalCode, Reply, Role, Row, RowKey,
+    Bootstrap, ClusterLevel, ClusterMeta, Drain, EnrolMember, EnrolNode, JoinRole, JoinToken, Member, MemberState, Node,
+    NodeChange, NodeUpdate, Refusal, RefusalCode, Reply, Role, Row, RowKey,
 };
 
 impl Tx<'_> {
@@ -38,8 +38,16 @@ impl Tx<'_> {
             version: self.revision,
         };
         self.put(Row::Member(Arc::new(member)));
+        self.raise_level(wanted.level)?;
         if let Ok(name) = Name::new("admin") {
             self.create_user(wanted.admin, &name, &wanted.admin_password_hash, Role::Admin)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn raise_level(&mut self, level: Level) -> Done {
+        if level > self.state.level() {
+            self.put(Row::Level(ClusterLevel { level }));
         }
         Ok(Reply::Done)
     }
@@ -171,7 +179,10 @@ impl Tx<'_> {
         let node = self.node(id)?;
         let same_run = node.boot == boot && !matches!(node.status, NodeStatus::Lost | NodeStatus::Joining);
         let epoch = if same_run { node.epoch } else { node.epoch.next() };
-        let changed = Node { info: info.clone(), boot, epoch, held: false, ..Node::clone(&node) };
+        let mut changed = Node { info: info.clone(), boot, epoch, held: false, ..Node::clone(&node) };
+        if changed.drain.is_some_and(|drain| drain.until_return) && node.boot != boot {
+            (changed.drain, changed.schedulable) = (None, true);
+        }
         self.put_node(changed, NodeStatus::Ready);
         Ok(Reply::Epoch(epoch))
     }
@@ -210,8 +221,11 @@ impl Tx<'_> {
         node.schedulable = update.schedulable.unwrap_or(node.schedulable);
         if let Some(within) = update.drain {
             let since = node.drain.map_or(self.at, |drain| drain.since);
+            // What an operator wants of a node outlasts its agent.
+            let by_agent = node.drain.map_or(node.schedulable, |drain| drain.until_return);
             node.schedulable = false;
-            node.drain = Some(Drain { since, deadline: self.at + within });
+            let until_return = update.until_return && by_agent;
+            node.drain = Some(Drain { since, deadline: self.at + within, until_return });
         } else if node.schedulable {
             node.drain = None;
         }

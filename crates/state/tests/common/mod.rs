@@ -72,6 +72,7 @@ impl World {
             api_address: "127.0.0.1:3030".into(),
             admin: UserId(Uuid::from_u128(1)),
             admin_password_hash: "hash".into(),
+            level: ring_state::LEVEL,
         }));
         assert_eq!(reply, Reply::Done);
         world

@@ -77,6 +77,7 @@ pub(crate) fn bootstrap(address: SocketAddr) -> Command {
         api_address: "127.0.0.1:2".to_owned(),
         admin: UserId(Uuid::from_u128(9)),
         admin_password_hash: "hash".to_owned(),
+        level: ring_state::LEVEL,
     })
 }
 

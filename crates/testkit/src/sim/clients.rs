@@ -81,7 +81,7 @@ impl Sim {
         self.propose(
             Origin::Client,
             request,
-            Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false }),
+            Command::UpdateNode(NodeUpdate { node, labels: None, schedulable, drain, lost: false, until_return: false }),
         );
     }
 
@@ -98,7 +98,8 @@ impl Sim {
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
         for node in nodes {
             let request = RequestId(self.rng.uuid());
-            let update = NodeUpdate { node, labels: None, schedulable: Some(true), drain: None, lost: false };
+            let update =
+                NodeUpdate { node, labels: None, schedulable: Some(true), drain: None, lost: false, until_return: false };
             self.propose(Origin::Client, request, Command::UpdateNode(update));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use ring_api::errors::ErrorCode;
 use ring_api::model::{self, ClusterStatus, Done, NodeCounts, TransferLeader};
-use ring_state::{Command, MemberState, State};
+use ring_state::{Command, LEVEL, MemberState, State};
 use ring_store::StoreStatus;
 use ring_types::{MemberId, NodeStatus};
 
@@ -41,9 +41,21 @@ pub(in crate::rest) async fn status(Shared(app): Shared<App>, view: View) -> Res
         revision: view.state.revision().0,
         state_digest: hex::encode(digest),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        level: view.state.level().0,
+        level_of_release: LEVEL.0,
+        lagging: lagging(&app, &view.state).await,
         authority,
         authority_rotation,
     }))
+}
+
+/// The control nodes because of which the cluster is not at the level of this release yet.
+async fn lagging(app: &App, state: &State) -> Vec<String> {
+    if state.level() >= LEVEL {
+        return Vec::new();
+    }
+    let behind = app.store.levels().await.into_iter().filter(|member| member.speaks.is_none_or(|level| level < LEVEL));
+    behind.map(|member| member.name).collect()
 }
 
 fn has_quorum(app: &App, status: &StoreStatus) -> bool {

@@ -60,7 +60,14 @@ pub(in crate::rest) async fn change(
     }
     let labels = (!patch.labels.is_empty()).then_some(labels);
     let drain = patch.drain.map(deadline).transpose()?;
-    let command = Command::UpdateNode(NodeUpdate { node, labels, schedulable: patch.schedulable, drain, lost: patch.lost });
+    let command = Command::UpdateNode(NodeUpdate {
+        node,
+        labels,
+        schedulable: patch.schedulable,
+        drain,
+        lost: patch.lost,
+        until_return: false,
+    });
     let (done, state) = app.commit_and_see(&request, command).await?;
     let node = state.node(node).ok_or_else(|| ApiError::not_found(ErrorCode::NodeNotFound, node))?;
     Ok(Json(Changed { object: view::node(&state, node), revision: done.revision.0 }))

@@ -48,10 +48,10 @@ fn contact(node: &Node) -> Option<String> {
     Some(said)
 }
 
-fn drain_of(state: &State, node: &Node, Drain { since, deadline }: Drain) -> model::Drain {
+fn drain_of(state: &State, node: &Node, Drain { since, deadline, until_return }: Drain) -> model::Drain {
     let left = state.instances_on(node.id).filter(|i| i.state.is_live()).filter_map(|i| state.deployment(i.deployment));
     let (jobs, workers): (Vec<_>, Vec<_>) = left.partition(|d| d.spec.kind == Kind::Job);
-    model::Drain { since, deadline, workers: workers.len() as u32, jobs: jobs.len() as u32 }
+    model::Drain { since, deadline, until_return, workers: workers.len() as u32, jobs: jobs.len() as u32 }
 }
 
 pub(in crate::rest) fn member(member: &Member, status: &StoreStatus) -> model::Member {

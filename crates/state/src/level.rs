@@ -1,0 +1,55 @@
+//! Which releases may read the log: commands and rows of a level are written when every control node speaks it.
+
+use ring_types::Level;
+
+use crate::{Command, Refusal, RefusalCode, Row, State};
+
+/// The level this release speaks. It grows with each release whose log entries or rows an earlier one would not understand:
+///
+/// 1. Everything before there were levels.
+/// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`].
+pub const LEVEL: Level = Level(2);
+
+/// The row of the cluster's level. There is one, from level 2 on: a release before that does not know the table, and so opens no
+/// data it would not understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterLevel {
+    /// The level.
+    pub level: Level,
+}
+
+impl Command {
+    /// The level at which a cluster has to be for this to be written into its log, and what for, in words.
+    pub fn needs(&self) -> (Level, &'static str) {
+        match self {
+            Self::Audited(audited) => audited.command.needs(),
+            Self::UpdateNode(update) if update.until_return => (Level(2), "a drain that ends when the agent comes back"),
+            _ => (Level::FIRST, ""),
+        }
+    }
+}
+
+impl State {
+    /// The level the cluster is at.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// There is none at the first level.
+    pub(crate) fn level_row(&self) -> Option<Row> {
+        (self.level > Level::FIRST).then_some(Row::Level(ClusterLevel { level: self.level }))
+    }
+
+    /// Why a command cannot be written into the log yet; None when it can.
+    pub fn too_early(&self, command: &Command) -> Option<Refusal> {
+        let (needed, what) = command.needs();
+        (needed > self.level).then(|| {
+            let message = format!(
+                "{what} needs a cluster at level {needed}, and this one is at level {}: install this release on every control node; \
+                 `ring cluster status` names those that do not have it",
+                self.level
+            );
+            Refusal::new(RefusalCode::Conflict, message)
+        })
+    }
+}
