@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ring_testkit::cluster::Options;
 use ring_testkit::work::{Gate, IN_TIME, Runtime, worker};
 use ring_testkit::{Cluster, wait};
 use serde_json::{Value, json};
@@ -85,4 +86,68 @@ fn what_is_left_at_the_deadline_is_ended_and_says_why() {
     assert_eq!(ended["exit_status"]["signal"], 15, "{ended}");
     cluster.cli().ok(["node", "uncordon", "a1"]).unwrap();
     cluster.wait_status(&id, "running").unwrap();
+}
+
+/// The agent has its host emptied before it stops, and takes work again when it is back.
+#[test]
+fn an_agent_that_stops_has_its_host_emptied_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Gate::new(&dir.path().join("gate")).unwrap();
+    let options = Options::default().config("[server.agent]\ndrain_on_stop = \"5m\"\n");
+    let cluster = Cluster::loopback_with(3, 2, &options).unwrap();
+    let mut spec = worker("w", Runtime::Process, SERVES);
+    spec["replicas"] = 4.into();
+    let id = cluster.apply_one(spec).unwrap();
+    cluster.cli().ok(["deployment", "wait", &id, "--timeout", "60s"]).unwrap();
+    let job = cluster.apply_one(ring_testkit::work::on(gate.job("j", Runtime::Process, 7), "a1")).unwrap();
+    gate.wait_started("j").unwrap();
+
+    // It waits for the job.
+    cluster.agent(0).terminate().unwrap();
+    wait::until(IN_TIME, "all on the other host", || nodes_of(&cluster, &id) == ["a2"; 4]).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.control(leader).kill9().unwrap();
+    cluster.leader_after(leader).unwrap();
+    cluster.control(leader).start().unwrap();
+    assert_eq!(cluster.agent(0).exited().unwrap(), None);
+    gate.open().unwrap();
+    assert!(cluster.agent(0).wait_exit(IN_TIME).unwrap().success());
+    let ended = cluster.wait_status(&job, "failed").unwrap();
+    assert_eq!((&ended["exit_status"]["code"], gate.starts("j")), (&json!(7), 1));
+    let away = node(&cluster, "a1");
+    assert_eq!((&away["schedulable"], &away["drain"]["until_return"]), (&json!(false), &json!(true)), "{away}");
+    let audit = cluster.cli().ok(["cluster", "audit", "-o", "json"]).unwrap();
+    assert!(audit.contains("server.agent.drain_on_stop"), "{audit}");
+
+    cluster.agent(0).start().unwrap();
+    wait::until(IN_TIME, "the host to take work again", || {
+        let back = node(&cluster, "a1");
+        back["schedulable"] == json!(true) && back["drain"].is_null()
+    })
+    .unwrap();
+
+    // What an operator asked for stays.
+    cluster.cli().ok(["node", "cordon", "a1"]).unwrap();
+    cluster.agent(0).stop().unwrap();
+    cluster.agent(0).start().unwrap();
+    wait::until(IN_TIME, "the host to be ready", || node(&cluster, "a1")["status"] == json!("ready")).unwrap();
+    assert_eq!(node(&cluster, "a1")["schedulable"], json!(false));
+}
+
+/// Told twice, it stops at once, and what runs goes on.
+#[test]
+fn an_agent_that_is_told_twice_does_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Gate::new(&dir.path().join("gate")).unwrap();
+    let cluster = Cluster::loopback_with(1, 1, &Options::default().config("[server.agent]\ndrain_on_stop = \"5m\"\n")).unwrap();
+    let job = cluster.apply_one(gate.job("j", Runtime::Process, 3)).unwrap();
+    gate.wait_started("j").unwrap();
+    cluster.agent(0).terminate().unwrap();
+    cluster.agent(0).wait_log("this node is being emptied", IN_TIME).unwrap();
+    cluster.agent(0).terminate().unwrap();
+    assert!(cluster.agent(0).wait_exit(IN_TIME).unwrap().success());
+    cluster.agent(0).start().unwrap();
+    gate.open().unwrap();
+    let ended = cluster.wait_status(&job, "failed").unwrap();
+    assert_eq!((&ended["exit_status"]["code"], gate.starts("j")), (&json!(3), 1));
 }

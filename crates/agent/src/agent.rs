@@ -17,6 +17,7 @@ use crate::config::AgentConfig;
 use crate::context::{Context, host_boot, pause};
 use crate::error::AgentError;
 use crate::instances::Instances;
+use crate::leave::Leave;
 use crate::ledger::Ledger;
 use crate::node_info;
 use crate::outbox::Outbox;
@@ -45,7 +46,7 @@ impl Agent {
         self.connection.subscribe()
     }
 
-    /// Runs until `shutdown` resolves.
+    /// Runs until `shutdown` resolves, and, when the node is to be emptied then, until it is empty.
     ///
     /// # Errors
     /// [`AgentError`] when the ledger cannot be opened, the cluster does not want this node any more, or a part of the agent
@@ -62,6 +63,7 @@ impl Agent {
             outbox: Outbox::default(),
             stats: Sampler::default(),
             unsent: Unsent::default(),
+            leave: Leave::default(),
             runtimes,
             timing: config.timing,
         });
@@ -77,9 +79,16 @@ impl Agent {
         }
         parts.spawn(usage::keep_measuring(Arc::clone(&context), Arc::clone(&instances)));
         let all = Arc::clone(&instances);
+        let (leaving, drain) = (Arc::clone(&context), config.drain_on_stop);
         parts.spawn(async move { control(config, context, all, connection).await });
+        let told = async {
+            shutdown.await;
+            if let Some(within) = drain {
+                leaving.leave.empty(within).await;
+            }
+        };
         let result = tokio::select! {
-            () = shutdown => Ok(()),
+            () = told => Ok(()),
             Some(what) = panicked.recv() => Err(AgentError::Fault(what)),
             Some(part) = parts.join_next() => match part {
                 Ok(reason) => Err(AgentError::Dismissed(reason)),

@@ -45,6 +45,8 @@ pub struct AgentConfig {
     pub address: String,
     /// What this node has to give; None: what the host has.
     pub capacity: Option<NodeCapacity>,
+    /// When it is told to stop, the node is emptied first: what is left after so long is told to end. None: what runs goes on.
+    pub drain_on_stop: Option<Duration>,
     /// How long things take.
     pub timing: AgentTiming,
 }

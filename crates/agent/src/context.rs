@@ -9,6 +9,7 @@ use ring_runtime::Runtime;
 use ring_types::{NodeId, RuntimeKind, Timestamp};
 
 use crate::config::AgentTiming;
+use crate::leave::Leave;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::stats::Sampler;
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) outbox: Outbox,
     pub(crate) stats: Sampler,
     pub(crate) unsent: Unsent,
+    pub(crate) leave: Leave,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) timing: AgentTiming,
 }

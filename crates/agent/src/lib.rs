@@ -11,6 +11,7 @@ pub mod desired;
 mod error;
 mod health;
 mod instances;
+mod leave;
 mod ledger;
 mod mailbox;
 pub mod next;

@@ -25,6 +25,7 @@ use super::{End, Open, logs, wire};
 use crate::config::ControlConnector;
 use crate::context::Context;
 use crate::instances::Instances;
+use crate::leave;
 use crate::outbox::ReportBatch;
 
 /// Heartbeats without an answer that end a session.
@@ -121,11 +122,20 @@ impl Exchange {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let context = Arc::clone(&self.context);
         let mut info = self.info.clone();
+        let mut leaving = None;
         loop {
             let result = tokio::select! {
                 message = inbound.next() => self.hear(message, addresses),
                 _ = ticks.tick() => self.tick(),
                 () = context.outbox.changed() => Ok(()),
+                () = context.leave.wanted(), if leaving.is_none() => {
+                    leaving = Some(Instant::now());
+                    Ok(())
+                }
+                () = leave::turn(leaving) => {
+                    leaving = Some(Instant::now() + leave::ASK);
+                    context.leave.request().map_or(Ok(()), |request| self.send(Ours::Leave(request)))
+                }
                 Ok(()) = info.changed() => {
                     let info = Some(info.borrow_and_update().to_wire());
                     self.send(Ours::Info(NodeInfoUpdate { info }))
@@ -201,6 +211,7 @@ impl Exchange {
             }
             Some(Theirs::Claim(reply)) => self.claim_answered(reply),
             Some(Theirs::Report(reply)) => self.report_answered(&reply),
+            Some(Theirs::Leave(reply)) => self.context.leave.answered(reply),
             Some(Theirs::LogStart(start)) => {
                 let runtime = self.runtime_of(&start.instance_id);
                 let answer = logs::start(&mut self.logs, runtime, &start);

@@ -35,6 +35,7 @@ pub(crate) struct Host {
     pub(crate) runtime: FakeRuntime,
     pub(crate) dir: TempDir,
     pub(crate) addresses: Vec<String>,
+    pub(crate) drain_on_stop: Option<Duration>,
     agent: Option<Running>,
 }
 
@@ -59,7 +60,7 @@ impl Host {
         let plane = Plane::start(spec).await;
         let runtime = FakeRuntime::new(RuntimeKind::Docker);
         let addresses = vec![plane.address.to_string()];
-        Self { plane, runtime, dir: tempfile::tempdir().unwrap(), addresses, agent: None }
+        Self { plane, runtime, dir: tempfile::tempdir().unwrap(), addresses, drain_on_stop: None, agent: None }
     }
 
     /// A host whose agent has a session.
@@ -81,6 +82,7 @@ impl Host {
             labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
             address: String::new(),
             capacity: None,
+            drain_on_stop: self.drain_on_stop,
             timing: AgentTiming {
                 probe_interval: Duration::from_millis(50),
                 retry: (Duration::from_millis(5), Duration::from_millis(50)),

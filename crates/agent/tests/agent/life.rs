@@ -133,3 +133,22 @@ async fn an_instance_taken_away_by_hand_ended_in_a_way_nobody_knows() {
     host.plane.reaches(instance, InstanceState::Exited).await;
     assert_eq!(host.plane.known(instance).outcome, Some(Outcome::Unknown(UnknownExit::InstanceVanished)));
 }
+
+#[tokio::test]
+async fn a_node_that_is_to_be_empty_before_its_agent_stops_is() {
+    let mut host = Host::new().await;
+    host.drain_on_stop = Some(std::time::Duration::from_mins(5));
+    host.start();
+    let instance = host.plane.assign(1);
+    host.plane.reaches(instance, InstanceState::Running).await;
+    let plane = host.plane.clone();
+    let emptied = async {
+        plane.wait("to be asked", |state| !state.leaves.is_empty()).await;
+        assert_eq!(plane.state().leaves[0], 300_000);
+        assert_eq!(plane.known(instance).state, InstanceState::Running);
+        plane.set_goal(instance, Goal::Stop);
+        plane.reaches(instance, InstanceState::Exited).await;
+    };
+    tokio::join!(host.stop(), emptied);
+    assert_eq!(host.plane.known(instance).state, InstanceState::Exited);
+}

@@ -14,7 +14,7 @@ use ring_proto::agent::v1::control_message::Message as Ours;
 use ring_proto::agent::v1::question::About;
 use ring_proto::agent::v1::{
     AgentMessage, Answer, Assignment, Assignments, ClaimReply, ClaimRequest, ClaimResult, ControlMessage, HeartbeatReply,
-    LogLine, Question, ReportReply, ReportRequest, StreamEnd, Welcome, exec_output,
+    LeaveReply, LogLine, Question, ReportReply, ReportRequest, StreamEnd, Welcome, exec_output,
 };
 use ring_state::InstanceReport;
 use ring_types::{DeploymentSpec, Goal, Health, InstanceId, InstanceState, NodeInfo, Outcome};
@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) sessions: u32,
     pub(crate) heartbeats: u64,
+    /// How long the node was given each time it asked to be emptied, in milliseconds.
+    pub(crate) leaves: Vec<u64>,
     pub(crate) epoch: u64,
     pub(crate) boot: String,
     pub(crate) revision: u64,
@@ -330,6 +332,12 @@ impl Plane {
             Theirs::Info(update) => {
                 self.state().infos.push(NodeInfo::from_wire(update.info.unwrap()).unwrap());
                 None
+            }
+            Theirs::Leave(request) => {
+                let mut state = self.state();
+                state.leaves.push(request.within_ms);
+                let left = state.instances.values().filter(|known| known.state.is_live()).count();
+                Some(Ours::Leave(LeaveReply { left: u32::try_from(left).unwrap(), ..LeaveReply::default() }))
             }
             Theirs::Answer(answer) => {
                 self.state().answers.insert(answer.stream, answer);

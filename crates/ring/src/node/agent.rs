@@ -7,6 +7,7 @@ use ring_agent::{Agent, AgentConfig, AgentError, AgentTiming};
 use ring_cli::{AgentStart, ClusterJoin, NodeSettings};
 use ring_server::JoinRole;
 use ring_server::node::{AgentHost, JoinOptions, NodeError, has_joined, join as join_cluster};
+use ring_types::Span;
 use tokio_util::sync::CancellationToken;
 
 use super::{runtimes, signals};
@@ -61,9 +62,17 @@ pub(super) async fn run(settings: &NodeSettings, host: AgentHost, stop: Cancella
             labels: host.labels.clone(),
             address: host.address.clone(),
             capacity: None,
+            drain_on_stop: settings.config.server.agent.drain_on_stop.map(Span::duration),
             timing: AgentTiming::default(),
         };
-        match Agent::new(config).run(stop.clone().cancelled_owned()).await {
+        let ended = tokio::select! {
+            ended = Agent::new(config).run(stop.clone().cancelled_owned()) => ended,
+            () = signals::again(&stop) => {
+                tracing::warn!("told again: stopping now; what is left on this host runs on");
+                return Ok(());
+            }
+        };
+        match ended {
             Ok(()) => return Ok(()),
             Err(AgentError::Fault(what)) => tracing::error!("{what} failed by a fault of the agent; it begins again"),
             Err(error) => return Err(error.into()),

@@ -126,11 +126,13 @@ fn say_password(words: &FirstWords) {
     }
 }
 
-/// Runs the control node, and the agent beside it; when one of them fails the other stops too.
+/// Runs the control node, and the agent beside it; when one of them fails the other stops too. The agent stops first: it may have this
+/// host emptied, for which a control node is needed.
 async fn serve(settings: &NodeSettings, node: ControlNode, with_agent: bool, stop: CancellationToken) -> anyhow::Result<()> {
     let host = node.agent_host().filter(|_| with_agent).cloned();
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let told = stop.clone();
+    let control = if host.is_some() { CancellationToken::new() } else { stop.clone() };
+    let told = control.clone();
     parts.spawn(async move { Ok(node.run(told.cancelled()).await?) });
     if let Some(host) = host {
         let (settings, told) = (settings.clone(), stop.clone());
@@ -140,6 +142,7 @@ async fn serve(settings: &NodeSettings, node: ControlNode, with_agent: bool, sto
     while let Some(ended) = parts.join_next().await {
         let ended = ended.context("a part of this node ended by a fault").and_then(|ended| ended);
         stop.cancel();
+        control.cancel();
         result = result.and(ended);
     }
     result

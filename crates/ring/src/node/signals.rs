@@ -20,3 +20,15 @@ pub(super) fn until_told() -> anyhow::Result<CancellationToken> {
     });
     Ok(stop)
 }
+
+/// Resolves when this process is asked to end once more, after `stop` was cancelled.
+pub(super) async fn again(stop: &CancellationToken) {
+    stop.cancelled().await;
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        },
+        _ => std::future::pending().await,
+    }
+}

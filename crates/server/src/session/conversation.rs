@@ -18,6 +18,7 @@ use tonic::Streaming;
 use super::assignments::Told;
 use super::claims;
 use super::hub::{Item, Outgoing, Seat};
+use super::leave;
 use super::service::SessionContext;
 use crate::services::{control_addresses, decides_trust, trusted};
 
@@ -66,6 +67,7 @@ struct Registered {
     claims: mpsc::Sender<ring_proto::agent::v1::ClaimRequest>,
     reports: mpsc::Sender<ring_proto::agent::v1::ReportRequest>,
     infos: mpsc::Sender<NodeInfo>,
+    leaves: mpsc::Sender<ring_proto::agent::v1::LeaveRequest>,
 }
 
 impl Conversation {
@@ -155,6 +157,16 @@ impl Conversation {
                 }
             }
         });
+        let (leaves, mut leave_queue) = mpsc::channel(WAITING);
+        let (context, out) = (self.context.clone(), self.out.clone());
+        workers.spawn(async move {
+            while let Some(request) = leave_queue.recv().await {
+                let reply = leave::leave(&context, node, &request).await;
+                if out.send(Ok(message(Message::Leave(reply)))).await.is_err() {
+                    return;
+                }
+            }
+        });
         let store = self.context.store.clone();
         workers.spawn(async move {
             while let Some(info) = info_queue.recv().await {
@@ -165,7 +177,7 @@ impl Conversation {
             }
         });
         let seat = self.context.hub.enter(node, self.out.clone());
-        Registered { epoch, boot, seat, claims, reports, infos }
+        Registered { epoch, boot, seat, claims, reports, infos, leaves }
     }
 
     async fn talk(
@@ -258,6 +270,7 @@ impl Conversation {
             }
             Some(Incoming::Claim(request)) => hand_over(&registered.claims, request),
             Some(Incoming::Report(request)) => hand_over(&registered.reports, request),
+            Some(Incoming::Leave(request)) => hand_over(&registered.leaves, request),
             Some(Incoming::Info(update)) => hand_over(&registered.infos, read_info(update.info)?),
             Some(Incoming::LogOutput(output)) => {
                 registered.seat.line.output(output.stream, Item::Lines(output.lines));

@@ -6,6 +6,7 @@ mod claims;
 mod conversation;
 mod exec;
 mod hub;
+mod leave;
 mod locate;
 mod logs;
 mod provision;

@@ -50,6 +50,7 @@ impl Host {
             labels: host.labels,
             address: host.address,
             capacity: None,
+            drain_on_stop: None,
             timing: AgentTiming::default(),
         };
         tokio::spawn(Agent::new(config).run(self.stop.clone().cancelled_owned()));
