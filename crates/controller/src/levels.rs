@@ -47,7 +47,7 @@ impl<C: Cluster> Controller<C> for Levels {
             }
         }
         // Its work is done for as long as this release runs.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -57,7 +57,7 @@ fn what_an_operator_wants_outlasts_the_agent() {
 #[test]
 fn a_level_only_rises_and_says_what_is_too_early() {
     let mut state = State::default();
-    let mut raise = |state: &mut State, index, level| {
+    let raise = |state: &mut State, index, level| {
         let command = Command::RaiseLevel { level: Level(level) };
         state.apply(Revision(index), &Entry { at: Timestamp(1), request: RequestId::NONE, command });
     };

@@ -60,7 +60,7 @@ impl RingCli {
     /// Runs another binary, such as that of another release.
     #[must_use]
     pub fn binary(mut self, binary: &Path) -> Self {
-        self.binary = binary.to_owned();
+        binary.clone_into(&mut self.binary);
         self
     }
 
