@@ -1,0 +1,6 @@
+//! Workloads in micro-VMs of Cloud Hypervisor.
+
+mod image;
+mod net;
+mod seed;
+mod shares;

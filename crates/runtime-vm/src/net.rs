@@ -1,0 +1,1 @@
+//! Networks of micro-VMs: taps, addresses, the way out, and published ports.

@@ -1,0 +1,1 @@
+//! The seed disk of cloud-init for disk images that are booted as they are.

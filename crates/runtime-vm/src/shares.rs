@@ -1,0 +1,1 @@
+//! Directories of the host that a guest sees, over virtiofs.
