@@ -221,20 +221,22 @@ mod tests {
         assert!(asked.ends_with("\r\n\r\n{\"a\":1}"), "{asked}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_vmm_that_hangs_is_given_up() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("api");
         let _listener = UnixListener::bind(&socket).unwrap();
         let api = Api::new(&socket);
-        assert!(matches!(api.ready(CALL).await.unwrap_err(), ApiError::TimedOut { .. }));
-        assert!(matches!(api.boot().await.unwrap_err(), ApiError::TimedOut { call: "vm.boot", .. }));
+        let patience = Duration::from_millis(20);
+        assert!(matches!(api.ready(patience).await.unwrap_err(), ApiError::TimedOut { .. }));
+        let error = api.call("vm.boot", Method::PUT, None, patience).await.unwrap_err();
+        assert!(matches!(error, ApiError::TimedOut { call: "vm.boot", .. }));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_there_is_said_when_patience_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Api::new(&dir.path().join("api")).ready(CALL).await.unwrap_err();
+        let error = Api::new(&dir.path().join("api")).ready(Duration::from_millis(20)).await.unwrap_err();
         assert!(matches!(error, ApiError::Unreachable { .. }), "{error}");
     }
 }

@@ -41,6 +41,8 @@ pub struct VmConfig {
     pub seccomp: Seccomp,
     /// What there is to give to micro-VMs.
     pub host: Host,
+    /// The kernel's device for virtual machines.
+    pub kvm: PathBuf,
 }
 
 /// What the VMM does about a system call it should not make.
@@ -81,6 +83,7 @@ impl VmConfig {
             data_dir,
             seccomp: Seccomp::default(),
             host: Host::this(),
+            kvm: PathBuf::from("/dev/kvm"),
         }
     }
 
