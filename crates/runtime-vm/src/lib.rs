@@ -1,6 +1,7 @@
 //! Workloads in micro-VMs of Cloud Hypervisor.
 
+mod find;
 mod image;
-mod net;
-mod seed;
-mod shares;
+pub mod net;
+pub mod seed;
+pub mod shares;
