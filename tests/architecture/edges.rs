@@ -36,8 +36,20 @@ const OWNED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that must build without the Raft store, so that the client and the agent stay small.
-const LIGHT: &[&str] =
-    &["types", "state", "planner", "proto", "api", "runtime", "runtime-docker", "runtime-process", "guest", "runtime-vm", "agent", "cli"];
+const LIGHT: &[&str] = &[
+    "types",
+    "state",
+    "planner",
+    "proto",
+    "api",
+    "runtime",
+    "runtime-docker",
+    "runtime-process",
+    "guest",
+    "runtime-vm",
+    "agent",
+    "cli",
+];
 
 fn dependencies(name: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
