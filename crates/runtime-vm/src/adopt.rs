@@ -51,6 +51,7 @@ impl Shared {
             return self.ended_without(instance, lost(UnknownExit::InstanceVanished), Some(why)).await;
         };
         self.ledger.adopt(instance, record.memory);
+        self.rewire(instance).await;
         let book = self.book(instance).await?;
         let image = starting.guest.is_some();
         let started = match started {

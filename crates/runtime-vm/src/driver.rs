@@ -24,6 +24,7 @@ use crate::config::VmConfig;
 use crate::layout::{InstanceDir, REMOVING, instance};
 use crate::logs;
 use crate::machine::Handle;
+use crate::net::Network;
 use crate::observe::{State, observe};
 use crate::probe::Known;
 use crate::record::{self, Record};
@@ -44,6 +45,8 @@ pub struct VmRuntime {
 pub(crate) struct Shared {
     pub(crate) config: VmConfig,
     pub(crate) roots: Arc<dyn Roots>,
+    /// None: guests have no network.
+    pub(crate) network: Option<Network>,
     pub(crate) vault: Vault,
     pub(crate) ledger: Ledger,
     pub(crate) known: Known,
@@ -67,9 +70,11 @@ impl VmRuntime {
     /// in, and watches what still runs. Fails when the directories cannot be made or read.
     pub async fn with_roots(config: VmConfig, roots: Arc<dyn Roots>) -> Result<Self, RuntimeError> {
         let ended = CancellationToken::new();
+        let network = config.network.clone().map(Network::new).transpose()?;
         let shared = Arc::new(Shared {
             config,
             roots,
+            network,
             vault: Vault::open(),
             ledger: Ledger::default(),
             known: Known::default(),
@@ -81,8 +86,14 @@ impl VmRuntime {
         });
         shared.blocking(|shared| tidy(&shared.config)).await?;
         let runtime = Self { shared, _watching: ended.drop_guard() };
-        for instance in runtime.shared.blocking(|shared| instances(&shared.config.instances())).await? {
-            runtime.shared.resume(instance).await?;
+        let all = runtime.shared.blocking(|shared| instances(&shared.config.instances())).await?;
+        for instance in &all {
+            runtime.shared.resume(*instance).await?;
+        }
+        if let Some(network) = &runtime.shared.network
+            && let Err(error) = network.clean(&all.into_iter().collect()).await
+        {
+            tracing::warn!(%error, "something of the network of instances that are gone is left");
         }
         Ok(runtime)
     }

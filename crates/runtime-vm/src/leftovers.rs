@@ -29,6 +29,7 @@ impl Shared {
         for stray in strays {
             vmm::kill_after(stray, Duration::ZERO).await;
         }
+        self.unwire(instance).await?;
         self.blocking(move |_| remove_all(dir.sockets())).await
     }
 

@@ -55,6 +55,7 @@ mod start;
 mod stop;
 mod vault;
 mod vmm;
+mod wiring;
 
 pub use config::{BINARY, DEFAULT_CPUS, DEFAULT_MEMORY, Host, LEAST_MEMORY, Seccomp, SeccompError, VmConfig};
 pub use driver::VmRuntime;

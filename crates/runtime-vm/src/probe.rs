@@ -9,17 +9,16 @@ use rustix::fs::{Access, access};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::config::{VmConfig, find};
+use crate::config::VmConfig;
 use crate::driver::Shared;
+use crate::find::{is_program, program};
 
 /// A program that is asked for its version answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What helpers are for and how they are got: program, other places it is at, what needs it.
-const HELPERS: [(&str, &[&str], &str); 2] = [
-    ("virtiofsd", &["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"], "volumes"),
-    ("mke2fs", &["/usr/sbin/mke2fs", "/sbin/mke2fs"], "OCI images"),
-];
+const HELPERS: [(&str, &[&str], &str); 2] =
+    [("virtiofsd", &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"], "volumes"), ("mke2fs", &[], "OCI images")];
 
 /// What was found out about a program, once for each file that it was.
 #[derive(Default)]
@@ -149,10 +148,10 @@ fn missing(config: &VmConfig) -> Vec<String> {
     if config.kernel.is_none() {
         all.push("OCI images (server.runtime.cloud_hypervisor.kernel_path is not set)".to_owned());
     }
-    for (program, places, what) in HELPERS {
-        let there = find(Path::new(program)).is_some() || places.iter().any(|place| find(Path::new(place)).is_some());
+    for (name, places, what) in HELPERS {
+        let there = program(name).is_some() || places.iter().any(|place| is_program(Path::new(place)));
         if !there {
-            all.push(format!("{what} ({program} is not installed)"));
+            all.push(format!("{what} ({name} is not installed)"));
         }
     }
     all

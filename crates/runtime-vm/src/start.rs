@@ -2,7 +2,7 @@
 //!
 //! Up to the record [`crate::record::Starting`] everything can be taken away and begun again. From there on nothing is.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::api::{Api, ApiError};
 use crate::driver::{Shared, not_found};
 use crate::journal::Book;
 use crate::machine::{Handle, Machine, Stage};
-use crate::machine_config::{self, Devices};
+use crate::machine_config;
 use crate::observe::State;
 use crate::prepare::make_dir;
 use crate::proc;
-use crate::record::{self, Boot, Exit, Record, Started, Starting, Vmm, Wiring};
+use crate::record::{self, Boot, Exit, Record, Started, Starting, Vmm};
 use crate::vmm;
 
 /// A VMM answers within a tenth of a second; one that does not is on a host that hangs.
@@ -70,7 +70,7 @@ impl Shared {
         let dir = self.dir(instance);
         let made = dir.clone();
         self.blocking(move |_| make_dir(made.sockets())).await?;
-        let (wiring, devices) = self.wire(instance, &record)?;
+        let (wiring, devices) = self.wire(instance, &record).await?;
         let payload = machine_config::payload(&self.config, &record.boot, &devices).map_err(refuse)?;
         let afterwards = self.afterwards(&record, &program).await;
         let process = vmm::start(&self.config, &program, &dir, afterwards)
@@ -192,18 +192,8 @@ impl Shared {
         self.changed(instance);
     }
 
-    /// What the guest is given, and what it is told of it.
-    fn wire(&self, instance: InstanceId, record: &Record) -> Result<(Wiring, Devices), RuntimeError> {
-        let mut devices = Devices::default();
-        match &record.boot {
-            Boot::Image(image) => devices.disks.push((image.disk.clone(), true)),
-            Boot::Disk(_) => devices.disks.push((self.dir(instance).disk(), false)),
-        }
-        Ok((Wiring::default(), devices))
-    }
-
     /// A VMM that stays tells a guest that shut itself down from a VMM that was ended. Versions before 52 cannot.
-    async fn afterwards(self: &Arc<Self>, record: &Record, program: &PathBuf) -> vmm::Afterwards {
+    async fn afterwards(self: &Arc<Self>, record: &Record, program: &Path) -> vmm::Afterwards {
         let disk = matches!(record.boot, Boot::Disk(_));
         if disk && self.can_stay(program).await { vmm::Afterwards::Stay } else { vmm::Afterwards::End }
     }
