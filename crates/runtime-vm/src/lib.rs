@@ -30,7 +30,7 @@ mod driver;
 mod events;
 mod exec;
 mod find;
-mod image;
+pub mod image;
 mod inside;
 mod journal;
 mod layout;

@@ -17,8 +17,10 @@ use crate::find::{is_program, program};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What helpers are for and how they are got: program, other places it is at, what needs it.
-const HELPERS: [(&str, &[&str], &str); 2] =
-    [("virtiofsd", &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"], "volumes"), ("mke2fs", &[], "OCI images")];
+const HELPERS: [(&str, &[&str], &str); 2] = [
+    ("virtiofsd", &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"], "volumes"),
+    ("mke2fs", &[], "OCI images"),
+];
 
 /// What was found out about a program, once for each file that it was.
 #[derive(Default)]

@@ -149,14 +149,7 @@ impl Network {
     }
 
     /// A place for a new instance.
-    async fn place(
-        &self,
-        state: &mut State,
-        host: &Host,
-        used: &[Used],
-        namespace: &Name,
-        ports: &[Port],
-    ) -> io::Result<Record> {
+    async fn place(&self, state: &mut State, host: &Host, used: &[Used], namespace: &Name, ports: &[Port]) -> io::Result<Record> {
         let Some(settled) = &state.settled else { return Err(io::Error::other("there is no range")) };
         let (range, ours) = (settled.range, self.interfaces(host).await?);
         let taken: BTreeSet<u32> = state.records.values().map(|record| record.slot).collect();
