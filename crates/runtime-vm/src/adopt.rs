@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use ring_runtime::RuntimeError;
 use ring_types::{InstanceId, Outcome, UnknownExit};
 
-use crate::api::{Api, VmState};
+use crate::api::VmState;
 use crate::driver::Shared;
 use crate::events::{Events, Sign};
 use crate::proc;
@@ -74,7 +74,7 @@ impl Shared {
         starting: &Starting,
     ) -> Result<Option<Started>, RuntimeError> {
         let dir = self.dir(instance);
-        let api = Api::new(&dir.api());
+        let api = self.api(&dir);
         // The VMM does one thing after another: with this answer nothing of before is under way any more.
         let state = api.state().await;
         let mut events = Events::new(&dir.events());

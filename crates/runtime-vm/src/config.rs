@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ring_types::Memory;
 
@@ -48,6 +49,25 @@ pub struct VmConfig {
     pub network: Option<NetworkConfig>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
+    /// How long is waited for what should take less.
+    pub patience: Patience,
+}
+
+/// How long is waited for what should take less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer of the VMM to anything but a boot.
+    pub call: Duration,
+    /// For a boot: the VMM allocates memory, and connects to every helper.
+    pub boot: Duration,
+    /// From the boot to a guest that has started its workload.
+    pub guest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(10), boot: Duration::from_secs(30), guest: Duration::from_mins(2) }
+    }
 }
 
 /// What the VMM does about a system call it should not make.
@@ -90,6 +110,7 @@ impl VmConfig {
             network: Some(NetworkConfig::new(data_dir.join("network"))),
             kvm: PathBuf::from("/dev/kvm"),
             data_dir,
+            patience: Patience::default(),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Ledger;
+use crate::api::Api;
 use crate::config::VmConfig;
 use crate::layout::{InstanceDir, REMOVING, instance};
 use crate::logs;
@@ -183,6 +184,11 @@ impl Runtime for VmRuntime {
 impl Shared {
     pub(crate) fn dir(&self, instance: InstanceId) -> InstanceDir {
         InstanceDir::new(&self.config.instances(), &self.config.socket_dir, instance)
+    }
+
+    /// The VMM of an instance.
+    pub(crate) fn api(&self, dir: &InstanceDir) -> Api {
+        Api::new(&dir.api(), self.config.patience)
     }
 
     fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {

@@ -29,9 +29,6 @@ use crate::record::{Boot, Record, Started, Starting, Vmm};
 /// Questions that wait for a machine.
 const ASKS: usize = 256;
 
-/// From the boot to the guest's first word.
-pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(2);
-
 /// How far a machine is.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
@@ -153,7 +150,7 @@ impl Machine {
         let machine = Self {
             shared: Arc::clone(shared),
             instance,
-            api: Api::new(&dir.api()),
+            api: shared.api(&dir),
             events: Events::new(&dir.events()),
             console,
             dir,

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::{InstanceId, Outcome, StartFailure, UnknownExit};
@@ -19,9 +18,6 @@ use crate::prepare::make_dir;
 use crate::proc;
 use crate::record::{self, Boot, Exit, Record, Started, Starting, Vmm};
 use crate::vmm;
-
-/// A VMM answers within a tenth of a second; one that does not is on a host that hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Starts an instance that was not started before. The caller holds its lock.
@@ -78,10 +74,10 @@ impl Shared {
         let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), wiring };
         let (path, written) = (dir.vmm(), vmm.clone());
         self.blocking(move |_| record::write(&path, &written)).await?;
-        let api = Api::new(&dir.api());
+        let api = self.api(&dir);
         let failed = |error: ApiError| api_error(instance, &error, &vmm::said(&dir));
         tokio::select! {
-            ready = api.ready(PATIENCE) => ready.map(drop).map_err(failed)?,
+            ready = api.ready() => ready.map(drop).map_err(failed)?,
             () = proc::gone(process) => return Err(refuse(format!("the VMM ended at once{}", vmm::said(&dir)))),
         }
         api.create(&machine_config::create(payload, &record, &devices, &dir)).await.map_err(failed)?;

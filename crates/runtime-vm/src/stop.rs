@@ -10,7 +10,6 @@ use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::{InstanceId, Span};
 use tokio::time::timeout;
 
-use crate::api::Api;
 use crate::driver::{Shared, remove_all};
 use crate::layout::REMOVING;
 use crate::machine::{Ask, Handle, Stage};
@@ -75,7 +74,7 @@ impl Shared {
         let Some(record) = self.blocking(move |_| record::read::<Record>(&path)).await? else { return Ok(()) };
         if matches!(record.boot, Boot::Disk(_)) {
             // Nobody knows whether the guest listens; after the grace it does not matter.
-            let _ = timeout(grace, Api::new(&self.dir(instance).api()).power_button()).await;
+            let _ = timeout(grace, self.api(&self.dir(instance)).power_button()).await;
             let _ = timeout(grace, handle.until(Stage::is_over)).await;
             return Ok(());
         }

@@ -6,7 +6,7 @@ use ring_guest::ToGuest;
 use ring_runtime::{LogSource, RuntimeError, RuntimeErrorKind};
 use tokio::time::Instant;
 
-use super::{Ask, BOOT_PATIENCE, Ending, Machine, Stage};
+use super::{Ask, Ending, Machine, Stage};
 use crate::console;
 use crate::events::Sign;
 use crate::link::Heard;
@@ -31,7 +31,7 @@ impl Machine {
         let notice = Notice::of([Path::new(&run)]);
         let vmm = proc::gone(self.vmm.process);
         tokio::pin!(vmm);
-        let deadline = Instant::now() + BOOT_PATIENCE;
+        let deadline = Instant::now() + self.shared.config.patience.guest;
         // What was written before anybody watched makes no notice.
         let mut happened = Happened::Noticed;
         loop {
@@ -130,7 +130,7 @@ impl Machine {
     /// A guest that has not said a word for long: what its console says last is the best there is to tell.
     async fn late(&mut self) -> Option<Ending> {
         let state = self.api.state().await.map_or_else(|error| error.to_string(), |state| format!("its VM is {state:?}"));
-        Some(self.lost(&format!("the guest has not come up within {} seconds ({state})", BOOT_PATIENCE.as_secs())))
+        Some(self.lost(&format!("the guest has not come up within {} seconds ({state})", self.shared.config.patience.guest.as_secs())))
     }
 
     /// The end of a machine of which nobody says how its workload ended.
