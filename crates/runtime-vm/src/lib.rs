@@ -3,5 +3,9 @@
 mod find;
 mod image;
 pub mod net;
+mod notice;
+mod proc;
+pub mod requirements;
 pub mod seed;
 pub mod shares;
+mod spawn;
