@@ -39,5 +39,8 @@ pub const RING: usize = 1 << 20;
 /// Most bytes of a command's output, and of its input, on the way without a [`ToGuest::ExecTaken`] or [`ToHost::ExecTaken`].
 pub const WINDOW: usize = 256 << 10;
 
+/// At least so often a guest sends [`ToHost::Heartbeat`] on a connection.
+pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Commands that can be under way in one guest at a time; one more is refused.
 pub const EXECS: usize = 64;

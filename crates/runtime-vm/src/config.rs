@@ -1,10 +1,14 @@
 //! What the runtime has to be told about its host.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ring_types::Memory;
+
+use crate::find::{is_program, program};
+use crate::net::NetworkConfig;
 
 /// The program when no path is configured, looked for in `$PATH`.
 pub const BINARY: &str = "cloud-hypervisor";
@@ -41,6 +45,29 @@ pub struct VmConfig {
     pub seccomp: Seccomp,
     /// What there is to give to micro-VMs.
     pub host: Host,
+    /// The network of the guests; None: they have none, and no ports are published.
+    pub network: Option<NetworkConfig>,
+    /// The kernel's device for virtual machines.
+    pub kvm: PathBuf,
+    /// How long is waited for what should take less.
+    pub patience: Patience,
+}
+
+/// How long is waited for what should take less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer of the VMM to anything but a boot.
+    pub call: Duration,
+    /// For a boot: the VMM allocates memory, and connects to every helper.
+    pub boot: Duration,
+    /// From the boot to a guest that has started its workload.
+    pub guest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(10), boot: Duration::from_secs(30), guest: Duration::from_mins(2) }
+    }
 }
 
 /// What the VMM does about a system call it should not make.
@@ -78,9 +105,12 @@ impl VmConfig {
             firmware: None,
             kernel: None,
             socket_dir: data_dir.join("sockets"),
-            data_dir,
             seccomp: Seccomp::default(),
             host: Host::this(),
+            network: Some(NetworkConfig::new(data_dir.join("network"))),
+            kvm: PathBuf::from("/dev/kvm"),
+            data_dir,
+            patience: Patience::default(),
         }
     }
 
@@ -91,23 +121,16 @@ impl VmConfig {
 
     /// The program as it can be executed; None when there is none.
     pub(crate) fn program(&self) -> Option<PathBuf> {
-        find(&self.binary)
+        match self.binary.to_str() {
+            Some(name) if self.binary.components().count() == 1 => program(name),
+            _ => Some(self.binary.clone()).filter(|path| is_program(path)),
+        }
     }
 
     /// Do the paths of sockets fit into what a socket's address holds?
     pub(crate) fn sockets_fit(&self) -> bool {
         self.socket_dir.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_PATH
     }
-}
-
-/// A path as it is, a bare name from `$PATH`; None when there is no such file that can be executed.
-pub(crate) fn find(program: &Path) -> Option<PathBuf> {
-    let executable = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
-    if program.components().count() > 1 {
-        return Some(program.to_owned()).filter(executable);
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(executable)
 }
 
 impl Host {
@@ -166,9 +189,10 @@ mod tests {
 
     #[test]
     fn a_program_is_found_by_name_and_by_path() {
-        assert!(find(Path::new("sh")).is_some_and(|path| path.is_absolute()));
-        assert_eq!(find(Path::new("no-such-program")), None);
-        assert_eq!(find(Path::new("/etc/passwd")), None, "it cannot be executed");
+        let of = |binary: &str| VmConfig { binary: PathBuf::from(binary), ..VmConfig::new("/data") }.program();
+        assert!(of("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(of("no-such-program"), None);
+        assert_eq!(of("/etc/passwd"), None, "it cannot be executed");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!     started     the guest said that the workload runs; of a disk image: it was booted
 //!     killed      we are about to pull the plug
 //!     exit        how it ended; written before anybody is told
+//!     disk.raw    its own copy of a disk image
+//!     lock        held by the machine that watches it
 //!     run/        events of the VMM, its own log, the serial console
 //!     logs/       output, numbered files
 //!     shares/     what belongs to the helpers that show directories of the host
@@ -63,6 +65,16 @@ impl InstanceDir {
 
     pub(crate) fn exit(&self) -> PathBuf {
         self.files.join("exit")
+    }
+
+    /// Held by the machine that watches the instance.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.files.join("lock")
+    }
+
+    /// The copy of a disk image that the instance writes to.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.files.join("disk.raw")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

@@ -97,6 +97,17 @@ pub(crate) fn with_argument(argument: &OsStr) -> Vec<ProcessId> {
     all().filter(|stat| !stat.zombie && given(stat.id.pid)).map(|stat| stat.id).collect()
 }
 
+/// Bytes of memory only this process and what it shares memory with have, without files.
+pub(crate) fn memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let of = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse().ok()
+    };
+    let kib = of("RssAnon:").unwrap_or_default() + of("RssShmem:").unwrap_or_default();
+    kib * 1024
+}
+
 /// The time of day.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

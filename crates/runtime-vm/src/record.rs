@@ -6,12 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ring_guest::{Mount, Network};
 use ring_runtime::Workload;
 use ring_types::{DeploymentId, DeploymentSpec, Generation, ImageConfig, InstanceId, Memory, Outcome, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::proc::ProcessId;
+use crate::roots::RootImage;
 use crate::vault::Kept;
 
 /// What prepare was told, without what may be secret: that is never written to disk.
@@ -32,25 +34,9 @@ pub(crate) struct Record {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Boot {
     /// The root file system of an OCI image, under our init.
-    Image(Image),
+    Image(RootImage),
     /// A disk image as it is.
     Disk(PathBuf),
-}
-
-/// The root file system of an OCI image and what the image says of how it is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Image {
-    pub(crate) disk: PathBuf,
-    pub(crate) digest: String,
-    pub(crate) entrypoint: Vec<String>,
-    pub(crate) cmd: Vec<String>,
-    /// `NAME=value`.
-    pub(crate) env: Vec<String>,
-    /// As the image writes it: a name or a number, with a group after a colon.
-    pub(crate) user: Option<String>,
-    pub(crate) working_dir: Option<String>,
-    /// As the image writes it: a name or a number.
-    pub(crate) stop_signal: Option<String>,
 }
 
 impl Record {
@@ -82,6 +68,17 @@ pub(crate) struct Vmm {
     pub(crate) boot: String,
     pub(crate) process: ProcessId,
     pub(crate) at: Timestamp,
+    pub(crate) wiring: Wiring,
+}
+
+/// What was made for the guest and what it is told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wiring {
+    pub(crate) network: Option<Network>,
+    pub(crate) mounts: Vec<Mount>,
+    /// The tap of the host, and the address the guest has on it.
+    pub(crate) tap: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 /// The one execution is about to happen. Whoever made this file, and nobody else, may start the workload.
