@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::config::VmConfig;
 use crate::find::{is_program, program};
 use crate::shares::{self, SharesConfig};
 
@@ -27,8 +28,22 @@ pub struct Wanted {
     pub kernel: Option<PathBuf>,
     /// Firmware for disk images.
     pub firmware: Option<PathBuf>,
+    /// The kernel's device for virtual machines.
+    pub kvm: PathBuf,
     /// How volumes are shared.
     pub shares: SharesConfig,
+}
+
+impl From<&VmConfig> for Wanted {
+    fn from(config: &VmConfig) -> Self {
+        Self {
+            binary: config.binary.clone(),
+            kernel: config.kernel.clone(),
+            firmware: config.firmware.clone(),
+            kvm: config.kvm.clone(),
+            shares: SharesConfig::new(config.data_dir.join("volumes")),
+        }
+    }
 }
 
 /// What the lack of something means.
@@ -71,7 +86,7 @@ impl Requirement {
 pub async fn requirements(wanted: &Wanted) -> Vec<Requirement> {
     let (binary, virtiofsd) = tokio::join!(vmm(&wanted.binary), virtiofsd(&wanted.shares));
     let payloads = [kernel::kernel(wanted), kernel::firmware(wanted)];
-    let mut all = vec![binary, kvm(), kernel::capabilities(), tun()];
+    let mut all = vec![binary, kvm(&wanted.kvm), kernel::capabilities(), tun()];
     all.extend(payloads);
     all.extend([packet_filter(), forwarding(), virtiofsd, mke2fs()]);
     all
@@ -119,20 +134,20 @@ fn vmm_version(text: &str) -> Option<(u32, String)> {
     Some((major, numbers.to_owned()))
 }
 
-fn kvm() -> Requirement {
-    let found = opened("/dev/kvm").map(|()| "usable".to_owned());
+fn kvm(device: &Path) -> Requirement {
+    let found = opened(device).map(|()| "usable".to_owned());
     let remedy = "switch virtualization on in the firmware of the host (or nesting, where the host is a virtual machine itself) and \
                   load kvm_intel or kvm_amd; the agent needs the group kvm or root";
     Requirement::new("/dev/kvm", found, Weight::Everything, "no micro-VM runs", remedy)
 }
 
 fn tun() -> Requirement {
-    let found = opened("/dev/net/tun").map(|()| "usable".to_owned());
+    let found = opened(Path::new("/dev/net/tun")).map(|()| "usable".to_owned());
     let remedy = "modprobe tun; the agent needs root or CAP_NET_ADMIN";
     Requirement::new("/dev/net/tun", found, Weight::Everything, "no micro-VM has a network", remedy)
 }
 
-fn opened(path: &str) -> Result<(), String> {
+fn opened(path: &Path) -> Result<(), String> {
     let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
     opened.map(drop).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "it is not there".to_owned(),

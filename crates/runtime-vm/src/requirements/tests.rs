@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 fn wanted(dir: &Path) -> Wanted {
-    let shares = SharesConfig { program: Some(dir.join("none")), ..SharesConfig::new(dir.join("volumes")) };
-    Wanted { binary: dir.join("cloud-hypervisor"), kernel: None, firmware: None, shares }
+    let mut wanted = Wanted::from(&VmConfig { binary: dir.join("cloud-hypervisor"), ..VmConfig::new(dir) });
+    wanted.shares.program = Some(dir.join("none"));
+    wanted
 }
 
 fn program_that_says(path: &Path, words: &str) {
