@@ -16,9 +16,6 @@ use crate::shares::{self, SharesConfig};
 /// Longest wait for a program to say its version.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The oldest version of Cloud Hypervisor whose interface is the one that is spoken here.
-pub const OLDEST: u32 = 38;
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -114,10 +111,7 @@ async fn vmm(binary: &Path) -> Requirement {
             Err(why) => Err(why),
             Ok(text) => match vmm_version(&text) {
                 None => Err(format!("'{}' says '{text}', which is no version of Cloud Hypervisor", path.display())),
-                Some((major, _)) if major < OLDEST => {
-                    Err(format!("'{}' is version {major}, and {OLDEST} or later is needed", path.display()))
-                }
-                Some((_, version)) => Ok(version),
+                Some(version) => Ok(version),
             },
         },
     };
@@ -126,12 +120,11 @@ async fn vmm(binary: &Path) -> Requirement {
     Requirement::new("cloud-hypervisor", found, Weight::Everything, "no micro-VM runs", remedy)
 }
 
-/// `cloud-hypervisor v53.0` and `cloud-hypervisor v53.0-12-gabc` to the first number and all of it.
-fn vmm_version(text: &str) -> Option<(u32, String)> {
+/// `cloud-hypervisor v53.0` and `cloud-hypervisor v53.0-12-gabc` without what is the same for all.
+fn vmm_version(text: &str) -> Option<String> {
     let version = text.strip_prefix("cloud-hypervisor ")?.trim();
     let numbers = version.strip_prefix('v').unwrap_or(version);
-    let major = numbers.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-    Some((major, numbers.to_owned()))
+    numbers.starts_with(|c: char| c.is_ascii_digit()).then(|| numbers.to_owned())
 }
 
 fn kvm(device: &Path) -> Requirement {
