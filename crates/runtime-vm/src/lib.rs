@@ -47,6 +47,7 @@ mod prepare;
 mod probe;
 mod proc;
 mod record;
+pub mod requirements;
 mod roots;
 pub mod seed;
 pub mod shares;

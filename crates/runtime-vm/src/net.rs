@@ -152,7 +152,9 @@ impl Network {
         let prefix = &config.prefix;
         let plain = prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if !plain || !(1..=4).contains(&prefix.len()) {
-            return Err(other(format!("network of micro-VMs: the prefix '{prefix}' is not 1 to 4 lower-case letters and digits")));
+            return Err(other(format!(
+                "network of micro-VMs: the prefix '{prefix}' is not 1 to 4 lower-case letters and digits"
+            )));
         }
         if let Some(range) = config.range.filter(|range| !range::usable(range.trunc())) {
             return Err(other(format!("network of micro-VMs: the range {range} is not a private network from /8 to /30")));

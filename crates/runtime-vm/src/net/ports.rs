@@ -98,8 +98,7 @@ enum Bound {
 impl Published {
     /// Binds all of them or none.
     pub(super) fn bind(ports: &[Port], guest: Ipv4Addr, udp_idle: Duration) -> io::Result<Self> {
-        let bound: Vec<(Port, Bound)> =
-            ports.iter().map(|port| Ok((port.clone(), bind(port)?))).collect::<io::Result<_>>()?;
+        let bound: Vec<(Port, Bound)> = ports.iter().map(|port| Ok((port.clone(), bind(port)?))).collect::<io::Result<_>>()?;
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let mut all = Vec::with_capacity(bound.len());
         for (port, socket) in bound {
@@ -147,9 +146,13 @@ fn bind(port: &Port) -> io::Result<Bound> {
     };
     bound.map_err(|error| {
         let why = match error.kind() {
-            io::ErrorKind::AddrInUse => "it is taken by another program of this host: publish another, or end that one".to_owned(),
+            io::ErrorKind::AddrInUse => {
+                "it is taken by another program of this host: publish another, or end that one".to_owned()
+            }
             io::ErrorKind::AddrNotAvailable => "host_ip is not an address of this host".to_owned(),
-            io::ErrorKind::PermissionDenied => "the agent may not bind it (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "the agent may not bind it (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
+            }
             _ => error.to_string(),
         };
         io::Error::new(error.kind(), format!("published port {address}/{} cannot be bound: {why}", port.protocol))

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn servers_that_a_guest_cannot_reach_are_left_out() {
-        let text = "# made by hand\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1 # near\nsearch a.example b.example\n";
+        let text =
+            "# made by hand\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1 # near\nsearch a.example b.example\n";
         let found = parse(text);
         assert_eq!(found.servers, [Ipv4Addr::new(192, 0, 2, 1)]);
         assert_eq!(found.search, ["a.example", "b.example"]);

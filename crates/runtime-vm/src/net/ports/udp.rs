@@ -81,7 +81,10 @@ impl Port {
         self.touch(&flow);
         flows.insert(client, Arc::clone(&flow));
         let (port, ended) = (self.clone(), self.line.ended.clone());
-        let answers = { let flow = Arc::clone(&flow); async move { port.answer(client, &flow).await } };
+        let answers = {
+            let flow = Arc::clone(&flow);
+            async move { port.answer(client, &flow).await }
+        };
         self.line.tasks.spawn(ended.run_until_cancelled_owned(answers));
         Some(flow)
     }
