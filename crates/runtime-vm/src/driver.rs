@@ -30,6 +30,7 @@ use crate::observe::{State, observe};
 use crate::probe::Known;
 use crate::record::{self, Record};
 use crate::roots::Roots;
+use crate::seed::Seeds;
 use crate::vault::Vault;
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
@@ -46,6 +47,7 @@ pub struct VmRuntime {
 pub(crate) struct Shared {
     pub(crate) config: VmConfig,
     pub(crate) roots: Arc<dyn Roots>,
+    pub(crate) seeds: Seeds,
     /// None: guests have no network.
     pub(crate) network: Option<Network>,
     pub(crate) vault: Vault,
@@ -71,11 +73,13 @@ impl VmRuntime {
     /// in, and watches what still runs. Fails when the directories cannot be made or read.
     pub async fn with_roots(config: VmConfig, roots: Arc<dyn Roots>) -> Result<Self, RuntimeError> {
         let ended = CancellationToken::new();
+        let seed_dir = config.seed_dir.clone();
         let network = config.network.clone().map(Network::new).transpose()?;
         let shared = Arc::new(Shared {
             config,
             roots,
             network,
+            seeds: Seeds::new(seed_dir),
             vault: Vault::open(),
             ledger: Ledger::default(),
             known: Known::default(),

@@ -16,7 +16,6 @@ use crate::layout::InstanceDir;
 use crate::observe::State;
 use crate::record::{self, Boot, Record};
 use crate::vault::Kept;
-use crate::wiring;
 
 /// An image whose name begins with this is the path of a disk image.
 const PATH: char = '/';
@@ -29,7 +28,7 @@ impl Shared {
         }
         let (cpus, memory) = admission::allocation(&workload.spec.resources);
         admission::fits(self.config.host, (cpus, memory))?;
-        wiring::check(workload)?;
+        self.check_wiring(workload)?;
         check_files(workload)?;
         let boot = self.image(workload).await?;
         let digest = digest(&boot);

@@ -136,6 +136,20 @@ pub async fn start(
     started.map_err(|message| refuse(instance, &message))
 }
 
+/// Could the shares of an instance be served here? Makes nothing.
+///
+/// [`StartFailure::FileSystem`] names the mount and the next step.
+pub fn check(
+    config: &SharesConfig,
+    places: Places<'_>,
+    instance: InstanceId,
+    spec: &DeploymentSpec,
+) -> Result<(), RuntimeError> {
+    let possible = plan::check(config, places, spec);
+    let served = possible.and_then(|()| if needed(spec) { find(config).map(drop) } else { Ok(()) });
+    served.map_err(|message| refuse(instance, &message))
+}
+
 /// Ends every `virtiofsd` of an instance and takes its sockets and records away. None there is no fault.
 pub async fn stop(places: Places<'_>, instance: InstanceId) -> Result<(), RuntimeError> {
     daemon::stop_all(places).await.map_err(|error| {

@@ -21,6 +21,14 @@ pub(super) fn plan(config: &SharesConfig, places: Places<'_>, spec: &DeploymentS
     shared(spec).map(|(number, volume)| one(config, places, spec, number, volume)).collect()
 }
 
+/// Would there be a plan? Makes nothing.
+pub(super) fn check(config: &SharesConfig, places: Places<'_>, spec: &DeploymentSpec) -> Result<(), String> {
+    shared(spec).try_for_each(|(number, volume)| match volume.kind {
+        VolumeKind::Bind => bound(volume).map(drop),
+        _ => volume_path(config, places, spec, number, volume).map(drop),
+    })
+}
+
 fn one(
     config: &SharesConfig,
     places: Places<'_>,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use ring_runtime::{LogRequest, Observed, Runtime, RuntimeError, Workload};
+use ring_runtime_vm::shares::SharesConfig;
 use ring_runtime_vm::{Host, Patience, RootImage, Roots, VmConfig, VmRuntime};
 use ring_types::{DeploymentSpec, Generation, InstanceId, Kind, Memory, Name, Outcome, RuntimeKind};
 use uuid::Uuid;
@@ -73,6 +74,7 @@ impl World {
             binary: dir.path().join("vmm.sh"),
             kernel: Some(file("vmlinux")),
             kvm: file("kvm"),
+            shares: SharesConfig { program: Some(dir.path().join("virtiofsd.sh")), ..SharesConfig::new(dir.path().join("volumes")) },
             socket_dir: dir.path().join("s"),
             host: Host { cpus: 64, memory: Memory(1 << 50) },
             network: None,
@@ -86,7 +88,17 @@ impl World {
         file("root.ext4");
         let world = Self { dir, config };
         world.install(boots, faults);
+        let virtiofsd = format!("#!/bin/sh\nexec {} --standin-virtiofsd \"$@\"\n", env!("CARGO_BIN_EXE_ring-vm-standin"));
+        world.program("virtiofsd.sh", &virtiofsd);
         world
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        // Renamed into its place: one that is being executed cannot be written to.
+        let (fresh, path) = (self.dir.path().join("fresh"), self.dir.path().join(name));
+        fs::write(&fresh, script).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(fresh, path).unwrap();
     }
 
     /// Puts the stand-in where the runtime finds its VMM. What runs already stays as it is.
@@ -103,11 +115,7 @@ impl World {
             script.push_str(&format!(" --standin-fault {fault}"));
         }
         script.push_str(" \"$@\"\n");
-        // Renamed into its place: one that is being executed cannot be written to.
-        let fresh = self.dir.path().join("vmm.new");
-        fs::write(&fresh, script).unwrap();
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(fresh, &self.config.binary).unwrap();
+        self.program("vmm.sh", &script);
     }
 
     pub(crate) async fn open(&self) -> VmRuntime {
