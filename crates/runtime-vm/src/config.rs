@@ -9,6 +9,7 @@ use ring_types::Memory;
 
 use crate::find::{is_program, program};
 use crate::net::NetworkConfig;
+use crate::shares::SharesConfig;
 
 /// The program when no path is configured, looked for in `$PATH`.
 pub const BINARY: &str = "cloud-hypervisor";
@@ -47,6 +48,10 @@ pub struct VmConfig {
     pub host: Host,
     /// The network of the guests; None: they have none, and no ports are published.
     pub network: Option<NetworkConfig>,
+    /// How volumes and bind mounts are shown to guests.
+    pub shares: SharesConfig,
+    /// Where the seed disks of disk images are: on a file system in memory. None: the usual place.
+    pub seed_dir: Option<PathBuf>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
     /// How long is waited for what should take less.
@@ -108,6 +113,8 @@ impl VmConfig {
             seccomp: Seccomp::default(),
             host: Host::this(),
             network: Some(NetworkConfig::new(data_dir.join("network"))),
+            shares: SharesConfig::new(data_dir.join("volumes")),
+            seed_dir: None,
             kvm: PathBuf::from("/dev/kvm"),
             data_dir,
             patience: Patience::default(),

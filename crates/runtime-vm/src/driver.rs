@@ -30,6 +30,7 @@ use crate::observe::{State, observe};
 use crate::probe::Known;
 use crate::record::{self, Record};
 use crate::roots::Roots;
+use crate::seed::Seeds;
 use crate::vault::Vault;
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) roots: Arc<dyn Roots>,
     /// None: guests have no network.
     pub(crate) network: Option<Network>,
+    pub(crate) seeds: Seeds,
     pub(crate) vault: Vault,
     pub(crate) ledger: Ledger,
     pub(crate) known: Known,
@@ -72,10 +74,12 @@ impl VmRuntime {
     pub async fn with_roots(config: VmConfig, roots: Arc<dyn Roots>) -> Result<Self, RuntimeError> {
         let ended = CancellationToken::new();
         let network = config.network.clone().map(Network::new).transpose()?;
+        let seeds = Seeds::new(config.seed_dir.clone());
         let shared = Arc::new(Shared {
             config,
             roots,
             network,
+            seeds,
             vault: Vault::open(),
             ledger: Ledger::default(),
             known: Known::default(),

@@ -76,7 +76,7 @@ fn user(user: UserConfig) -> Option<String> {
 }
 
 /// The deployment's name and what tells its instances apart, within the 64 bytes a host name has.
-fn hostname(instance: InstanceId, record: &Record) -> String {
+pub(crate) fn hostname(instance: InstanceId, record: &Record) -> String {
     let id = instance.to_string();
     let end = &id[id.len() - 8..];
     let name: String = record.spec.name.as_str().chars().take(55).collect();

@@ -38,7 +38,7 @@ impl From<&VmConfig> for Wanted {
             kernel: config.kernel.clone(),
             firmware: config.firmware.clone(),
             kvm: config.kvm.clone(),
-            shares: SharesConfig::new(config.data_dir.join("volumes")),
+            shares: config.shares.clone(),
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::driver::Shared;
 use crate::layout::InstanceDir;
 use crate::machine_config::Devices;
 use crate::net::Attached;
+use crate::order;
 use crate::record::{Boot, Record, Wiring};
+use crate::seed::Seed;
+use crate::shares::{self, Places};
 
 /// Is it something a guest can be given?
 pub(crate) fn check(workload: &Workload) -> Result<(), RuntimeError> {
@@ -26,6 +29,11 @@ impl Shared {
     /// Makes what the guest is given. On an error what was made is left for [`Shared::unwire`].
     pub(crate) async fn wire(self: &Arc<Self>, instance: InstanceId, record: &Record) -> Result<(Wiring, Devices), RuntimeError> {
         let (mut wiring, mut devices) = (Wiring::default(), Devices::default());
+        let dir = self.dir(instance);
+        let shares = shares::start(&self.config.shares, places(&dir), instance, &record.spec).await?;
+        wiring.mounts = shares.iter().map(Into::into).collect();
+        devices.shares = shares.into_iter().map(|share| (share.tag, share.socket)).collect();
+        let mut network_of_seed = None;
         if let Some(network) = &self.network {
             let attached = network.attach(instance, &record.spec.namespace, &record.spec.ports).await?;
             // A port that is taken is known before anything runs.
@@ -33,17 +41,40 @@ impl Shared {
             devices.nets.push((attached.tap.clone(), attached.mac.clone()));
             wiring.address = Some(attached.guest.addr().to_string());
             wiring.network = Some(guest_network(&attached));
-            wiring.tap = Some(attached.tap);
+            wiring.tap = Some(attached.tap.clone());
+            network_of_seed = Some(attached);
         }
-        self.disks(&self.dir(instance), record, &mut devices);
+        match &record.boot {
+            Boot::Image(image) => devices.disks.push((image.disk.clone(), true)),
+            Boot::Disk(_) => {
+                let seed = self.seed(instance, record, &wiring, network_of_seed).await?;
+                devices.disks.extend([(dir.disk(), false), (self.seeds.write(seed).await?, true)]);
+            }
+        }
         Ok((wiring, devices))
     }
 
-    fn disks(&self, dir: &InstanceDir, record: &Record, devices: &mut Devices) {
-        match &record.boot {
-            Boot::Image(image) => devices.disks.push((image.disk.clone(), true)),
-            Boot::Disk(_) => devices.disks.push((dir.disk(), false)),
-        }
+    /// What the guest of a disk image is told: all that the guest of an OCI image is told in its order.
+    async fn seed(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        record: &Record,
+        wiring: &Wiring,
+        network: Option<Attached>,
+    ) -> Result<Seed, RuntimeError> {
+        let kept = self.blocking(move |shared| Ok(shared.vault.get(instance))).await?.ok_or_else(|| {
+            let message = "its environment is gone: it is never on disk, and the host was restarted before the start";
+            RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message)
+        })?;
+        let workload = record.workload(instance, kept);
+        Ok(Seed {
+            instance,
+            hostname: order::hostname(instance, record),
+            environment: workload.environment,
+            files: workload.files,
+            mounts: wiring.mounts.clone(),
+            network,
+        })
     }
 
     /// Takes up again what a guest has that runs. What cannot be taken up is told and changes nothing for the guest.
@@ -60,8 +91,13 @@ impl Shared {
         if let Some(network) = &self.network {
             network.detach(instance).await?;
         }
-        Ok(())
+        shares::stop(places(&self.dir(instance)), instance).await?;
+        self.seeds.remove(instance).await
     }
+}
+
+fn places(dir: &InstanceDir) -> Places<'_> {
+    Places { instance: dir.path(), sockets: dir.sockets() }
 }
 
 fn guest_network(attached: &Attached) -> GuestNetwork {
