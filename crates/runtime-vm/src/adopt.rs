@@ -52,7 +52,7 @@ impl Shared {
         };
         self.ledger.adopt(instance, record.memory);
         self.rewire(instance).await;
-        let book = self.book(instance).await?;
+        let book = self.book(instance, &record.boot).await?;
         let image = starting.guest.is_some();
         let started = match started {
             None if !image => match self.booted(instance, &vmm, &starting).await? {

@@ -93,7 +93,10 @@ impl VmRuntime {
         let runtime = Self { shared, _watching: ended.drop_guard() };
         let all = runtime.shared.blocking(|shared| instances(&shared.config.instances())).await?;
         for instance in &all {
-            runtime.shared.resume(*instance).await?;
+            // One whose records cannot be read is in nobody's way but its own.
+            if let Err(error) = runtime.shared.resume(*instance).await {
+                tracing::error!(%instance, %error, "an instance cannot be taken up");
+            }
         }
         if let Some(network) = &runtime.shared.network
             && let Err(error) = network.clean(&all.into_iter().collect()).await

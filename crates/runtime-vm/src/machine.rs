@@ -80,6 +80,8 @@ pub(crate) struct Machine {
     link: Option<Link>,
     /// The guest on the link has said who it is.
     known: bool,
+    /// The last signal that a guest is to be told of when it dials.
+    signal: Option<ToGuest>,
     execs: Execs,
     measuring: Vec<oneshot::Sender<Measured>>,
     stage: channel::Sender<Stage>,
@@ -161,6 +163,7 @@ impl Machine {
             book,
             link,
             known: false,
+            signal: None,
             execs: Execs::default(),
             measuring: Vec::new(),
             stage,

@@ -101,6 +101,14 @@ pub(crate) fn make_dir(path: &std::path::Path) -> io::Result<()> {
     }
 }
 
+/// Takes a file away. Not there is no fault.
+pub(crate) fn remove_file(path: &std::path::Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// An instance whose directory cannot be made is not started, for a reason its user can see.
 fn file_system(error: RuntimeError) -> RuntimeError {
     RuntimeError::new(RuntimeErrorKind::Start(StartFailure::FileSystem), error.message)

@@ -99,15 +99,14 @@ impl Shared {
 
     /// Takes an instance away that does not run. The caller holds its lock.
     pub(crate) async fn remove(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
-        if let Some(handle) = self.machine(instance) {
-            if !handle.stage.borrow().is_over() {
-                return Err(runs(instance));
-            }
-            // What is left of its VM is about to go.
-            let _ = timeout(AWAY, handle.until(Stage::is_gone)).await;
+        let machine = self.machine(instance);
+        match (self.observe(instance).await?, &machine) {
+            (State::Starting | State::Running(_), _) | (State::Created, Some(_)) => return Err(runs(instance)),
+            _ => {}
         }
-        if let State::Starting | State::Running(_) = self.observe(instance).await? {
-            return Err(runs(instance));
+        if let Some(handle) = machine {
+            // It has ended, and what is left of its VM is about to go.
+            let _ = timeout(AWAY, handle.until(Stage::is_gone)).await;
         }
         self.sweep(instance).await?;
         self.release(instance);

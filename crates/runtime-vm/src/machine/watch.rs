@@ -59,6 +59,7 @@ impl Machine {
     fn answer(&mut self, ask: Ask) -> Option<Ending> {
         match (ask, self.link.as_mut()) {
             (Ask::Kill, _) => return Some(Ending::Killed),
+            (Ask::Say(message @ (ToGuest::Stop { .. } | ToGuest::Kill)), Some(_)) if !self.known => self.signal = Some(message),
             (Ask::Say(message), Some(link)) => link.say(&message),
             (Ask::Exec(exec, reply), Some(link)) if self.known => {
                 let opened = self.execs.open();

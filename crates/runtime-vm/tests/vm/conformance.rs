@@ -12,5 +12,5 @@ async fn what_every_driver_does_this_one_does() {
     let world = World::new(Boots::Init);
     let runtime = world.open().await;
     conformance::check(&runtime, &|command| world.workload(command)).await;
-    assert_eq!(world.processes(), [""; 0], "something is left");
+    world.assert_no_process("");
 }

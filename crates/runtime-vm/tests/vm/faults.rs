@@ -36,7 +36,7 @@ async fn a_guest_that_is_gone_without_a_word_is_lost() {
         assert_eq!(log.iter().filter(|line| *line == "ran").count(), 1, "it ran again: {log:?}");
         assert!(log.last().unwrap().contains(told), "{log:?}");
         runtime.remove(job.instance).await.unwrap();
-        assert_eq!(world.processes(), [""; 0]);
+        world.assert_no_process("");
     }
 }
 
@@ -134,8 +134,8 @@ async fn a_vmm_that_hangs_is_stopped_all_the_same() {
         async move { runtime.start(job.instance).await }
     });
     let (mut guest, _) = crate::guest::Played::greet(&world, job.instance, "a", ring_guest::State::Waiting).await;
-    guest.order();
-    guest.started();
+    guest.order().await;
+    guest.started().await;
     within(starting).await.unwrap().unwrap();
     world.call(job.instance, "test.hang");
     within(runtime.stop(job.instance, Span::ZERO)).await.unwrap();

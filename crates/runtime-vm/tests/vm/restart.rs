@@ -25,11 +25,11 @@ async fn what_one_agent_prepared_the_next_starts() {
         async move { next.start(job.instance).await }
     });
     let (mut guest, _) = Played::greet(&world, job.instance, "a", State::Waiting).await;
-    let order = guest.order();
+    let order = guest.order().await;
     assert!(order.env.contains(&("KEY".to_owned(), "hunter-2".to_owned())));
     let grep = std::process::Command::new("grep").args(["-rl", "hunter-2"]).arg(world.dir.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "a secret is on the disk");
-    guest.started();
+    guest.started().await;
     within(starting).await.unwrap().unwrap();
     assert!(matches!(next.inspect(job.instance).await.unwrap(), Observed::Running { .. }));
     next.stop(job.instance, Span::ZERO).await.unwrap();
@@ -53,11 +53,11 @@ async fn a_boot_that_was_cut_off_is_begun_again() {
         async move { second.start(job.instance).await }
     });
     let (mut guest, _) = Played::greet(&world, job.instance, "a", State::Waiting).await;
-    guest.order();
-    guest.started();
+    guest.order().await;
+    guest.started().await;
     within(starting).await.unwrap().unwrap();
-    guest.ended(3);
-    guest.released();
+    guest.ended(3).await;
+    guest.released().await;
     assert_eq!(outcome(&second, job.instance).await, Outcome::Code(3));
 }
 
@@ -68,8 +68,8 @@ async fn started(world: &World, job: &ring_runtime::Workload) -> (ring_runtime_v
     let starting = runtime.start(job.instance);
     let playing = async {
         let (mut guest, _) = Played::greet(world, job.instance, "a", State::Waiting).await;
-        guest.order();
-        guest.started();
+        guest.order().await;
+        guest.started().await;
         guest
     };
     let (started, guest) = within(async { tokio::join!(starting, playing) }).await;
@@ -87,7 +87,7 @@ async fn an_order_that_was_cut_off_goes_to_the_same_guest_or_to_none() {
         first.prepare(&job).await.unwrap();
         let playing = async {
             let (mut guest, _) = Played::greet(&world, job.instance, "a", State::Waiting).await;
-            guest.order();
+            guest.order().await;
         };
         // The guest has its order; the agent does not hear of the start any more.
         tokio::select! {
@@ -97,22 +97,22 @@ async fn an_order_that_was_cut_off_goes_to_the_same_guest_or_to_none() {
         drop(first);
         let second = world.open().await;
         let mut guest = Played::dial(&world, job.instance).await;
-        guest.say(&ToHost::Hello(Hello { version: VERSION, boot: boot.to_owned(), state }));
+        guest.say(&ToHost::Hello(Hello { version: VERSION, boot: boot.to_owned(), state })).await;
         if boot == "b" {
             assert_eq!(outcome(&second, job.instance).await, LOST);
-            assert_eq!(guest.hear(), None, "another guest was told something");
+            assert_eq!(guest.hear().await, None, "another guest was told something");
             second.start(job.instance).await.unwrap();
             swept(&world, &second, job.instance).await;
             continue;
         }
-        assert!(matches!(guest.hear(), Some(ring_guest::ToGuest::Welcome(_))));
+        assert!(matches!(guest.hear().await, Some(ring_guest::ToGuest::Welcome(_))));
         if state == State::Waiting {
-            guest.order();
+            guest.order().await;
         }
-        guest.started();
+        guest.started().await;
         until(&second, job.instance, |observed| matches!(observed, Observed::Running { .. })).await;
-        guest.ended(0);
-        guest.released();
+        guest.ended(0).await;
+        guest.released().await;
         assert_eq!(outcome(&second, job.instance).await, Outcome::Code(0));
     }
 }
@@ -126,9 +126,9 @@ async fn an_end_while_no_agent_is_there_is_told_to_the_next() {
     drop((first, guest));
     let second = world.open().await;
     let (mut guest, _) = Played::greet(&world, job.instance, "a", State::Ended).await;
-    guest.started();
-    guest.ended(42);
-    guest.released();
+    guest.started().await;
+    guest.ended(42).await;
+    guest.released().await;
     assert_eq!(world.record(job.instance, "exit")["outcome"]["code"], 42, "the guest was let go before its end was on the disk");
     assert_eq!(outcome(&second, job.instance).await, Outcome::Code(42));
     swept(&world, &second, job.instance).await;
@@ -143,7 +143,7 @@ async fn an_end_that_is_known_is_not_asked_for_again() {
     let job = world.shell("true");
     let (first, guest) = started(&world, &job).await;
     drop((first, guest));
-    let exit = serde_json::json!({ "outcome": { "code": 9 }, "started_at": 1, "finished_at": 2 });
+    let exit = serde_json::json!({ "outcome": { "code": 9 }, "started_at": null, "finished_at": "2026-01-01T00:00:00Z" });
     std::fs::write(world.file(job.instance, "exit"), exit.to_string()).unwrap();
     let second = world.open().await;
     assert!(matches!(second.inspect(job.instance).await.unwrap(), Observed::Exited { outcome: Outcome::Code(9), .. }));
@@ -155,18 +155,18 @@ async fn every_byte_of_output_is_in_the_log_once() {
     let world = World::new(Boots::Nobody);
     let job = world.shell("true");
     let (first, mut guest) = started(&world, &job).await;
-    guest.print(0, "one\ntwo\nhal");
-    guest.acknowledged(8);
+    guest.print(0, "one\ntwo\nhal").await;
+    guest.acknowledged(8).await;
     drop((first, guest));
     let second = world.open().await;
     let (mut guest, welcome) = Played::greet(&world, job.instance, "a", State::Started).await;
     assert_eq!(welcome.offset, 8);
-    guest.started();
+    guest.started().await;
     // It has not seen the acknowledgement.
-    guest.print(4, "two\nhalf\n");
-    guest.acknowledged(13);
-    guest.ended(0);
-    guest.released();
+    guest.print(4, "two\nhalf\n").await;
+    guest.acknowledged(13).await;
+    guest.ended(0).await;
+    guest.released().await;
     assert_eq!(texts(&second, job.instance, FOLLOW).await, ["one", "two", "half"]);
 }
 
@@ -176,18 +176,18 @@ async fn a_guest_that_says_nonsense_is_hung_up_on_and_may_dial_again() {
     let job = world.shell("true");
     let (runtime, mut guest) = started(&world, &job).await;
     // Not a frame; something before the greeting; another version.
-    guest.say(&ToHost::ExecExited { id: 5, code: 1 });
+    guest.say(&ToHost::ExecExited { id: 5, code: 1 }).await;
     for nonsense in [
         ToHost::Started { pid: 1, at: 1 },
         ToHost::Hello(Hello { version: VERSION + 1, boot: "a".to_owned(), state: State::Started }),
     ] {
         let mut bad = Played::dial(&world, job.instance).await;
-        bad.say(&nonsense);
-        assert_eq!(bad.hear(), None, "{nonsense:?} was answered");
+        bad.say(&nonsense).await;
+        assert_eq!(bad.hear().await, None, "{nonsense:?} was answered");
     }
     let (mut guest, _) = Played::greet(&world, job.instance, "a", State::Ended).await;
-    guest.ended(0);
-    guest.released();
+    guest.ended(0).await;
+    guest.released().await;
     assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
 }
 

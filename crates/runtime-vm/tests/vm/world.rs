@@ -187,9 +187,20 @@ impl World {
     /// Nothing of this instance is left but, perhaps, its directory.
     pub(crate) fn assert_swept(&self, instance: InstanceId) {
         assert!(!self.socket(instance, "").exists(), "its sockets are still there");
-        let id = instance.to_string();
-        let left: Vec<String> = self.processes().into_iter().filter(|line| line.contains(&id)).collect();
-        assert!(left.is_empty(), "still there: {left:?}");
+        self.assert_no_process(&instance.to_string());
+    }
+
+    /// What is killed with its parent is gone a moment after it.
+    pub(crate) fn assert_no_process(&self, mark: &str) {
+        let begun = std::time::Instant::now();
+        loop {
+            let left: Vec<String> = self.processes().into_iter().filter(|line| line.contains(mark)).collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "still there: {left:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
