@@ -8,6 +8,7 @@
 mod conformance;
 mod disk;
 mod faults;
+mod given;
 mod guest;
 mod leaks;
 mod restart;
