@@ -98,12 +98,19 @@ impl Shared {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let ended = shared.ended.clone();
-            let adopted = ended.run_until_cancelled(shared.adopt(instance)).await;
+            let adopted = ended.run_until_cancelled(shared.adopt_unless_watched(instance)).await;
             if let Some(Err(error)) = adopted {
                 tracing::error!(%instance, %error, "an instance that runs is not watched, trying again when it is looked at");
             }
             shared.adopting.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
         });
+    }
+
+    /// Whoever starts it is about to watch it: that is waited for.
+    async fn adopt_unless_watched(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
+        let lock = self.lock(instance);
+        let _held = lock.lock().await;
+        if self.machine(instance).is_some() { Ok(()) } else { self.adopt(instance).await }
     }
 
     async fn records(self: &Arc<Self>, instance: InstanceId) -> Result<Records, RuntimeError> {

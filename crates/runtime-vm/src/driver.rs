@@ -198,7 +198,7 @@ impl Shared {
         Api::new(&dir.api(), self.config.patience)
     }
 
-    fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds need not be kept.
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);

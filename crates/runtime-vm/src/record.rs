@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proc::ProcessId;
 use crate::roots::RootImage;
+use crate::vmm::Afterwards;
 
 /// What prepare was told, without what may be secret: that is never written to disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,7 @@ pub(crate) struct Vmm {
     pub(crate) boot: String,
     pub(crate) process: ProcessId,
     pub(crate) at: Timestamp,
+    pub(crate) afterwards: Afterwards,
     pub(crate) wiring: Wiring,
 }
 

@@ -77,7 +77,7 @@ impl Shared {
         let afterwards = self.afterwards(&record, &program).await;
         let process = vmm::start(&self.config, &program, &dir, afterwards)
             .map_err(|error| refuse(format!("'{}' cannot be executed: {error}", program.display())))?;
-        let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), wiring };
+        let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), afterwards, wiring };
         let (path, written) = (dir.vmm(), vmm.clone());
         self.blocking(move |_| record::write(&path, &written)).await?;
         let api = self.api(&dir);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -24,7 +25,8 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// How a VMM is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Afterwards {
     /// It ends when its guest is off.
     End,

@@ -7,11 +7,13 @@ use ring_runtime::{LogSource, RuntimeError, RuntimeErrorKind};
 use tokio::time::Instant;
 
 use super::{Ask, Ending, Machine, Stage};
+use crate::api::VmState;
 use crate::console;
 use crate::events::Sign;
 use crate::link::Heard;
 use crate::notice::Notice;
 use crate::proc;
+use crate::vmm::Afterwards;
 
 /// What happened.
 enum Happened {
@@ -93,17 +95,25 @@ impl Machine {
             }
         };
         self.events = events;
-        signs.into_iter().find_map(|sign| self.understand(sign))
+        let has = |sign| signs.contains(&sign);
+        if has(Sign::Panicked) {
+            return Some(self.lost("the guest's kernel panicked"));
+        }
+        if has(Sign::Rebooted) {
+            return Some(self.lost("the guest was reset"));
+        }
+        // The guest of an image that is off has taken its end with it, unless that is on its way to us.
+        if has(Sign::Off) && !self.is_image() { self.off(has(Sign::Ending)).await } else { None }
     }
 
-    fn understand(&self, sign: Sign) -> Option<Ending> {
-        match sign {
-            Sign::Rebooted => Some(self.lost("the guest was reset")),
-            Sign::Panicked => Some(self.lost("the guest's kernel panicked")),
-            Sign::Off if !self.is_image() => Some(Ending::Off),
-            // The guest of an image that is off has taken its end with it, unless that is on its way to us.
-            Sign::Off | Sign::Booting | Sign::Ending => None,
+    /// The guest of a disk image is off: by itself, or because its VMM was ended. A VMM that stays tells the one from the other.
+    async fn off(&self, ending: bool) -> Option<Ending> {
+        if self.vmm.afterwards == Afterwards::End {
+            return Some(Ending::Off);
         }
+        // Asked when it is about to end it does not answer, and then its end is what is noticed.
+        let stays = !ending && matches!(self.api.state().await, Ok(VmState::Created));
+        stays.then_some(Ending::Off)
     }
 
     pub(super) async fn read_console(&mut self) {

@@ -11,7 +11,9 @@ async fn what_every_driver_does_this_one_does() {
     }
     let world = World::new(Boots::Init);
     let runtime = world.open().await;
-    conformance::check(&runtime, &|command| world.workload(command)).await;
+    let make = |command: &[&str]| world.workload(command);
+    conformance::check(&runtime, &make).await;
+    conformance::stats::a_limit(&runtime, &make).await;
     world.assert_no_process("");
 }
 

@@ -40,6 +40,12 @@ async fn an_end_is_what_the_vmm_saw() {
         world.kill_vmm(job.instance, signal);
         assert_eq!(outcome(&runtime, job.instance).await, LOST, "{signal:?}");
     }
+    // Somebody ends the VMM in order: its guest is off, and not by itself.
+    let (_, job) = image(&world, "echo up; sleep 1000");
+    launch(&runtime, &job).await;
+    printed(&runtime, job.instance, "up").await;
+    assert!(world.ask(job.instance, "vmm.shutdown").contains("200 OK"));
+    assert_eq!(outcome(&runtime, job.instance).await, LOST);
 }
 
 #[tokio::test(flavor = "multi_thread")]
