@@ -97,11 +97,20 @@ async fn a_disk_image_has_shares_and_a_seed_disk_while_it_runs() {
 async fn a_share_that_cannot_be_had_is_told_and_leaves_nothing() {
     let world = world();
     let runtime = world.open().await;
-    let job = disk(&world, |spec| spec.volumes = vec![volume(VolumeKind::Bind, "/no/such/path", "/x")]);
+    let place = world.dir.path().join("shown");
+    let source = place.display().to_string();
+    let job = disk(&world, |spec| spec.volumes = vec![volume(VolumeKind::Bind, &source, "/x")]);
+    let told = |refused: ring_runtime::RuntimeError| {
+        assert_eq!(refused.kind, RuntimeErrorKind::Start(StartFailure::FileSystem));
+        assert!(refused.message.contains(&source), "{refused}");
+    };
+    told(runtime.prepare(&job).await.unwrap_err());
+    assert_eq!(runtime.inspect(job.instance).await.unwrap(), Observed::Absent);
+    // It goes after it was looked at.
+    fs::create_dir(&place).unwrap();
     runtime.prepare(&job).await.unwrap();
-    let refused = within(runtime.start(job.instance)).await.unwrap_err();
-    assert_eq!(refused.kind, RuntimeErrorKind::Start(StartFailure::FileSystem));
-    assert!(refused.message.contains("/no/such/path"), "{refused}");
+    fs::remove_dir(&place).unwrap();
+    told(within(runtime.start(job.instance)).await.unwrap_err());
     world.assert_swept(job.instance);
     assert_eq!(runtime.inspect(job.instance).await.unwrap(), Observed::Created);
 }
