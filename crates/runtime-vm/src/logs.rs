@@ -17,8 +17,8 @@ use ring_runtime::{LogLine, LogSource};
 use ring_types::Timestamp;
 
 pub(crate) use follow::follow;
-pub(crate) use reader::read;
 pub(crate) use journal::Journal;
+pub(crate) use reader::read;
 pub(crate) use writer::Ends;
 
 /// A file that has reached this size is finished.

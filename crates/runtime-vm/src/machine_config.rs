@@ -61,9 +61,8 @@ pub(crate) fn payload(config: &VmConfig, boot: &Boot, devices: &Devices) -> Resu
 /// The body of `vm.create`.
 pub(crate) fn create(payload: Value, record: &Record, devices: &Devices, dir: &InstanceDir) -> Value {
     let disk = |(path, read_only): &(PathBuf, bool)| json!({ "path": path, "readonly": read_only, "image_type": "Raw" });
-    let share = |(tag, socket): &(String, PathBuf)| {
-        json!({ "tag": tag, "socket": socket, "num_queues": 1, "queue_size": FS_QUEUE })
-    };
+    let share =
+        |(tag, socket): &(String, PathBuf)| json!({ "tag": tag, "socket": socket, "num_queues": 1, "queue_size": FS_QUEUE });
     let mut body = json!({
         "payload": payload,
         "cpus": { "boot_vcpus": record.cpus, "max_vcpus": record.cpus },

@@ -17,17 +17,8 @@ const FILE_MODE: u32 = 0o444;
 const TERM: i32 = 15;
 
 /// Signals an image may name; the numbers of x86 and ARM.
-const SIGNALS: [(&str, i32); 9] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("USR2", 12),
-    ("TERM", 15),
-    ("CONT", 18),
-    ("WINCH", 28),
-];
+const SIGNALS: [(&str, i32); 9] =
+    [("HUP", 1), ("INT", 2), ("QUIT", 3), ("KILL", 9), ("USR1", 10), ("USR2", 12), ("TERM", 15), ("CONT", 18), ("WINCH", 28)];
 
 /// The order for an OCI image.
 pub(crate) fn start(instance: InstanceId, record: &Record, wiring: &Wiring, kept: Option<Kept>) -> Result<Start, RuntimeError> {
@@ -163,8 +154,11 @@ mod tests {
 
     #[test]
     fn an_image_may_name_the_signal_that_ends_it() {
-        let of = |named: Option<&str>| stop_signal(&record(RootImage { stop_signal: named.map(str::to_owned), ..RootImage::default() }));
-        let cases = [(None, 15), (Some("SIGQUIT"), 3), (Some("INT"), 2), (Some("10"), 10), (Some("SIGRTMIN+3"), 37), (Some("x"), 15)];
+        let of = |named: Option<&str>| {
+            stop_signal(&record(RootImage { stop_signal: named.map(str::to_owned), ..RootImage::default() }))
+        };
+        let cases =
+            [(None, 15), (Some("SIGQUIT"), 3), (Some("INT"), 2), (Some("10"), 10), (Some("SIGRTMIN+3"), 37), (Some("x"), 15)];
         for (named, number) in cases {
             assert_eq!(of(named), number, "{named:?}");
         }

@@ -70,8 +70,7 @@ fn check_files(workload: &Workload) -> Result<(), RuntimeError> {
     let files = workload.spec.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::Config | VolumeKind::Secret));
     for volume in files {
         if !workload.files.iter().any(|file| file.destination == volume.destination) {
-            let message =
-                format!("{} '{}' for '{}' did not come with the claim", volume.kind, volume.source, volume.destination);
+            let message = format!("{} '{}' for '{}' did not come with the claim", volume.kind, volume.source, volume.destination);
             return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message));
         }
     }

@@ -12,8 +12,8 @@ use crate::config::VmConfig;
 use crate::driver::Shared;
 use crate::requirements::{self, Wanted};
 
-/// A program that is asked for its version answers at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A program that is asked for its version answers at once, on a host that is not busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole report is made within this.
 const WHOLE: Duration = Duration::from_secs(4);
@@ -37,19 +37,23 @@ impl Shared {
     pub(crate) async fn probe(self: &Arc<Self>) -> RuntimeReport {
         let report = |version, problem| RuntimeReport { kind: RuntimeKind::CloudHypervisor, version, problem };
         let wanted = Wanted::from(&self.config);
-        let Ok(all) = timeout(WHOLE, requirements::requirements(&wanted)).await else {
-            let why = format!("what this host has for micro-VMs is not known: it was not answered within {} seconds", WHOLE.as_secs());
+        let asked = async { tokio::join!(requirements::requirements(&wanted), self.version()) };
+        let Ok((all, version)) = timeout(WHOLE, asked).await else {
+            let why =
+                format!("what this host has for micro-VMs is not known: it was not told within {} seconds", WHOLE.as_secs());
             return report(String::new(), Some(why));
-        };
-        let version = match self.config.program() {
-            Some(program) => self.program(&program).await.map(|found| found.version).unwrap_or_default(),
-            None => String::new(),
         };
         let missing = requirements::missing(&all);
         let note = if missing.is_empty() { String::new() } else { format!("; {missing}") };
         let places = self.blocking(|shared| Ok(directories(&shared.config))).await;
         let places = places.unwrap_or_else(|error| Some(error.message));
         report(format!("{version}{note}"), requirements::obstacle(&all).or(places))
+    }
+
+    /// Empty when there is no program, or it does not say.
+    async fn version(self: &Arc<Self>) -> String {
+        let Some(program) = self.config.program() else { return String::new() };
+        self.program(&program).await.map(|found| found.version).unwrap_or_default()
     }
 
     /// Can this VMM stay when its guest is off?
@@ -81,7 +85,7 @@ impl Known {
 
 async fn said(program: &Path, argument: &str) -> Result<String, String> {
     let mut command = Command::new(program);
-    command.arg(argument).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.arg(argument).env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
     let name = program.display();
     match timeout(PATIENCE, command.output()).await {
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

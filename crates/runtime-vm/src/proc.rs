@@ -139,11 +139,7 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let line = "42 (a) (b c) Z 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 1 18446744073709551615";
-        let expected = Stat {
-            id: ProcessId { pid: 42, start: 98765 },
-            zombie: true,
-            own_ticks: 11,
-        };
+        let expected = Stat { id: ProcessId { pid: 42, start: 98765 }, zombie: true, own_ticks: 11 };
         assert_eq!(parse(line), Some(expected));
         assert_eq!(parse("42 (cut"), None);
     }

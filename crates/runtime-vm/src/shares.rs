@@ -139,12 +139,7 @@ pub async fn start(
 /// Could the shares of an instance be served here? Makes nothing.
 ///
 /// [`StartFailure::FileSystem`] names the mount and the next step.
-pub fn check(
-    config: &SharesConfig,
-    places: Places<'_>,
-    instance: InstanceId,
-    spec: &DeploymentSpec,
-) -> Result<(), RuntimeError> {
+pub fn check(config: &SharesConfig, places: Places<'_>, instance: InstanceId, spec: &DeploymentSpec) -> Result<(), RuntimeError> {
     let possible = plan::check(config, places, spec);
     let served = possible.and_then(|()| if needed(spec) { find(config).map(drop) } else { Ok(()) });
     served.map_err(|message| refuse(instance, &message))

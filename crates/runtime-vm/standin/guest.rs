@@ -126,7 +126,9 @@ fn check(config: &Value) -> Result<()> {
             return Err("virtiofs needs shared memory".into());
         }
     }
-    if config["cpus"]["boot_vcpus"].as_u64().unwrap_or_default() == 0 || config["memory"]["size"].as_u64().unwrap_or_default() == 0 {
+    if config["cpus"]["boot_vcpus"].as_u64().unwrap_or_default() == 0
+        || config["memory"]["size"].as_u64().unwrap_or_default() == 0
+    {
         return Err("no processors or no memory".into());
     }
     Ok(())

@@ -64,7 +64,8 @@ impl Answer {
     }
 
     pub(crate) fn write(&self, stream: &mut UnixStream) -> io::Result<()> {
-        let length = if self.status.starts_with("204") { String::new() } else { format!("Content-Length: {}\r\n", self.body.len()) };
+        let length =
+            if self.status.starts_with("204") { String::new() } else { format!("Content-Length: {}\r\n", self.body.len()) };
         let head = format!("HTTP/1.1 {}\r\nServer: Cloud Hypervisor API\r\nConnection: keep-alive\r\n{length}\r\n", self.status);
         stream.write_all(head.as_bytes())?;
         stream.write_all(self.body.as_bytes())

@@ -100,9 +100,9 @@ impl Vmm {
     fn answer(&mut self, call: &Call) -> Answer {
         let done = |result: Result<()>| result.map_or_else(|error| Answer::refused(&error.to_string()), |()| Answer::done());
         match (call.method.as_str(), call.name.as_str()) {
-            ("GET", "vmm.ping") => {
-                Answer::told(&json!({ "build_version": "v53.0.0", "version": "53.0.0", "pid": std::process::id(), "features": [] }))
-            }
+            ("GET", "vmm.ping") => Answer::told(
+                &json!({ "build_version": "v53.0.0", "version": "53.0.0", "pid": std::process::id(), "features": [] }),
+            ),
             ("PUT", "vm.create") => done(self.create(&call.body)),
             ("PUT", "vm.boot") => done(self.boot()),
             ("GET", "vm.info") => match &self.config {

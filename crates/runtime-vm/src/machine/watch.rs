@@ -141,7 +141,12 @@ impl Machine {
     /// A guest that has not said a word for long: what its console says last is the best there is to tell.
     async fn late(&mut self) -> Option<Ending> {
         let state = self.api.state().await.map_or_else(|error| error.to_string(), |state| format!("its VM is {state:?}"));
-        Some(self.lost(&format!("the guest has not come up within {} seconds ({state})", self.shared.config.patience.guest.as_secs())))
+        Some(
+            self.lost(&format!(
+                "the guest has not come up within {} seconds ({state})",
+                self.shared.config.patience.guest.as_secs()
+            )),
+        )
     }
 
     /// The end of a machine of which nobody says how its workload ended.

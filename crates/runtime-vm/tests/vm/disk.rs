@@ -23,8 +23,7 @@ fn image(world: &World, script: &str) -> (PathBuf, Workload) {
 async fn an_end_is_what_the_vmm_saw() {
     let world = World::new(Boots::Nobody);
     let runtime = world.open().await;
-    for (script, expected) in
-        [("exit 0", Outcome::Code(0)), ("exit 7", Outcome::Code(0)), ("exit 100", LOST), ("exit 101", LOST)]
+    for (script, expected) in [("exit 0", Outcome::Code(0)), ("exit 7", Outcome::Code(0)), ("exit 100", LOST), ("exit 101", LOST)]
     {
         let (_, job) = image(&world, script);
         launch(&runtime, &job).await;
@@ -115,7 +114,10 @@ async fn a_vmm_that_refuses_to_boot_it_has_not_run_it() {
     let (_, job) = image(&world, "exit 0");
     launch(&runtime, &job).await;
     let ended = outcome(&runtime, job.instance).await;
-    assert!(matches!(&ended, Outcome::NotStarted { cause: StartFailure::Create, message } if message.contains("told to refuse")), "{ended:?}");
+    assert!(
+        matches!(&ended, Outcome::NotStarted { cause: StartFailure::Create, message } if message.contains("told to refuse")),
+        "{ended:?}"
+    );
     world.assert_swept(job.instance);
 }
 

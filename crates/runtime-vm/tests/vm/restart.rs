@@ -247,7 +247,8 @@ async fn a_stop_that_was_cut_off_is_finished_by_the_next() {
         printed(&first, workload.instance, "ready").await;
     }
     let cut = std::time::Duration::from_millis(200);
-    let stopping = async { tokio::join!(first.stop(job.instance, Span::seconds(60)), first.stop(deaf.instance, Span::seconds(60))) };
+    let stopping =
+        async { tokio::join!(first.stop(job.instance, Span::seconds(60)), first.stop(deaf.instance, Span::seconds(60))) };
     let _ = tokio::time::timeout(cut, stopping).await;
     drop(first);
     let second = world.open().await;

@@ -74,15 +74,14 @@ impl World {
             binary: dir.path().join("vmm.sh"),
             kernel: Some(file("vmlinux")),
             kvm: file("kvm"),
-            shares: SharesConfig { program: Some(dir.path().join("virtiofsd.sh")), ..SharesConfig::new(dir.path().join("volumes")) },
+            shares: SharesConfig {
+                program: Some(dir.path().join("virtiofsd.sh")),
+                ..SharesConfig::new(dir.path().join("volumes"))
+            },
             socket_dir: dir.path().join("s"),
             host: Host { cpus: 64, memory: Memory(1 << 50) },
             network: None,
-            patience: Patience {
-                call: Duration::from_secs(5),
-                boot: Duration::from_secs(5),
-                guest: Duration::from_secs(20),
-            },
+            patience: Patience { call: Duration::from_secs(5), boot: Duration::from_secs(5), guest: Duration::from_secs(20) },
             ..VmConfig::new(dir.path().join("data"))
         };
         file("root.ext4");
