@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use ring_runtime::RuntimeError;
 use ring_types::{InstanceId, Outcome, UnknownExit};
 
-use crate::api::{Api, VmState};
+use crate::api::VmState;
 use crate::driver::Shared;
 use crate::events::{Events, Sign};
 use crate::proc;
@@ -52,7 +52,7 @@ impl Shared {
         };
         self.ledger.adopt(instance, record.memory);
         self.rewire(instance).await;
-        let book = self.book(instance).await?;
+        let book = self.book(instance, &record.boot).await?;
         let image = starting.guest.is_some();
         let started = match started {
             None if !image => match self.booted(instance, &vmm, &starting).await? {
@@ -74,7 +74,7 @@ impl Shared {
         starting: &Starting,
     ) -> Result<Option<Started>, RuntimeError> {
         let dir = self.dir(instance);
-        let api = Api::new(&dir.api());
+        let api = self.api(&dir);
         // The VMM does one thing after another: with this answer nothing of before is under way any more.
         let state = api.state().await;
         let mut events = Events::new(&dir.events());
@@ -98,12 +98,19 @@ impl Shared {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let ended = shared.ended.clone();
-            let adopted = ended.run_until_cancelled(shared.adopt(instance)).await;
+            let adopted = ended.run_until_cancelled(shared.adopt_unless_watched(instance)).await;
             if let Some(Err(error)) = adopted {
                 tracing::error!(%instance, %error, "an instance that runs is not watched, trying again when it is looked at");
             }
             shared.adopting.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
         });
+    }
+
+    /// Whoever starts it is about to watch it: that is waited for.
+    async fn adopt_unless_watched(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
+        let lock = self.lock(instance);
+        let _held = lock.lock().await;
+        if self.machine(instance).is_some() { Ok(()) } else { self.adopt(instance).await }
     }
 
     async fn records(self: &Arc<Self>, instance: InstanceId) -> Result<Records, RuntimeError> {

@@ -17,14 +17,10 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
 
+use crate::config::Patience;
+
 /// Longest answer that is read, bytes: the description of a VM has some 10 KiB.
 const ANSWER: usize = 4 << 20;
-
-/// Longest wait for anything but a boot.
-const CALL: Duration = Duration::from_secs(10);
-
-/// Longest wait for a boot: it allocates memory, and connects to every helper.
-const BOOT: Duration = Duration::from_secs(30);
 
 /// Between two attempts to reach a VMM that is about to come up.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -74,16 +70,17 @@ struct Info {
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     socket: PathBuf,
+    patience: Patience,
 }
 
 impl Api {
-    pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+    pub(crate) fn new(socket: &Path, patience: Patience) -> Self {
+        Self { socket: socket.to_owned(), patience }
     }
 
     /// Asks until there is an answer: the socket is there before it is listened on.
-    pub(crate) async fn ready(&self, patience: Duration) -> Result<Ping, ApiError> {
-        let deadline = Instant::now() + patience;
+    pub(crate) async fn ready(&self) -> Result<Ping, ApiError> {
+        let deadline = Instant::now() + self.patience.call;
         loop {
             match self.get("vmm.ping", deadline.saturating_duration_since(Instant::now())).await {
                 Err(ApiError::Unreachable { .. }) if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
@@ -93,25 +90,25 @@ impl Api {
     }
 
     pub(crate) async fn create(&self, config: &Value) -> Result<(), ApiError> {
-        self.call("vm.create", Method::PUT, Some(config), CALL).await.map(drop)
+        self.call("vm.create", Method::PUT, Some(config), self.patience.call).await.map(drop)
     }
 
     pub(crate) async fn boot(&self) -> Result<(), ApiError> {
-        self.call("vm.boot", Method::PUT, None, BOOT).await.map(drop)
+        self.call("vm.boot", Method::PUT, None, self.patience.boot).await.map(drop)
     }
 
     pub(crate) async fn state(&self) -> Result<VmState, ApiError> {
-        self.get::<Info>("vm.info", CALL).await.map(|info| info.state)
+        self.get::<Info>("vm.info", self.patience.call).await.map(|info| info.state)
     }
 
     /// Counters of the devices, by the names of the devices.
     pub(crate) async fn counters(&self) -> Result<Value, ApiError> {
-        self.get("vm.counters", CALL).await
+        self.get("vm.counters", self.patience.call).await
     }
 
     /// Tells the guest that its power button was pressed. What it does about it is its own affair.
     pub(crate) async fn power_button(&self) -> Result<(), ApiError> {
-        self.call("vm.power-button", Method::PUT, None, CALL).await.map(drop)
+        self.call("vm.power-button", Method::PUT, None, self.patience.call).await.map(drop)
     }
 
     /// Ends the VMM, and with it the guest, at once.
@@ -186,6 +183,9 @@ mod tests {
 
     use super::*;
 
+    const SHORT: Patience =
+        Patience { call: Duration::from_millis(50), boot: Duration::from_millis(50), guest: Duration::from_millis(50) };
+
     /// Serves one connection with this answer and gives what was asked.
     fn serve(dir: &Path, answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
         let socket = dir.join("api");
@@ -197,7 +197,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(asked[..read].to_vec()).unwrap()
         });
-        (Api::new(&socket), serving)
+        (Api::new(&socket, SHORT), serving)
     }
 
     #[tokio::test]
@@ -226,17 +226,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("api");
         let _listener = UnixListener::bind(&socket).unwrap();
-        let api = Api::new(&socket);
-        let patience = Duration::from_millis(20);
-        assert!(matches!(api.ready(patience).await.unwrap_err(), ApiError::TimedOut { .. }));
-        let error = api.call("vm.boot", Method::PUT, None, patience).await.unwrap_err();
-        assert!(matches!(error, ApiError::TimedOut { call: "vm.boot", .. }));
+        let api = Api::new(&socket, SHORT);
+        assert!(matches!(api.ready().await.unwrap_err(), ApiError::TimedOut { .. }));
+        assert!(matches!(api.boot().await.unwrap_err(), ApiError::TimedOut { call: "vm.boot", .. }));
     }
 
     #[tokio::test]
     async fn nobody_there_is_said_when_patience_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Api::new(&dir.path().join("api")).ready(Duration::from_millis(20)).await.unwrap_err();
+        let error = Api::new(&dir.path().join("api"), SHORT).ready().await.unwrap_err();
         assert!(matches!(error, ApiError::Unreachable { .. }), "{error}");
     }
 }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ring_types::Memory;
 
 use crate::find::{is_program, program};
 use crate::net::NetworkConfig;
+use crate::shares::SharesConfig;
 
 /// The program when no path is configured, looked for in `$PATH`.
 pub const BINARY: &str = "cloud-hypervisor";
@@ -46,8 +48,33 @@ pub struct VmConfig {
     pub host: Host,
     /// The network of the guests; None: they have none, and no ports are published.
     pub network: Option<NetworkConfig>,
+    /// How volumes and bind mounts are shown to guests.
+    pub shares: SharesConfig,
+    /// The initramfs with our init that OCI images are booted with; None: the kernel has what it needs.
+    pub initramfs: Option<PathBuf>,
+    /// Directory of the seed disks of disk images, on a file system in memory; None: the usual place.
+    pub seed_dir: Option<PathBuf>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
+    /// How long is waited for what should take less.
+    pub patience: Patience,
+}
+
+/// How long is waited for what should take less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer of the VMM to anything but a boot.
+    pub call: Duration,
+    /// For a boot: the VMM allocates memory, and connects to every helper.
+    pub boot: Duration,
+    /// From the boot to a guest that has started its workload.
+    pub guest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(10), boot: Duration::from_secs(30), guest: Duration::from_mins(2) }
+    }
 }
 
 /// What the VMM does about a system call it should not make.
@@ -88,8 +115,12 @@ impl VmConfig {
             seccomp: Seccomp::default(),
             host: Host::this(),
             network: Some(NetworkConfig::new(data_dir.join("network"))),
+            shares: SharesConfig::new(data_dir.join("volumes")),
+            initramfs: None,
+            seed_dir: None,
             kvm: PathBuf::from("/dev/kvm"),
             data_dir,
+            patience: Patience::default(),
         }
     }
 

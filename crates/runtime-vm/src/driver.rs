@@ -20,6 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Ledger;
+use crate::api::Api;
 use crate::config::VmConfig;
 use crate::layout::{InstanceDir, REMOVING, instance};
 use crate::logs;
@@ -29,6 +30,7 @@ use crate::observe::{State, observe};
 use crate::probe::Known;
 use crate::record::{self, Record};
 use crate::roots::Roots;
+use crate::seed::Seeds;
 use crate::vault::Vault;
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
@@ -45,6 +47,7 @@ pub struct VmRuntime {
 pub(crate) struct Shared {
     pub(crate) config: VmConfig,
     pub(crate) roots: Arc<dyn Roots>,
+    pub(crate) seeds: Seeds,
     /// None: guests have no network.
     pub(crate) network: Option<Network>,
     pub(crate) vault: Vault,
@@ -70,11 +73,13 @@ impl VmRuntime {
     /// in, and watches what still runs. Fails when the directories cannot be made or read.
     pub async fn with_roots(config: VmConfig, roots: Arc<dyn Roots>) -> Result<Self, RuntimeError> {
         let ended = CancellationToken::new();
+        let seed_dir = config.seed_dir.clone();
         let network = config.network.clone().map(Network::new).transpose()?;
         let shared = Arc::new(Shared {
             config,
             roots,
             network,
+            seeds: Seeds::new(seed_dir),
             vault: Vault::open(),
             ledger: Ledger::default(),
             known: Known::default(),
@@ -88,7 +93,10 @@ impl VmRuntime {
         let runtime = Self { shared, _watching: ended.drop_guard() };
         let all = runtime.shared.blocking(|shared| instances(&shared.config.instances())).await?;
         for instance in &all {
-            runtime.shared.resume(*instance).await?;
+            // One whose records cannot be read is in nobody's way but its own.
+            if let Err(error) = runtime.shared.resume(*instance).await {
+                tracing::error!(%instance, %error, "an instance cannot be taken up");
+            }
         }
         if let Some(network) = &runtime.shared.network
             && let Err(error) = network.clean(&all.into_iter().collect()).await
@@ -185,7 +193,12 @@ impl Shared {
         InstanceDir::new(&self.config.instances(), &self.config.socket_dir, instance)
     }
 
-    fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
+    /// The VMM of an instance.
+    pub(crate) fn api(&self, dir: &InstanceDir) -> Api {
+        Api::new(&dir.api(), self.config.patience)
+    }
+
+    pub(crate) fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds need not be kept.
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);

@@ -11,7 +11,6 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::api::Api;
 use crate::driver::{Shared, not_running};
 use crate::exec::{order, session};
 use crate::machine::{Ask, Handle};
@@ -64,7 +63,7 @@ impl Shared {
         stats.at = proc::now();
         stats.memory_limit = record.spec.resources.limits.memory.map(|_| record.memory);
         // A VMM that does not answer now has figures all the same.
-        let counters = Api::new(&self.dir(instance).api()).counters().await.unwrap_or_default();
+        let counters = self.api(&self.dir(instance)).counters().await.unwrap_or_default();
         stats.block_read = sum(&counters, "read_bytes");
         stats.block_written = sum(&counters, "write_bytes");
         if let Some(tap) = vmm.wiring.tap {

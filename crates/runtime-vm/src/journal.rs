@@ -9,7 +9,7 @@ use ring_runtime::LogSource;
 use ring_types::Timestamp;
 
 use crate::layout::InstanceDir;
-use crate::logs::Journal;
+use crate::logs::{Ends, Journal};
 
 /// Between two attempts to get the lock, which an agent that ends gives back at once.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -24,7 +24,7 @@ pub(crate) struct Book {
 
 impl Book {
     /// Opens the log of an instance when no other machine has it any more.
-    pub(crate) async fn open(dir: &InstanceDir) -> io::Result<Self> {
+    pub(crate) async fn open(dir: &InstanceDir, ends: Ends) -> io::Result<Self> {
         let lock = Arc::new(File::options().create(true).write(true).truncate(false).open(dir.lock())?);
         loop {
             match lock.try_lock() {
@@ -34,7 +34,7 @@ impl Book {
             }
         }
         let logs = dir.logs();
-        let journal = tokio::task::spawn_blocking(move || Journal::open(&logs)).await.map_err(io::Error::other)??;
+        let journal = tokio::task::spawn_blocking(move || Journal::open(&logs, ends)).await.map_err(io::Error::other)??;
         Ok(Self { inner: Arc::new(Mutex::new(journal)), _lock: lock })
     }
 

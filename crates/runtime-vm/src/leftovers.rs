@@ -6,7 +6,6 @@ use std::time::Duration;
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::InstanceId;
 
-use crate::api::Api;
 use crate::driver::{Shared, remove_all};
 use crate::proc;
 use crate::record::{self, Vmm};
@@ -19,7 +18,7 @@ impl Shared {
         let (looked, found) = (dir.clone(), dir.clone());
         let vmm = self.blocking(move |_| record::read::<Vmm>(&looked.vmm())).await?;
         if let Some(vmm) = vmm.filter(|vmm| vmm.boot == proc::boot_id())
-            && !vmm::end(vmm.process, &Api::new(&dir.api())).await
+            && !vmm::end(vmm.process, &self.api(&dir)).await
         {
             let message = format!("the VMM of instance {instance} (process {}) does not end", vmm.process.pid);
             return Err(RuntimeError::new(RuntimeErrorKind::Other, message));

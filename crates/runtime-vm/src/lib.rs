@@ -47,6 +47,7 @@ mod prepare;
 mod probe;
 mod proc;
 mod record;
+pub mod requirements;
 mod roots;
 pub mod seed;
 pub mod shares;
@@ -57,6 +58,6 @@ mod vault;
 mod vmm;
 mod wiring;
 
-pub use config::{BINARY, DEFAULT_CPUS, DEFAULT_MEMORY, Host, LEAST_MEMORY, Seccomp, SeccompError, VmConfig};
+pub use config::{BINARY, DEFAULT_CPUS, DEFAULT_MEMORY, Host, LEAST_MEMORY, Patience, Seccomp, SeccompError, VmConfig};
 pub use driver::VmRuntime;
 pub use roots::{RootImage, Roots};

@@ -10,6 +10,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::prepare::remove_file;
+
 /// Messages of a guest that wait to be looked at.
 const INCOMING: usize = 64;
 
@@ -54,10 +56,7 @@ impl Link {
     /// Listens for the guest with this vsock. Whoever listened before is not heard of any more.
     pub(crate) fn listen(vsock: &Path) -> io::Result<Self> {
         let path = path(vsock);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_file(&path)?;
         Ok(Self { listener: UnixListener::bind(path)?, connection: None })
     }
 

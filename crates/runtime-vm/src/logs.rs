@@ -19,6 +19,7 @@ use ring_types::Timestamp;
 pub(crate) use follow::follow;
 pub(crate) use journal::Journal;
 pub(crate) use reader::read;
+pub(crate) use writer::Ends;
 
 /// A file that has reached this size is finished.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;

@@ -29,9 +29,6 @@ use crate::record::{Boot, Record, Started, Starting, Vmm};
 /// Questions that wait for a machine.
 const ASKS: usize = 256;
 
-/// From the boot to the guest's first word.
-pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(2);
-
 /// How far a machine is.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
@@ -83,6 +80,8 @@ pub(crate) struct Machine {
     link: Option<Link>,
     /// The guest on the link has said who it is.
     known: bool,
+    /// The last signal that a guest is to be told of when it dials.
+    signal: Option<ToGuest>,
     execs: Execs,
     measuring: Vec<oneshot::Sender<Measured>>,
     stage: channel::Sender<Stage>,
@@ -153,7 +152,7 @@ impl Machine {
         let machine = Self {
             shared: Arc::clone(shared),
             instance,
-            api: Api::new(&dir.api()),
+            api: shared.api(&dir),
             events: Events::new(&dir.events()),
             console,
             dir,
@@ -164,6 +163,7 @@ impl Machine {
             book,
             link,
             known: false,
+            signal: None,
             execs: Execs::default(),
             measuring: Vec::new(),
             stage,

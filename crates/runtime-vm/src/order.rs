@@ -22,11 +22,11 @@ const SIGNALS: [(&str, i32); 9] =
 
 /// The order for an OCI image.
 pub(crate) fn start(instance: InstanceId, record: &Record, wiring: &Wiring, kept: Option<Kept>) -> Result<Start, RuntimeError> {
-    let refuse = |message: String| RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message);
-    let Boot::Image(image) = &record.boot else { return Err(refuse("a disk image is given no order".to_owned())) };
-    let kept = kept.ok_or_else(|| {
-        refuse("its environment is gone: it is never on disk, and the host was restarted before the start".to_owned())
-    })?;
+    let Boot::Image(image) = &record.boot else {
+        let message = "a disk image is given no order";
+        return Err(RuntimeError::new(RuntimeErrorKind::Other, message));
+    };
+    let kept = kept.ok_or_else(forgotten)?;
     let argv = argv(image, &record.spec.command);
     if argv.is_empty() {
         let message = format!("image '{}' has no command: give one in `command`", record.spec.image);
@@ -43,6 +43,12 @@ pub(crate) fn start(instance: InstanceId, record: &Record, wiring: &Wiring, kept
         files: kept.files.into_iter().map(file).collect(),
         network: wiring.network.clone(),
     })
+}
+
+/// What was prepared before a restart of the host, or where there is no file system in memory.
+pub(crate) fn forgotten() -> RuntimeError {
+    let message = "its environment is gone: it is never on disk, and the host was restarted before the start";
+    RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Config), message)
 }
 
 /// As a container engine has it: the image's entry point stays, its arguments are replaced.
@@ -67,7 +73,7 @@ fn user(user: UserConfig) -> Option<String> {
 }
 
 /// The deployment's name and what tells its instances apart, within the 64 bytes a host name has.
-fn hostname(instance: InstanceId, record: &Record) -> String {
+pub(crate) fn hostname(instance: InstanceId, record: &Record) -> String {
     let id = instance.to_string();
     let end = &id[id.len() - 8..];
     let name: String = record.spec.name.as_str().chars().take(55).collect();

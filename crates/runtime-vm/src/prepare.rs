@@ -16,7 +16,6 @@ use crate::layout::InstanceDir;
 use crate::observe::State;
 use crate::record::{self, Boot, Record};
 use crate::vault::Kept;
-use crate::wiring;
 
 /// An image whose name begins with this is the path of a disk image.
 const PATH: char = '/';
@@ -29,7 +28,7 @@ impl Shared {
         }
         let (cpus, memory) = admission::allocation(&workload.spec.resources);
         admission::fits(self.config.host, (cpus, memory))?;
-        wiring::check(workload)?;
+        self.check_wiring(workload)?;
         check_files(workload)?;
         let boot = self.image(workload).await?;
         let digest = digest(&boot);
@@ -97,6 +96,14 @@ pub(crate) fn make_dir(path: &std::path::Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::metadata(path)?.is_dir() => Ok(()),
         other => other,
+    }
+}
+
+/// Takes a file away. Not there is no fault.
+pub(crate) fn remove_file(path: &std::path::Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

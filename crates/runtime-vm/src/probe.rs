@@ -5,22 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ring_types::{RuntimeKind, RuntimeReport};
-use rustix::fs::{Access, access};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::config::VmConfig;
 use crate::driver::Shared;
-use crate::find::{is_program, program};
+use crate::requirements::{self, Wanted};
 
-/// A program that is asked for its version answers at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A program that is asked for its version answers at once, on a host that is not busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What helpers are for and how they are got: program, other places it is at, what needs it.
-const HELPERS: [(&str, &[&str], &str); 2] = [
-    ("virtiofsd", &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"], "volumes"),
-    ("mke2fs", &[], "OCI images"),
-];
+/// The whole report is made within this.
+const WHOLE: Duration = Duration::from_secs(4);
 
 /// What was found out about a program, once for each file that it was.
 #[derive(Default)]
@@ -40,15 +36,24 @@ struct Program {
 impl Shared {
     pub(crate) async fn probe(self: &Arc<Self>) -> RuntimeReport {
         let report = |version, problem| RuntimeReport { kind: RuntimeKind::CloudHypervisor, version, problem };
-        let Some(program) = self.config.program() else { return report(String::new(), Some(no_program(&self.config))) };
-        let version = match self.program(&program).await {
-            Ok(found) => found.version,
-            Err(why) => return report(String::new(), Some(why)),
+        let wanted = Wanted::from(&self.config);
+        let asked = async { tokio::join!(requirements::requirements(&wanted), self.version()) };
+        let Ok((all, version)) = timeout(WHOLE, asked).await else {
+            let why =
+                format!("what this host has for micro-VMs is not known: it was not told within {} seconds", WHOLE.as_secs());
+            return report(String::new(), Some(why));
         };
-        let found = self.blocking(|shared| Ok((problem(&shared.config), missing(&shared.config)))).await;
-        let (problem, missing) = found.unwrap_or_else(|error| (Some(error.message), Vec::new()));
-        let note = if missing.is_empty() { String::new() } else { format!("; not possible here: {}", missing.join(", ")) };
-        report(format!("{version}{note}"), problem)
+        let missing = requirements::missing(&all);
+        let note = if missing.is_empty() { String::new() } else { format!("; {missing}") };
+        let places = self.blocking(|shared| Ok(directories(&shared.config))).await;
+        let places = places.unwrap_or_else(|error| Some(error.message));
+        report(format!("{version}{note}"), requirements::obstacle(&all).or(places))
+    }
+
+    /// Empty when there is no program, or it does not say.
+    async fn version(self: &Arc<Self>) -> String {
+        let Some(program) = self.config.program() else { return String::new() };
+        self.program(&program).await.map(|found| found.version).unwrap_or_default()
     }
 
     /// Can this VMM stay when its guest is off?
@@ -80,7 +85,7 @@ impl Known {
 
 async fn said(program: &Path, argument: &str) -> Result<String, String> {
     let mut command = Command::new(program);
-    command.arg(argument).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.arg(argument).env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
     let name = program.display();
     match timeout(PATIENCE, command.output()).await {
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -98,37 +103,7 @@ pub(crate) fn no_program(config: &VmConfig) -> String {
     )
 }
 
-/// What keeps every micro-VM from running here.
-fn problem(config: &VmConfig) -> Option<String> {
-    kvm(&config.kvm).or_else(|| boots(config)).or_else(|| directories(config))
-}
-
-fn kvm(device: &Path) -> Option<String> {
-    let name = device.display();
-    if !device.exists() {
-        return Some(format!(
-            "{name} is not there: load the module kvm_intel or kvm_amd, or turn virtualization on in the firmware or for this VM"
-        ));
-    }
-    let denied = access(device, Access::READ_OK | Access::WRITE_OK).err()?;
-    Some(format!("{name} cannot be opened ({denied}): run the agent as root or as a member of the group kvm"))
-}
-
-fn boots(config: &VmConfig) -> Option<String> {
-    let configured = [("kernel_path", &config.kernel), ("firmware_path", &config.firmware)];
-    for (key, path) in configured {
-        if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
-            return Some(format!("server.runtime.cloud_hypervisor.{key}: there is no file '{}'", path.display()));
-        }
-    }
-    let none = config.kernel.is_none() && config.firmware.is_none();
-    none.then(|| {
-        "there is nothing to boot with: set server.runtime.cloud_hypervisor.kernel_path to a kernel (for OCI images), \
-         or firmware_path to a firmware (for disk images)"
-            .to_owned()
-    })
-}
-
+/// Why instances cannot be kept here.
 fn directories(config: &VmConfig) -> Option<String> {
     if !config.sockets_fit() {
         return Some(format!(
@@ -144,59 +119,18 @@ fn directories(config: &VmConfig) -> Option<String> {
     unwritable
 }
 
-/// What some micro-VMs need and this host does not have.
-fn missing(config: &VmConfig) -> Vec<String> {
-    let mut all = Vec::new();
-    if config.kernel.is_none() {
-        all.push("OCI images (server.runtime.cloud_hypervisor.kernel_path is not set)".to_owned());
-    }
-    for (name, places, what) in HELPERS {
-        let there = program(name).is_some() || places.iter().any(|place| is_program(Path::new(place)));
-        if !there {
-            all.push(format!("{what} ({name} is not installed)"));
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn config(dir: &Path) -> VmConfig {
-        let file = |name: &str| {
-            let path = dir.join(name);
-            std::fs::write(&path, "x").unwrap();
-            path
-        };
-        VmConfig { kernel: Some(file("vmlinux")), kvm: file("kvm"), socket_dir: dir.to_owned(), ..VmConfig::new(dir) }
-    }
-
     #[test]
-    fn every_problem_is_named_with_what_to_do() {
+    fn directories_that_are_of_no_use_are_named_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let whole = config(dir.path());
-        assert_eq!(problem(&whole), None);
-        let cases = [
-            (VmConfig { kvm: dir.path().join("none"), ..whole.clone() }, "load the module"),
-            (VmConfig { kernel: None, ..whole.clone() }, "kernel_path"),
-            (VmConfig { kernel: Some(dir.path().join("gone")), ..whole.clone() }, "there is no file"),
-            (VmConfig { firmware: Some(dir.path().join("gone")), ..whole.clone() }, "firmware_path"),
-            (VmConfig { socket_dir: PathBuf::from(format!("/{}", "x".repeat(58))), ..whole.clone() }, "at most 58 bytes"),
-            (VmConfig { data_dir: dir.path().join("gone"), ..whole }, "cannot be written to"),
-        ];
-        for (config, told) in cases {
-            let problem = problem(&config).unwrap();
-            assert!(problem.contains(told), "{problem}");
-        }
-    }
-
-    #[test]
-    fn what_only_some_need_is_no_problem() {
-        let dir = tempfile::tempdir().unwrap();
-        let firmware = config(dir.path()).kernel;
-        let config = VmConfig { kernel: None, firmware, ..config(dir.path()) };
-        assert_eq!(problem(&config), None);
-        assert!(missing(&config).iter().any(|what| what.contains("OCI images") && what.contains("kernel_path")));
+        let whole = VmConfig { socket_dir: dir.path().to_owned(), ..VmConfig::new(dir.path()) };
+        assert_eq!(directories(&whole), None);
+        let deep = VmConfig { socket_dir: PathBuf::from(format!("/{}", "x".repeat(58))), ..whole.clone() };
+        assert!(directories(&deep).unwrap().contains("at most 58 bytes"));
+        let gone = VmConfig { data_dir: dir.path().join("gone"), ..whole };
+        assert!(directories(&gone).unwrap().contains("cannot be written to"));
     }
 }

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring_guest::{Mount, Network};
 use ring_runtime::Workload;
-use ring_types::{DeploymentId, DeploymentSpec, Generation, ImageConfig, InstanceId, Memory, Outcome, Timestamp};
+use ring_types::{DeploymentId, DeploymentSpec, Generation, ImageConfig, Memory, Outcome, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::proc::ProcessId;
 use crate::roots::RootImage;
-use crate::vault::Kept;
+use crate::vmm::Afterwards;
 
 /// What prepare was told, without what may be secret: that is never written to disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,19 +46,6 @@ impl Record {
         spec.config = ImageConfig { user: spec.config.user, ..ImageConfig::default() };
         Self { deployment: workload.deployment, generation: workload.generation, spec, boot, cpus, memory }
     }
-
-    /// The workload as it was when it was prepared, but for how its image was fetched.
-    pub(crate) fn workload(&self, instance: InstanceId, kept: Kept) -> Workload {
-        Workload {
-            instance,
-            deployment: self.deployment,
-            generation: self.generation,
-            spec: std::sync::Arc::new(self.spec.clone()),
-            environment: kept.environment,
-            files: kept.files.into_iter().map(Into::into).collect(),
-            registry: None,
-        }
-    }
 }
 
 /// The VMM of an instance. Nothing was executed in it as long as there is no [`Starting`].
@@ -68,6 +55,7 @@ pub(crate) struct Vmm {
     pub(crate) boot: String,
     pub(crate) process: ProcessId,
     pub(crate) at: Timestamp,
+    pub(crate) afterwards: Afterwards,
     pub(crate) wiring: Wiring,
 }
 

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::{InstanceId, Outcome, StartFailure, UnknownExit};
@@ -12,16 +11,14 @@ use ring_types::{InstanceId, Outcome, StartFailure, UnknownExit};
 use crate::api::{Api, ApiError};
 use crate::driver::{Shared, not_found};
 use crate::journal::Book;
+use crate::logs::Ends;
 use crate::machine::{Handle, Machine, Stage};
 use crate::machine_config;
 use crate::observe::State;
-use crate::prepare::make_dir;
+use crate::prepare::{make_dir, remove_file};
 use crate::proc;
 use crate::record::{self, Boot, Exit, Record, Started, Starting, Vmm};
 use crate::vmm;
-
-/// A VMM answers within a tenth of a second; one that does not is on a host that hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Starts an instance that was not started before. The caller holds its lock.
@@ -69,23 +66,28 @@ impl Shared {
         let program = self.config.program().ok_or_else(|| refuse(crate::probe::no_program(&self.config)))?;
         let dir = self.dir(instance);
         let made = dir.clone();
-        self.blocking(move |_| make_dir(made.sockets())).await?;
+        self.blocking(move |_| {
+            // A start that was cancelled may be asked for again.
+            remove_file(&made.killed())?;
+            make_dir(made.sockets())
+        })
+        .await?;
         let (wiring, devices) = self.wire(instance, &record).await?;
         let payload = machine_config::payload(&self.config, &record.boot, &devices).map_err(refuse)?;
         let afterwards = self.afterwards(&record, &program).await;
         let process = vmm::start(&self.config, &program, &dir, afterwards)
             .map_err(|error| refuse(format!("'{}' cannot be executed: {error}", program.display())))?;
-        let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), wiring };
+        let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), afterwards, wiring };
         let (path, written) = (dir.vmm(), vmm.clone());
         self.blocking(move |_| record::write(&path, &written)).await?;
-        let api = Api::new(&dir.api());
+        let api = self.api(&dir);
         let failed = |error: ApiError| api_error(instance, &error, &vmm::said(&dir));
         tokio::select! {
-            ready = api.ready(PATIENCE) => ready.map(drop).map_err(failed)?,
+            ready = api.ready() => ready.map(drop).map_err(failed)?,
             () = proc::gone(process) => return Err(refuse(format!("the VMM ended at once{}", vmm::said(&dir)))),
         }
         api.create(&machine_config::create(payload, &record, &devices, &dir)).await.map_err(failed)?;
-        let book = self.book(instance).await?;
+        let book = self.book(instance, &record.boot).await?;
         match &record.boot {
             Boot::Image(_) => {
                 // It listens before there is anybody who could dial.
@@ -165,8 +167,10 @@ impl Shared {
         Ok(())
     }
 
-    pub(crate) async fn book(self: &Arc<Self>, instance: InstanceId) -> Result<Book, RuntimeError> {
-        Book::open(&self.dir(instance)).await.map_err(|error| {
+    pub(crate) async fn book(self: &Arc<Self>, instance: InstanceId, boot: &Boot) -> Result<Book, RuntimeError> {
+        // The output of a disk image is its serial console.
+        let ends = if matches!(boot, Boot::Disk(_)) { Ends::CrLf } else { Ends::Lf };
+        Book::open(&self.dir(instance), ends).await.map_err(|error| {
             RuntimeError::new(RuntimeErrorKind::Other, format!("the log of instance {instance} cannot be opened: {error}"))
         })
     }

@@ -10,7 +10,6 @@ use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::{InstanceId, Span};
 use tokio::time::timeout;
 
-use crate::api::Api;
 use crate::driver::{Shared, remove_all};
 use crate::layout::REMOVING;
 use crate::machine::{Ask, Handle, Stage};
@@ -75,7 +74,7 @@ impl Shared {
         let Some(record) = self.blocking(move |_| record::read::<Record>(&path)).await? else { return Ok(()) };
         if matches!(record.boot, Boot::Disk(_)) {
             // Nobody knows whether the guest listens; after the grace it does not matter.
-            let _ = timeout(grace, Api::new(&self.dir(instance).api()).power_button()).await;
+            let _ = timeout(grace, self.api(&self.dir(instance)).power_button()).await;
             let _ = timeout(grace, handle.until(Stage::is_over)).await;
             return Ok(());
         }
@@ -100,15 +99,14 @@ impl Shared {
 
     /// Takes an instance away that does not run. The caller holds its lock.
     pub(crate) async fn remove(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
-        if let Some(handle) = self.machine(instance) {
-            if !handle.stage.borrow().is_over() {
-                return Err(runs(instance));
-            }
-            // What is left of its VM is about to go.
-            let _ = timeout(AWAY, handle.until(Stage::is_gone)).await;
+        let machine = self.machine(instance);
+        match (self.observe(instance).await?, &machine) {
+            (State::Starting | State::Running(_), _) | (State::Created, Some(_)) => return Err(runs(instance)),
+            _ => {}
         }
-        if let State::Starting | State::Running(_) = self.observe(instance).await? {
-            return Err(runs(instance));
+        if let Some(handle) = machine {
+            // It has ended, and what is left of its VM is about to go.
+            let _ = timeout(AWAY, handle.until(Stage::is_gone)).await;
         }
         self.sweep(instance).await?;
         self.release(instance);

@@ -1,18 +1,20 @@
 //! The VMM's process.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::api::Api;
 use crate::config::VmConfig;
 use crate::layout::InstanceDir;
+use crate::prepare::remove_file;
 use crate::proc::{self, ProcessId};
 use crate::spawn;
 
@@ -23,7 +25,8 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// How a VMM is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Afterwards {
     /// It ends when its guest is off.
     End,
@@ -34,10 +37,7 @@ pub(crate) enum Afterwards {
 /// Starts a VMM without a VM in it. Its files and sockets are made anew.
 pub(crate) fn start(config: &VmConfig, program: &Path, dir: &InstanceDir, afterwards: Afterwards) -> io::Result<ProcessId> {
     for path in [dir.api(), dir.vsock(), dir.events()] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_file(&path)?;
     }
     let console = append(&dir.console())?;
     // A guest that is started again after an attempt that failed begins an empty console.

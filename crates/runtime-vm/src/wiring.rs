@@ -1,6 +1,7 @@
 //! What is made for a guest before it is booted, and taken away after it: its network, the directories it sees, its disks.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ring_guest::{Address, Network as GuestNetwork};
@@ -11,39 +12,69 @@ use crate::driver::Shared;
 use crate::layout::InstanceDir;
 use crate::machine_config::Devices;
 use crate::net::Attached;
+use crate::order;
 use crate::record::{Boot, Record, Wiring};
-
-/// Is it something a guest can be given?
-pub(crate) fn check(workload: &Workload) -> Result<(), RuntimeError> {
-    if workload.spec.network == NetworkMode::Host {
-        let message = "network.mode: a micro-VM cannot have the host's network; leave it out, or use another runtime";
-        return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Network), message));
-    }
-    Ok(())
-}
+use crate::seed::Seed;
+use crate::shares::{self, Places};
 
 impl Shared {
+    /// Is it something a guest can be given here? Makes nothing.
+    pub(crate) fn check_wiring(&self, workload: &Workload) -> Result<(), RuntimeError> {
+        if workload.spec.network == NetworkMode::Host {
+            let message = "network.mode: a micro-VM cannot have the host's network; leave it out, or use another runtime";
+            return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Network), message));
+        }
+        let dir = self.dir(workload.instance);
+        shares::check(&self.config.shares, places(&dir), workload.instance, &workload.spec)
+    }
+
     /// Makes what the guest is given. On an error what was made is left for [`Shared::unwire`].
     pub(crate) async fn wire(self: &Arc<Self>, instance: InstanceId, record: &Record) -> Result<(Wiring, Devices), RuntimeError> {
         let (mut wiring, mut devices) = (Wiring::default(), Devices::default());
-        if let Some(network) = &self.network {
-            let attached = network.attach(instance, &record.spec.namespace, &record.spec.ports).await?;
-            // A port that is taken is known before anything runs.
-            network.forward(instance).await?;
+        let dir = self.dir(instance);
+        let served = shares::start(&self.config.shares, places(&dir), instance, &record.spec).await?;
+        wiring.mounts = served.iter().map(Into::into).collect();
+        devices.shares = served.into_iter().map(|share| (share.tag, share.socket)).collect();
+        let attached = self.attach(instance, record).await?;
+        if let Some(attached) = &attached {
             devices.nets.push((attached.tap.clone(), attached.mac.clone()));
             wiring.address = Some(attached.guest.addr().to_string());
-            wiring.network = Some(guest_network(&attached));
-            wiring.tap = Some(attached.tap);
+            wiring.network = Some(guest_network(attached));
+            wiring.tap = Some(attached.tap.clone());
         }
-        self.disks(&self.dir(instance), record, &mut devices);
+        match &record.boot {
+            Boot::Image(image) => {
+                devices.disks.push((image.disk.clone(), true));
+                devices.initramfs = self.config.initramfs.clone();
+            }
+            Boot::Disk(_) => {
+                devices.disks.push((dir.disk(), false));
+                devices.disks.push((self.seed(instance, record, &wiring, attached).await?, true));
+            }
+        }
         Ok((wiring, devices))
     }
 
-    fn disks(&self, dir: &InstanceDir, record: &Record, devices: &mut Devices) {
-        match &record.boot {
-            Boot::Image(image) => devices.disks.push((image.disk.clone(), true)),
-            Boot::Disk(_) => devices.disks.push((dir.disk(), false)),
-        }
+    async fn attach(&self, instance: InstanceId, record: &Record) -> Result<Option<Attached>, RuntimeError> {
+        let Some(network) = &self.network else { return Ok(None) };
+        let attached = network.attach(instance, &record.spec.namespace, &record.spec.ports).await?;
+        // A port that is taken is known before anything runs.
+        network.forward(instance).await?;
+        Ok(Some(attached))
+    }
+
+    /// What a disk image is told, on a disk of its own.
+    async fn seed(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        record: &Record,
+        wiring: &Wiring,
+        network: Option<Attached>,
+    ) -> Result<PathBuf, RuntimeError> {
+        let kept = self.blocking(move |shared| Ok(shared.vault.get(instance))).await?.ok_or_else(order::forgotten)?;
+        let files = kept.files.into_iter().map(Into::into).collect();
+        let (hostname, mounts) = (order::hostname(instance, record), wiring.mounts.clone());
+        self.seeds.write(Seed { instance, hostname, environment: kept.environment, files, mounts, network }).await
     }
 
     /// Takes up again what a guest has that runs. What cannot be taken up is told and changes nothing for the guest.
@@ -57,11 +88,17 @@ impl Shared {
 
     /// Takes away everything that was made for a guest. Nothing there is no fault.
     pub(crate) async fn unwire(self: &Arc<Self>, instance: InstanceId) -> Result<(), RuntimeError> {
+        shares::stop(places(&self.dir(instance)), instance).await?;
+        self.seeds.remove(instance).await?;
         if let Some(network) = &self.network {
             network.detach(instance).await?;
         }
         Ok(())
     }
+}
+
+fn places(dir: &InstanceDir) -> Places<'_> {
+    Places { instance: dir.path(), sockets: dir.sockets() }
 }
 
 fn guest_network(attached: &Attached) -> GuestNetwork {

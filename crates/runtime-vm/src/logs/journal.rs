@@ -9,7 +9,7 @@ use std::path::Path;
 use ring_runtime::LogSource;
 use ring_types::Timestamp;
 
-use super::writer::{Lines, LogWriter, Marks};
+use super::writer::{Ends, Lines, LogWriter, Marks};
 
 /// A line whose end has not come is cut when so many bytes of output have come after its beginning: until it is in the log,
 /// nothing after it counts as safe.
@@ -34,8 +34,8 @@ pub(crate) struct Journal {
 }
 
 impl Stream {
-    fn new(source: LogSource, known: u64) -> Self {
-        Self { lines: Lines::new(source), known, held: None }
+    fn new(source: LogSource, ends: Ends, known: u64) -> Self {
+        Self { lines: Lines::new(source, ends), known, held: None }
     }
 
     /// Takes the bytes that begin at `at`, and gives the lines that are whole now.
@@ -57,13 +57,13 @@ impl Stream {
 
 impl Journal {
     /// Opens a log, made when it is not there, to go on where it ends.
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path, ends: Ends) -> io::Result<Self> {
         let writer = LogWriter::open(dir)?;
         let Marks { stdout, stderr } = writer.marks();
         Ok(Self {
             writer,
-            stdout: Stream::new(LogSource::Stdout, stdout),
-            stderr: Stream::new(LogSource::Stderr, stderr),
+            stdout: Stream::new(LogSource::Stdout, ends, stdout),
+            stderr: Stream::new(LogSource::Stderr, ends, stderr),
             next: stdout.min(stderr),
         })
     }
@@ -88,7 +88,7 @@ impl Journal {
 
     /// A line of the driver itself.
     pub(crate) fn note(&mut self, now: Timestamp, message: &str) {
-        let mut lines = Lines::new(LogSource::Stderr);
+        let mut lines = Lines::new(LogSource::Stderr, Ends::Lf);
         let text = lines.push(now, format!("[ring: {message}]\n").as_bytes());
         self.write(now, &text);
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_comes_twice_is_written_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = Journal::open(dir.path(), Ends::Lf).unwrap();
         journal.take(AT, Stdout, 0, b"one\ntw");
         journal.take(AT, Stdout, 4, b"two\n");
         journal.take(AT, Stdout, 0, b"one\n");
@@ -164,12 +164,12 @@ mod tests {
     fn a_log_that_is_opened_again_goes_on_where_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let all = [(Stderr, 0, &b"oh\n"[..]), (Stdout, 3, b"one\nha"), (Stderr, 9, b"no\n"), (Stdout, 12, b"lf\n")];
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = Journal::open(dir.path(), Ends::Lf).unwrap();
         for (source, offset, bytes) in &all[..3] {
             journal.take(AT, *source, *offset, bytes);
         }
         assert_eq!(journal.written(), 7, "half a line is not in the log");
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = Journal::open(dir.path(), Ends::Lf).unwrap();
         assert_eq!(journal.written(), 7);
         journal.take(AT, Stdout, 7, b"ha");
         for (source, offset, bytes) in &all[2..] {
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = Journal::open(dir.path(), Ends::Lf).unwrap();
         journal.take(AT, Stdout, 0, b"half");
         journal.take(AT, Stdout, 14, b"on\n");
         assert_eq!(told(dir.path()), ["half", "[ring: 10 bytes of output are missing]", "on"]);
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_line_without_an_end_does_not_hold_up_the_other_output_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut journal = Journal::open(dir.path(), Ends::Lf).unwrap();
         journal.take(AT, Stdout, 0, b"prompt: ");
         let line = [b'x'; 1024].iter().copied().chain([b'\n']).collect::<Vec<_>>();
         let mut at = 8;

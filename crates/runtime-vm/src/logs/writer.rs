@@ -138,12 +138,22 @@ fn parse_mark(line: &[u8]) -> Option<Marks> {
 /// Cuts what an output gives into lines.
 pub(crate) struct Lines {
     source: LogSource,
+    ends: Ends,
     rest: Vec<u8>,
 }
 
+/// What ends a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// A line feed.
+    Lf,
+    /// A line feed, with a carriage return before it that is no part of the line: a serial console.
+    CrLf,
+}
+
 impl Lines {
-    pub(crate) fn new(source: LogSource) -> Self {
-        Self { source, rest: Vec::new() }
+    pub(crate) fn new(source: LogSource, ends: Ends) -> Self {
+        Self { source, ends, rest: Vec::new() }
     }
 
     /// Takes what was read and gives the lines that are whole now, as they go into the file.
@@ -158,6 +168,9 @@ impl Lines {
                 self.rest = tail;
             }
             if ended {
+                if self.ends == Ends::CrLf && self.rest.last() == Some(&b'\r') {
+                    self.rest.pop();
+                }
                 write_line(&mut out, at, self.source, &self.rest);
                 self.rest.clear();
             }
@@ -189,9 +202,10 @@ mod tests {
 
     #[test]
     fn lines_are_whole_or_in_pieces_of_the_stated_size() {
-        let mut lines = Lines::new(LogSource::Stderr);
+        let mut lines = Lines::new(LogSource::Stderr, Ends::Lf);
         assert_eq!(lines.push(AT, b"a\nb"), b"7 e a\n");
         assert_eq!(lines.push(AT, b"c\n\n"), b"7 e bc\n7 e \n");
+        assert_eq!(Lines::new(LogSource::Stdout, Ends::CrLf).push(AT, b"a\r\n\rb\n"), b"7 o a\n7 o \rb\n");
         let long = vec![b'x'; LINE_BYTES + 3];
         let out = lines.push(AT, &long);
         assert_eq!(out.len(), LINE_BYTES + b"7 e \n".len());
@@ -201,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_line_of_exactly_the_limit_is_one_line() {
-        let mut lines = Lines::new(LogSource::Stdout);
+        let mut lines = Lines::new(LogSource::Stdout, Ends::Lf);
         let mut exact = vec![b'x'; LINE_BYTES];
         exact.push(b'\n');
         assert_eq!(lines.push(AT, &exact).split(|b| *b == b'\n').count(), 2);

@@ -106,9 +106,9 @@ impl Machine {
                 let detail = Some(format!("not started: {message}"));
                 (Outcome::NotStarted { cause, message }, None, detail)
             }
-            Ending::Off => (Outcome::Code(0), None, None),
             Ending::Killed => (killed_by_us, None, None),
-            Ending::Lost(_) if killed => (killed_by_us, None, None),
+            Ending::Off | Ending::Lost(_) if killed => (killed_by_us, None, None),
+            Ending::Off => (Outcome::Code(0), None, None),
             Ending::Lost(why) | Ending::NeverStarted(why) => {
                 (lost, None, Some(format!("the micro-VM was lost: {why}; how the workload ended is not known")))
             }

@@ -83,6 +83,9 @@ impl Machine {
         if let Some(start) = start {
             self.say(&ToGuest::Start(Box::new(start)));
         }
+        if let Some(signal) = self.signal.take() {
+            self.say(&signal);
+        }
         None
     }
 

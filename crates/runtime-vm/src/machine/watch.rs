@@ -6,12 +6,14 @@ use ring_guest::ToGuest;
 use ring_runtime::{LogSource, RuntimeError, RuntimeErrorKind};
 use tokio::time::Instant;
 
-use super::{Ask, BOOT_PATIENCE, Ending, Machine, Stage};
+use super::{Ask, Ending, Machine, Stage};
+use crate::api::VmState;
 use crate::console;
 use crate::events::Sign;
 use crate::link::Heard;
 use crate::notice::Notice;
 use crate::proc;
+use crate::vmm::Afterwards;
 
 /// What happened.
 enum Happened {
@@ -31,7 +33,7 @@ impl Machine {
         let notice = Notice::of([Path::new(&run)]);
         let vmm = proc::gone(self.vmm.process);
         tokio::pin!(vmm);
-        let deadline = Instant::now() + BOOT_PATIENCE;
+        let deadline = Instant::now() + self.shared.config.patience.guest;
         // What was written before anybody watched makes no notice.
         let mut happened = Happened::Noticed;
         loop {
@@ -59,6 +61,7 @@ impl Machine {
     fn answer(&mut self, ask: Ask) -> Option<Ending> {
         match (ask, self.link.as_mut()) {
             (Ask::Kill, _) => return Some(Ending::Killed),
+            (Ask::Say(message @ (ToGuest::Stop { .. } | ToGuest::Kill)), Some(_)) if !self.known => self.signal = Some(message),
             (Ask::Say(message), Some(link)) => link.say(&message),
             (Ask::Exec(exec, reply), Some(link)) if self.known => {
                 let opened = self.execs.open();
@@ -92,17 +95,25 @@ impl Machine {
             }
         };
         self.events = events;
-        signs.into_iter().find_map(|sign| self.understand(sign))
+        let has = |sign| signs.contains(&sign);
+        if has(Sign::Panicked) {
+            return Some(self.lost("the guest's kernel panicked"));
+        }
+        if has(Sign::Rebooted) {
+            return Some(self.lost("the guest was reset"));
+        }
+        // The guest of an image that is off has taken its end with it, unless that is on its way to us.
+        if has(Sign::Off) && !self.is_image() { self.off(has(Sign::Ending)).await } else { None }
     }
 
-    fn understand(&self, sign: Sign) -> Option<Ending> {
-        match sign {
-            Sign::Rebooted => Some(self.lost("the guest was reset")),
-            Sign::Panicked => Some(self.lost("the guest's kernel panicked")),
-            Sign::Off if !self.is_image() => Some(Ending::Off),
-            // The guest of an image that is off has taken its end with it, unless that is on its way to us.
-            Sign::Off | Sign::Booting | Sign::Ending => None,
+    /// The guest of a disk image is off: by itself, or because its VMM was ended. A VMM that stays tells the one from the other.
+    async fn off(&self, ending: bool) -> Option<Ending> {
+        if self.vmm.afterwards == Afterwards::End {
+            return Some(Ending::Off);
         }
+        // Asked when it is about to end it does not answer, and then its end is what is noticed.
+        let stays = !ending && matches!(self.api.state().await, Ok(VmState::Created));
+        stays.then_some(Ending::Off)
     }
 
     pub(super) async fn read_console(&mut self) {
@@ -130,7 +141,12 @@ impl Machine {
     /// A guest that has not said a word for long: what its console says last is the best there is to tell.
     async fn late(&mut self) -> Option<Ending> {
         let state = self.api.state().await.map_or_else(|error| error.to_string(), |state| format!("its VM is {state:?}"));
-        Some(self.lost(&format!("the guest has not come up within {} seconds ({state})", BOOT_PATIENCE.as_secs())))
+        Some(
+            self.lost(&format!(
+                "the guest has not come up within {} seconds ({state})",
+                self.shared.config.patience.guest.as_secs()
+            )),
+        )
     }
 
     /// The end of a machine of which nobody says how its workload ended.

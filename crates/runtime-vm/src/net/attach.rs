@@ -40,7 +40,7 @@ impl Network {
             host.make_tap(&name, addresses.host, record.mtu).await.map_err(|error| named(&format!("tap {name}"), &error))?;
         }
         self.enforce(state).await?;
-        self.attached(instance, &record, addresses)
+        Ok(self.attached(instance, &record, addresses))
     }
 
     pub(super) async fn adopt_locked(&self, state: &mut State, record: &Record, instance: InstanceId) -> io::Result<Attached> {
@@ -52,7 +52,7 @@ impl Network {
             forwarding::switch(true)?;
         }
         self.enforce(state).await?;
-        self.attached(instance, record, addresses)
+        Ok(self.attached(instance, record, addresses))
     }
 
     pub(super) async fn detach_locked(&self, state: &mut State, instance: InstanceId) -> io::Result<()> {
@@ -60,7 +60,11 @@ impl Network {
         Host::open()?.remove(&self.tap(record)).await?;
         self.files.forget(instance)?;
         state.records.remove(&instance);
-        if state.records.is_empty() { self.leave(state).await } else { self.enforce(state).await }
+        if state.records.is_empty() {
+            return self.leave(state).await;
+        }
+        // Rules that are as they have to be are looked after when somebody comes, not when somebody goes.
+        if self.rules(state) == state.applied { Ok(()) } else { self.enforce(state).await }
     }
 
     /// Taps of ours that no record speaks of. With nobody there, everything else goes as well.
@@ -82,12 +86,12 @@ impl Network {
         name.strip_prefix(&self.config.prefix).is_some_and(|rest| rest.starts_with('-'))
     }
 
-    fn attached(&self, instance: InstanceId, record: &Record, addresses: Addresses) -> io::Result<Attached> {
+    fn attached(&self, instance: InstanceId, record: &Record, addresses: Addresses) -> Attached {
         let mut found = resolver::of_the_host();
         if let Some(servers) = &self.config.dns {
             found.servers.clone_from(servers);
         }
-        Ok(Attached {
+        Attached {
             tap: self.tap(record),
             mac: mac(instance),
             guest: addresses.guest,
@@ -95,7 +99,7 @@ impl Network {
             dns: found.servers,
             search: found.search,
             mtu: record.mtu,
-        })
+        }
     }
 
     /// Chooses the range with the first guest, and makes the host forward.

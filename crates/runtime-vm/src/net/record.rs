@@ -58,7 +58,7 @@ impl Files {
         for entry in fs::read_dir(&self.0)?.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.ends_with(".new") {
+            if entry.path().extension().is_some_and(|extension| extension == "new") {
                 fs::remove_file(entry.path())?;
             } else if let Ok(instance) = name.parse()
                 && let Some(record) = read(&entry.path())?

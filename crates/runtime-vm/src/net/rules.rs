@@ -94,12 +94,10 @@ impl Filter {
     pub(super) async fn in_place(&self, rules: &Rules) -> io::Result<bool> {
         match self {
             Self::Iptables { iptables, .. } => {
-                for jump in rules.jumps() {
-                    if !is_there(iptables, &jump).await? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
+                let jumps = rules.jumps();
+                let [raw, filter, nat] = jumps.each_ref().map(|jump| is_there(iptables, jump));
+                let (raw, filter, nat) = tokio::try_join!(raw, filter, nat)?;
+                Ok(raw && filter && nat)
             }
             Self::Nft(nft) => status(nft, &["list", "table", "ip", &rules.table()]).await,
         }

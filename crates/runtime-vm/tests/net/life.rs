@@ -51,6 +51,7 @@ fn an_agent_that_is_started_again_finds_everything_as_it_was() {
 fn what_nobody_has_is_cleaned_up() {
     host(|| async {
         let dir = tempfile::tempdir().unwrap();
+        ip("tuntap add other0 mode tap");
         let before = output("iptables -S 2>/dev/null || true");
         let network = Network::new(config(dir.path())).unwrap();
         for number in 1..=4 {
@@ -60,7 +61,6 @@ fn what_nobody_has_is_cleaned_up() {
         // A record that never reached the disk, and one that was cut off.
         std::fs::remove_file(dir.path().join("net").join(instance(1).to_string())).unwrap();
         std::fs::write(dir.path().join("net").join(instance(2).to_string()), "{").unwrap();
-        ip("tuntap add other0 mode tap");
         let network = Network::new(config(dir.path())).unwrap();
         assert_eq!(network.clean(&BTreeSet::from([instance(3)])).await.unwrap(), 3);
         assert_eq!((network.leftovers().await, taps()), (vec![instance(3)], 1));
@@ -75,8 +75,9 @@ fn what_nobody_has_is_cleaned_up() {
 fn a_range_that_the_host_uses_is_not_taken() {
     host(|| async {
         let dir = tempfile::tempdir().unwrap();
-        ip("link add d0 type dummy");
+        ip("link add d0 type veth peer name d1");
         ip("link set d0 up");
+        ip("link set d1 up");
         ip("addr add 10.214.7.1/24 dev d0");
         ip("route add 10.87.0.0/20 dev d0");
         let network = Network::new(config(dir.path())).unwrap();
@@ -101,7 +102,7 @@ fn a_full_range_says_so_and_part_of_it_that_came_into_use_is_left_alone() {
         let small = NetworkConfig { range: Some("10.9.9.0/28".parse().unwrap()), ..config(dir.path()) };
         let network = Network::new(small).unwrap();
         network.attach(instance(1), &name("shop"), &[]).await.unwrap();
-        ip("link add d0 type dummy");
+        ip("link add d0 type veth peer name d1");
         ip("link set d0 up");
         ip("addr add 10.9.9.9/30 dev d0");
         for number in 2..=3 {
@@ -114,6 +115,24 @@ fn a_full_range_says_so_and_part_of_it_that_came_into_use_is_left_alone() {
         for number in 1..=3 {
             network.detach(instance(number)).await.unwrap();
         }
+    });
+}
+
+#[test]
+fn forwarding_stays_on_for_others_that_came_since() {
+    host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let forwards = || output("cat /proc/sys/net/ipv4/ip_forward").trim() == "1";
+        let network = Network::new(config(dir.path())).unwrap();
+        network.attach(instance(1), &name("shop"), &[]).await.unwrap();
+        ip("tuntap add other0 mode tap");
+        network.detach(instance(1)).await.unwrap();
+        assert!(forwards(), "somebody else may need it");
+        ip("link del other0");
+        let network = Network::new(config(dir.path())).unwrap();
+        network.clean(&BTreeSet::new()).await.unwrap();
+        assert!(!forwards(), "nobody does any more");
+        assert_eq!(std::fs::read_dir(dir.path().join("net")).unwrap().count(), 0);
     });
 }
 

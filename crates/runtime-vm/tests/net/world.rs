@@ -17,7 +17,7 @@ use tokio_tun::{Tun, TunBuilder};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Nothing here takes longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How long something that must not arrive is waited for.
 pub(crate) const NEVER: Duration = Duration::from_millis(700);
@@ -29,7 +29,6 @@ pub(crate) struct Space {
     jobs: mpsc::UnboundedSender<Job>,
     /// The thread by which the kernel knows the namespace.
     pub(crate) thread: i32,
-    pub(crate) handle: Handle,
 }
 
 #[expect(deprecated, reason = "its successor is unsafe for the sake of another flag than this one")]
@@ -46,7 +45,7 @@ impl Space {
             let left = leave();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let thread = rustix::thread::gettid().as_raw_nonzero().get();
-            let _ = ready.send(left.map(|()| (thread, runtime.handle().clone())));
+            let _ = ready.send(left.map(|()| thread));
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async move {
                 while let Some(job) = waiting.recv().await {
@@ -66,8 +65,8 @@ impl Space {
             println!("NOT RUN: no network namespace with taps can be made here: {missing}");
             return None;
         }
-        let (thread, handle) = made.expect("it was made");
-        Some(Self { jobs, thread, handle })
+        let thread = made.expect("it was made");
+        Some(Self { jobs, thread })
     }
 
     /// Runs something in it.

@@ -28,7 +28,7 @@ const BUFFER: usize = 16 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 const PROBE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 5;
 

@@ -41,6 +41,8 @@ pub(crate) struct Options {
     faults: Vec<Fault>,
     /// The init that is booted for an OCI image; None: nothing is, and a test plays the guest.
     pub(crate) init: Option<PathBuf>,
+    /// The directory that is its root.
+    pub(crate) root: PathBuf,
 }
 
 impl Options {
@@ -57,6 +59,7 @@ impl Options {
                 "--seccomp" => drop(value()),
                 "--no-shutdown" => options.stays = true,
                 "--standin-init" => options.init = Some(PathBuf::from(value())),
+                "--standin-root" => options.root = PathBuf::from(value()),
                 "--standin-fault" => {
                     let wanted = value();
                     let fault = FAULTS.iter().find(|(name, _)| *name == wanted);

@@ -48,6 +48,7 @@ impl Guest {
             let mut command = guarded();
             command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net"]);
             command.arg(init).arg("--test-socket").arg(format!("{vsock}_1024"));
+            command.arg("--test-root").arg(&options.root);
             for share in config["fs"].as_array().into_iter().flatten() {
                 let tag = share["tag"].as_str().unwrap_or_default();
                 let served = format!("{}.dir", share["socket"].as_str().unwrap_or_default());

@@ -10,6 +10,7 @@
 mod guest;
 mod http;
 mod options;
+mod virtiofsd;
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -29,7 +30,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const TICK: i64 = 5;
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--standin-virtiofsd", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return virtiofsd::main(arguments);
+    }
+    let options = match Options::parse(arguments.into_iter()) {
         Ok(options) => options,
         Err(told) => {
             let _ = writeln!(std::io::stdout(), "{told}");

@@ -1,0 +1,15 @@
+//! The micro-VM runtime with a stand-in for the VMM: no virtual machine, everything else as it is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is test code, which clippy sees only in test functions"
+)]
+
+mod conformance;
+mod disk;
+mod faults;
+mod given;
+mod guest;
+mod leaks;
+mod restart;
+mod world;
