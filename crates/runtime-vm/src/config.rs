@@ -8,6 +8,7 @@ use std::time::Duration;
 use ring_types::Memory;
 
 use crate::find::{is_program, program};
+use crate::image::ImagesConfig;
 use crate::net::NetworkConfig;
 use crate::shares::SharesConfig;
 
@@ -50,7 +51,13 @@ pub struct VmConfig {
     pub network: Option<NetworkConfig>,
     /// How volumes and bind mounts are shown to guests.
     pub shares: SharesConfig,
-    /// The initramfs with our init that OCI images are booted with; None: the kernel has what it needs.
+    /// More words for the command line of a kernel that is booted directly; empty: none.
+    pub cmdline: String,
+    /// Where images come from and where their root file systems are kept.
+    pub images: ImagesConfig,
+    /// Kernel modules that our init loads first, in this order: for kernels that have virtio, vsock, ext4 or overlayfs as modules.
+    pub modules: Vec<PathBuf>,
+    /// The initramfs that OCI images are booted with. None: ours, with the modules in it.
     pub initramfs: Option<PathBuf>,
     /// Directory of the seed disks of disk images, on a file system in memory; None: the usual place.
     pub seed_dir: Option<PathBuf>,
@@ -116,6 +123,9 @@ impl VmConfig {
             host: Host::this(),
             network: Some(NetworkConfig::new(data_dir.join("network"))),
             shares: SharesConfig::new(data_dir.join("volumes")),
+            cmdline: String::new(),
+            images: ImagesConfig::new(data_dir.join("images")),
+            modules: Vec::new(),
             initramfs: None,
             seed_dir: None,
             kvm: PathBuf::from("/dev/kvm"),

@@ -42,6 +42,7 @@ mod machine_config;
 pub mod net;
 mod notice;
 mod observe;
+mod open;
 mod order;
 mod prepare;
 mod probe;

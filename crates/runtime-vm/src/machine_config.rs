@@ -37,16 +37,17 @@ pub(crate) struct Devices {
 
 /// What is booted, or which file is missing for it.
 pub(crate) fn payload(config: &VmConfig, boot: &Boot, devices: &Devices) -> Result<Value, String> {
+    let cmdline = |own: &str| format!("{own} {}", config.cmdline).trim_end().to_owned();
     match (boot, &config.firmware, &config.kernel) {
         (Boot::Image(_), _, Some(kernel)) => {
-            let mut payload = json!({ "kernel": kernel, "cmdline": INIT_CMDLINE });
+            let mut payload = json!({ "kernel": kernel, "cmdline": cmdline(INIT_CMDLINE) });
             if let Some(initramfs) = &devices.initramfs {
                 payload["initramfs"] = json!(initramfs);
             }
             Ok(payload)
         }
         (Boot::Disk(_), Some(firmware), _) => Ok(json!({ "firmware": firmware })),
-        (Boot::Disk(_), None, Some(kernel)) => Ok(json!({ "kernel": kernel, "cmdline": DISK_CMDLINE })),
+        (Boot::Disk(_), None, Some(kernel)) => Ok(json!({ "kernel": kernel, "cmdline": cmdline(DISK_CMDLINE) })),
         (Boot::Image(_), _, None) => {
             let key = "server.runtime.cloud_hypervisor.kernel_path";
             Err(format!("there is no kernel to boot an OCI image with: set {key} on this node"))
@@ -105,7 +106,10 @@ mod tests {
         let refused = payload(&bare, &image, &devices).unwrap_err();
         assert!(refused.contains("firmware_path or kernel_path"), "{refused}");
         let kernel = VmConfig { kernel: Some(PathBuf::from("/boot/vmlinux")), ..bare };
-        assert_eq!(payload(&kernel, &image, &devices).unwrap()["kernel"], "/boot/vmlinux");
+        let told = payload(&kernel, &image, &devices).unwrap();
+        assert_eq!((&told["kernel"], &told["cmdline"]), (&json!("/boot/vmlinux"), &json!(DISK_CMDLINE)));
+        let kernel = VmConfig { cmdline: "nosmt".to_owned(), ..kernel };
+        assert_eq!(payload(&kernel, &image, &devices).unwrap()["cmdline"], format!("{DISK_CMDLINE} nosmt"));
         let both = VmConfig { firmware: Some(PathBuf::from("/fw/CLOUDHV.fd")), ..kernel };
         let told = payload(&both, &image, &devices).unwrap();
         assert_eq!(told, json!({ "firmware": "/fw/CLOUDHV.fd" }));

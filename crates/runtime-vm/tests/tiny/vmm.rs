@@ -21,14 +21,15 @@ pub(crate) struct Vmm {
     pub(crate) since: Instant,
 }
 
-fn program() -> Option<PathBuf> {
+/// The real one, where it is.
+pub(crate) fn program() -> Option<PathBuf> {
     let named = std::env::var_os("RING_TEST_CLOUD_HYPERVISOR").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("cloud-hypervisor")).find(|path| path.exists()))
 }
 
 /// The guest, built anew.
-fn kernel(dir: &Path) -> Option<PathBuf> {
+pub(crate) fn kernel(dir: &Path) -> Option<PathBuf> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny/guest");
     let kernel = dir.join("kernel");
     let built = Command::new("cc")

@@ -11,5 +11,10 @@ mod faults;
 mod given;
 mod guest;
 mod leaks;
+mod real;
 mod restart;
 mod world;
+
+#[path = "../tiny/vmm.rs"]
+#[allow(dead_code, reason = "here the runtime drives the VMM, and only what is booted is of use")]
+mod tiny;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -108,7 +108,7 @@ impl World {
             if !root.exists() {
                 image(&root);
             }
-            script.push_str(&format!(" --standin-init {} --standin-root {}", init().display(), root.display()));
+            script.push_str(&format!(" --standin-init {} --standin-root {}", env!("RING_GUEST_INIT"), root.display()));
         }
         for fault in faults {
             script.push_str(&format!(" --standin-fault {fault}"));
@@ -210,19 +210,6 @@ impl World {
         }
     }
 }
-
-/// The init as a micro-VM has it.
-pub(crate) fn init() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest/Cargo.toml");
-        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        static_build::build(&manifest, &target, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("init")).unwrap()
-    })
-}
-
-#[path = "../../../guest/static_build.rs"]
-mod static_build;
 
 /// A root with a shell in it.
 fn image(root: &Path) {
