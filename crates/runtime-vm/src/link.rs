@@ -119,7 +119,7 @@ impl Connection {
         let mut tasks = JoinSet::new();
         tasks.spawn(read(reader, heard));
         tasks.spawn(write(writer, said));
-        Self { incoming, outgoing, tasks: tasks }
+        Self { incoming, outgoing, tasks }
     }
 }
 

@@ -111,12 +111,11 @@ fn directories(config: &VmConfig) -> Option<String> {
             config.socket_dir.display()
         ));
     }
-    let unwritable = [&config.socket_dir, &config.data_dir].into_iter().find_map(|dir| {
+    [&config.socket_dir, &config.data_dir].into_iter().find_map(|dir| {
         let probe = dir.join(".probe");
         let tried = std::fs::write(&probe, b"ring").and_then(|()| std::fs::remove_file(&probe));
         tried.err().map(|error| format!("'{}' cannot be written to: {error}", dir.display()))
-    });
-    unwritable
+    })
 }
 
 #[cfg(test)]

@@ -192,7 +192,7 @@ impl Shared {
     pub(crate) fn watch(self: &Arc<Self>, instance: InstanceId, (machine, handle): (Machine, Handle)) {
         self.machines.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, handle);
         let ended = self.ended.clone();
-        tokio::spawn(async move { ended.run_until_cancelled(machine.run()).await });
+        tokio::spawn(async move { ended.run_until_cancelled(Box::pin(machine.run())).await });
         self.changed(instance);
     }
 

@@ -73,7 +73,7 @@ impl Engine {
         let found = timeout(PATIENCE, asking).await.ok()??;
         let id = found.id?;
         let digests = found.repo_digests.unwrap_or_default();
-        let told = digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned())).next();
+        let told = digests.iter().find_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
         Some(Here { told: told.unwrap_or_else(|| id.clone()), id })
     }
 

@@ -42,7 +42,11 @@ impl Machine {
         shared.release(instance);
         if refused.is_none() {
             // What has ended needs no secrets any more.
-            let _ = shared.blocking(move |shared| Ok(shared.vault.forget(instance))).await;
+            let forgotten = shared.blocking(move |shared| {
+                shared.vault.forget(instance);
+                Ok(())
+            });
+            let _ = forgotten.await;
         }
         shared.forget(instance);
         let stage = self.stage.clone();
@@ -78,7 +82,7 @@ impl Machine {
         self.book.finish(Self::now()).await;
         let killed = self.was_killed().await;
         let told = matches!(ending, Ending::Told(_) | Ending::Failed(..));
-        let (outcome, at, detail) = self.outcome(ending, killed);
+        let (outcome, at, detail) = Self::outcome(ending, killed);
         if let Some(detail) = &detail {
             self.book.note(Self::now(), detail.clone()).await;
         }
@@ -94,7 +98,7 @@ impl Machine {
     }
 
     /// Outcome, when by the guest's clock, and what people are told.
-    fn outcome(&self, ending: Ending, killed: bool) -> (Outcome, Option<u64>, Option<String>) {
+    fn outcome(ending: Ending, killed: bool) -> (Outcome, Option<u64>, Option<String>) {
         let lost = Outcome::Unknown(UnknownExit::InstanceVanished);
         let killed_by_us = Outcome::Signal { signal: KILL, oom_killed: false };
         match ending {
