@@ -324,7 +324,7 @@ void run(u32 start) {
     for (; code_text && *code_text >= '0' && *code_text <= '9'; code_text++) code = code * 10 + (u64)(*code_text - '0');
     print("tiny guest: up\n");
     if (line && word(line, "reset")) {
-        for (;;) outb(0xcf9, 6);
+        for (;;) outb(0x600, 1);
     }
     if (line && word(line, "mute")) power_off();
     find();
