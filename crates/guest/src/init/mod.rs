@@ -46,6 +46,12 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let (world, failed) = root::enter(options);
+    // A host that cannot be reached is not told; its console is.
+    match &failed {
+        Some(failed) => say(&format!("there is no root: {}", failed.message)),
+        None if world.test.is_none() => say("the root is there"),
+        None => {}
+    }
     let guest = match Guest::new(world, failed) {
         Ok(guest) => Arc::new(guest),
         Err(error) => return give_up(&error),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use registry::{Image, Registry, image};
@@ -264,7 +264,9 @@ async fn what_nobody_waits_for_ends_and_leaves_nothing() {
 
 /// Returns when a layer has been asked for.
 async fn asked(registry: &Registry, layer: &str) {
+    let begun = Instant::now();
     while !registry.state().asked.iter().any(|path| path.ends_with(layer)) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "nobody asked for the layer");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
