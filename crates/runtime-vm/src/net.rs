@@ -56,6 +56,9 @@ use ports::Published;
 use record::{Files, Record, Settled};
 use rules::Rules;
 
+/// A port that was given back can be held a moment longer, by a process that was just forked and has not executed its program yet.
+const LET_GO: Duration = Duration::from_millis(500);
+
 /// A program that changes the packet filter of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -193,7 +196,16 @@ impl Network {
         };
         let mut published = self.published.lock().await;
         if let std::collections::hash_map::Entry::Vacant(vacant) = published.entry(instance) {
-            vacant.insert(Published::bind(&ports, guest, self.config.udp_idle).map_err(|error| failed(instance, &error))?);
+            let deadline = tokio::time::Instant::now() + LET_GO;
+            let bound = loop {
+                match Published::bind(&ports, guest, self.config.udp_idle) {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse && tokio::time::Instant::now() < deadline => {
+                        tokio::time::sleep(LET_GO / 25).await;
+                    }
+                    bound => break bound,
+                }
+            };
+            vacant.insert(bound.map_err(|error| failed(instance, &error))?);
         }
         Ok(())
     }

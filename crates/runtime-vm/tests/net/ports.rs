@@ -128,7 +128,7 @@ fn a_port_that_is_taken_is_named_and_the_others_stay_free() {
         let error = network.forward(instance(1)).await.unwrap_err();
         assert_eq!(error.kind, RuntimeErrorKind::Start(StartFailure::Network));
         assert!(error.message.contains("127.0.0.1:8081/udp") && error.message.contains("taken"), "{error}");
-        drop(TcpListener::bind("127.0.0.1:8080").await.unwrap());
+        until("the other is free", || async { TcpListener::bind("127.0.0.1:8080").await.is_ok() }).await;
         drop(taken);
         network.forward(instance(1)).await.unwrap();
         network.forward(instance(1)).await.unwrap();
@@ -142,8 +142,8 @@ fn a_port_that_is_taken_is_named_and_the_others_stay_free() {
         for number in [1, 2] {
             network.detach(instance(number)).await.unwrap();
         }
-        drop(TcpListener::bind("127.0.0.1:8080").await.unwrap());
-        drop(UdpSocket::bind("127.0.0.1:8081").await.unwrap());
+        until("the tcp port is free", || async { TcpListener::bind("127.0.0.1:8080").await.is_ok() }).await;
+        until("the udp port is free", || async { UdpSocket::bind("127.0.0.1:8081").await.is_ok() }).await;
     });
 }
 
