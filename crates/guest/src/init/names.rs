@@ -28,12 +28,16 @@ fn hosts(own: &str, network: Option<&Network>) -> String {
         let _ = writeln!(text, "{address} {name}");
     };
     if !own.is_empty() {
-        addresses.iter().for_each(|address| line(&address.address, own));
+        for address in addresses {
+            line(&address.address, own);
+        }
         if addresses.is_empty() {
             line(&IpAddr::from([127, 0, 1, 1]), own);
         }
     }
-    network.map(|network| network.hosts.as_slice()).unwrap_or_default().iter().for_each(|(address, name)| line(address, name));
+    for (address, name) in network.map(|network| network.hosts.as_slice()).unwrap_or_default() {
+        line(address, name);
+    }
     text
 }
 
