@@ -91,7 +91,7 @@ mod tests {
         let mut console = Console::new(&path, 0);
         let mut read = 0;
         for round in 0..160_u32 {
-            file.write_all(&[u8::try_from(round % 251).unwrap(); PIECE]).unwrap();
+            file.write_all(&vec![u8::try_from(round % 251).unwrap(); PIECE]).unwrap();
             let (at, piece) = console.read().unwrap();
             assert_eq!(at, u64::from(round) * PIECE as u64);
             assert!(piece.iter().all(|byte| u32::from(*byte) == round % 251), "round {round}");

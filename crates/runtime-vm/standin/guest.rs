@@ -30,7 +30,7 @@ pub(crate) struct Guest {
     /// None: a test plays it.
     process: Option<Child>,
     image: bool,
-    _vsock: Option<(UnixListener, PathBuf)>,
+    vsock: Option<(UnixListener, PathBuf)>,
 }
 
 impl Guest {
@@ -40,7 +40,7 @@ impl Guest {
             let disk = config["disks"][0]["path"].as_str().ok_or("a disk image has no disk")?;
             let mut command = guarded();
             command.args(["sh", disk]);
-            return Ok(Self { process: Some(run(command)?), image: false, _vsock: None });
+            return Ok(Self { process: Some(run(command)?), image: false, vsock: None });
         };
         // One that is there makes the boot fail.
         let listener = UnixListener::bind(vsock)?;
@@ -57,7 +57,7 @@ impl Guest {
             }
             run(command)
         });
-        Ok(Self { process: process.transpose()?, image: true, _vsock: Some((listener, vsock.into())) })
+        Ok(Self { process: process.transpose()?, image: true, vsock: Some((listener, vsock.into())) })
     }
 
     /// None as long as it runs.
@@ -88,7 +88,7 @@ impl Drop for Guest {
             let _ = kill_process_group(Pid::from_child(process), Signal::KILL);
             let _ = process.wait();
         }
-        if let Some((_, path)) = &self._vsock {
+        if let Some((_, path)) = &self.vsock {
             let _ = std::fs::remove_file(path);
         }
     }

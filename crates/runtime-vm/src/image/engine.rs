@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(config, b"{}");
         let mut first = String::new();
         layers[0].open().unwrap().read_to_string(&mut first).unwrap();
-        assert_eq!((first.as_str(), &layers[0] == &layers[1]), ("first layer", true));
+        assert_eq!((first.as_str(), layers[0] == layers[1]), ("first layer", true));
         let (_dir, path) = archive(&entries[1..]);
         assert!(read(&path).unwrap_err().to_string().contains("1/layer.tar"));
         let (_dir, path) = archive(&entries[..2]);

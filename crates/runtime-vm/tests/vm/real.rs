@@ -20,11 +20,11 @@ fn world(cmdline: &str) -> Option<World> {
         return None;
     }
     let mut world = World::new(Boots::Nobody);
-    std::fs::write(world.dir.path().join("root.ext4"), [0; 1 << 20]).unwrap();
+    std::fs::write(world.dir.path().join("root.ext4"), vec![0; 1 << 20]).unwrap();
     world.config.kernel = Some(tiny::kernel(world.dir.path())?);
     world.config.binary = program;
     world.config.kvm = "/dev/kvm".into();
-    world.config.cmdline = cmdline.to_owned();
+    cmdline.clone_into(&mut world.config.cmdline);
     Some(world)
 }
 

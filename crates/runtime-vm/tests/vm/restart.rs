@@ -1,5 +1,6 @@
 //! An agent that is killed and started again, at every stage of an instance.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use ring_guest::{Hello, State, ToHost, VERSION};
@@ -62,7 +63,14 @@ async fn a_boot_that_was_cut_off_is_begun_again() {
 }
 
 /// Starts a workload in a guest that the test plays.
-async fn started(world: &World, job: &ring_runtime::Workload) -> (ring_runtime_vm::VmRuntime, Played) {
+fn started<'a>(
+    world: &'a World,
+    job: &'a ring_runtime::Workload,
+) -> Pin<Box<impl Future<Output = (ring_runtime_vm::VmRuntime, Played)> + 'a>> {
+    Box::pin(start_played(world, job))
+}
+
+async fn start_played(world: &World, job: &ring_runtime::Workload) -> (ring_runtime_vm::VmRuntime, Played) {
     let runtime = world.open().await;
     runtime.prepare(job).await.unwrap();
     let starting = runtime.start(job.instance);
@@ -72,7 +80,7 @@ async fn started(world: &World, job: &ring_runtime::Workload) -> (ring_runtime_v
         guest.started().await;
         guest
     };
-    let (started, guest) = within(async { tokio::join!(starting, playing) }).await;
+    let (started, guest) = within(Box::pin(async { tokio::join!(starting, playing) })).await;
     started.unwrap();
     (runtime, guest)
 }

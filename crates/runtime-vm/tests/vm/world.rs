@@ -108,10 +108,10 @@ impl World {
             if !root.exists() {
                 image(&root);
             }
-            script.push_str(&format!(" --standin-init {} --standin-root {}", env!("RING_GUEST_INIT"), root.display()));
+            script += &[" --standin-init ", env!("RING_GUEST_INIT"), " --standin-root ", &root.display().to_string()].concat();
         }
         for fault in faults {
-            script.push_str(&format!(" --standin-fault {fault}"));
+            script += &[" --standin-fault ", fault].concat();
         }
         script.push_str(" \"$@\"\n");
         self.program("vmm.sh", &script);
@@ -122,6 +122,7 @@ impl World {
         VmRuntime::with_roots(self.config.clone(), roots).await.unwrap()
     }
 
+    #[expect(clippy::unused_self, reason = "a workload of this world, whatever that is made of")]
     pub(crate) fn workload(&self, command: &[&str]) -> Workload {
         let name = |text| Name::new(text).unwrap();
         let mut spec = DeploymentSpec::new(name("ns"), name("job"), Kind::Job, RuntimeKind::CloudHypervisor, "test:1");
