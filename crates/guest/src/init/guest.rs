@@ -1,7 +1,6 @@
 //! What the threads of the init share.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,7 +71,7 @@ pub(super) enum Phase {
 
 impl Guest {
     /// A guest that waits, or one that has failed already.
-    pub(super) fn new(world: World, failed: Option<Failed>) -> io::Result<Self> {
+    pub(super) fn new(world: World, failed: Option<Failed>) -> Self {
         let boot = std::fs::read_to_string(BOOT).unwrap_or_default().trim().to_owned();
         let whole_machine = world.test.is_none();
         let inner = Inner {
@@ -83,14 +82,14 @@ impl Guest {
             acknowledged: false,
             session: Session::default(),
         };
-        Ok(Self {
+        Self {
             world,
             boot,
             reaper: Reaper::default(),
             meter: Meter::new(whole_machine),
             inner: Mutex::new(inner),
             changed: Condvar::new(),
-        })
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

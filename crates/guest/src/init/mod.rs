@@ -52,10 +52,7 @@ pub(crate) fn main() -> ExitCode {
         None if world.test.is_none() => say("the root is there"),
         None => {}
     }
-    let guest = match Guest::new(world, failed) {
-        Ok(guest) => Arc::new(guest),
-        Err(error) => return give_up(&error),
-    };
+    let guest = Arc::new(Guest::new(world, failed));
     if let Err(error) = reaper::start(&guest) {
         return give_up(&error);
     }

@@ -28,7 +28,9 @@ fn hosts(own: &str, network: Option<&Network>) -> String {
         let _ = writeln!(text, "{address} {name}");
     };
     if !own.is_empty() {
-        addresses.iter().for_each(|address| line(&address.address, own));
+        for address in addresses {
+            line(&address.address, own);
+        }
         if addresses.is_empty() {
             line(&IpAddr::from([127, 0, 1, 1]), own);
         }
