@@ -87,7 +87,8 @@ fn a_host_that_acknowledges_nothing_makes_the_workload_wait_and_nothing_is_lost(
     assert_eq!(hello.state, State::Started);
     host.output = kept;
     assert_eq!(host.code(), 0);
-    let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+    let lines: Vec<String> = (1..=300_000).map(|number: u32| number.to_string()).collect();
+    let expected = lines.join("\n") + "\n";
     assert!(host.text(Source::Stdout) == expected, "standard output is not what was written");
     assert_eq!(host.text(Source::Stderr).lines().count(), 1000);
 }
