@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ring_runtime::{ExecRequest, Observed, Runtime, RuntimeErrorKind, Workload};
+use ring_runtime_vm::VmRuntime;
 use ring_types::{Outcome, Span, StartFailure, UnknownExit};
 use rustix::process::Signal;
 
@@ -133,4 +134,19 @@ async fn nobody_inside_runs_commands() {
     assert!(refused.message.contains("disk image"), "{refused}");
     assert!(runtime.stats(job.instance).await.unwrap().memory.0 > 0);
     runtime.stop(job.instance, Span::seconds(20)).await.unwrap();
+}
+
+/// With images from engines and registries, which nobody asks for here, and our init for guests.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runtime_of_the_product_opens_and_opens_again() {
+    let world = World::new(Boots::Nobody);
+    for _ in 0..2 {
+        let runtime = VmRuntime::new(world.config.clone()).await.unwrap();
+        let (_, job) = image(&world, "exit 0");
+        launch(&runtime, &job).await;
+        assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
+        swept(&world, &runtime, job.instance).await;
+    }
+    let written: Vec<_> = std::fs::read_dir(world.config.data_dir.join("boot")).unwrap().collect();
+    assert_eq!(written.len(), 1, "{written:?}");
 }
