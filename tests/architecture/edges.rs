@@ -16,17 +16,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["types"]),
     ("runtime-docker", &["runtime", "types"]),
     ("runtime-process", &["runtime", "types"]),
+    ("guest", &[]),
+    ("runtime-vm", &["runtime", "guest", "types"]),
     ("agent", &["runtime", "proto", "state", "types"]),
     ("server", &["types", "state", "planner", "proto", "api", "store", "controller", "agent"]),
     ("cli", &["api", "types"]),
-    ("ring", &["types", "cli", "server", "agent", "runtime", "runtime-docker", "runtime-process"]),
+    ("ring", &["types", "cli", "server", "agent", "runtime", "runtime-docker", "runtime-process", "runtime-vm"]),
 ];
 
 /// Library, and the crates that may name it.
 const OWNED: &[(&str, &[&str])] = &[
     ("openraft", &["store"]),
     ("rocksdb", &["store"]),
-    ("bollard", &["runtime-docker"]),
+    ("bollard", &["runtime-docker", "runtime-vm"]),
     ("axum", &["server"]),
     ("clap", &["cli", "ring"]),
     ("comfy-table", &["cli"]),
@@ -34,8 +36,20 @@ const OWNED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that must build without the Raft store, so that the client and the agent stay small.
-const LIGHT: &[&str] =
-    &["types", "state", "planner", "proto", "api", "runtime", "runtime-docker", "runtime-process", "agent", "cli"];
+const LIGHT: &[&str] = &[
+    "types",
+    "state",
+    "planner",
+    "proto",
+    "api",
+    "runtime",
+    "runtime-docker",
+    "runtime-process",
+    "guest",
+    "runtime-vm",
+    "agent",
+    "cli",
+];
 
 fn dependencies(name: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();

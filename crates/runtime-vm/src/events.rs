@@ -1,0 +1,118 @@
+//! What the VMM writes down about its VM: JSON objects one after another, in a file that stays when nobody reads it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// No more is read at once, bytes; a VM makes some hundred events of some hundred bytes in its life.
+const MOST: u64 = 16 << 20;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Event {
+    source: String,
+    event: String,
+}
+
+/// An event that means something to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// The guest was started, or is about to be.
+    Booting,
+    /// The guest was reset, and is started again in place.
+    Rebooted,
+    /// The guest's kernel has panicked.
+    Panicked,
+    /// The guest is off.
+    Off,
+    /// The VMM ends, and takes its guest with it.
+    Ending,
+}
+
+impl Event {
+    fn sign(&self) -> Option<Sign> {
+        match (self.source.as_str(), self.event.as_str()) {
+            ("vm", "booting" | "booted") => Some(Sign::Booting),
+            ("vm", "rebooting" | "rebooted") => Some(Sign::Rebooted),
+            ("vm", "shutdown") => Some(Sign::Off),
+            ("guest", "panic") => Some(Sign::Panicked),
+            ("vmm", "shutdown") => Some(Sign::Ending),
+            _ => None,
+        }
+    }
+}
+
+/// The file of events, and how far it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Events {
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Events {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), offset: 0 }
+    }
+
+    /// The signs that came since the last time. What is not whole yet is read the next time.
+    pub(crate) fn read(&mut self) -> io::Result<Vec<Sign>> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        let (signs, read) = signs(&bytes);
+        self.offset += read as u64;
+        Ok(signs)
+    }
+}
+
+/// The signs in a piece of the file, and the length of what was whole.
+fn signs(bytes: &[u8]) -> (Vec<Sign>, usize) {
+    let mut events = serde_json::Deserializer::from_slice(bytes).into_iter::<Event>();
+    let mut found = Vec::new();
+    let mut whole = 0;
+    while let Some(Ok(event)) = events.next() {
+        whole = events.byte_offset();
+        found.extend(event.sign());
+    }
+    (found, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use super::*;
+
+    fn event(source: &str, event: &str) -> String {
+        format!(r#"{{"timestamp":{{"secs":1,"nanos":2}},"source":"{source}","event":"{event}","properties":{{"a":"b"}}}}"#)
+    }
+
+    #[test]
+    fn events_are_read_as_they_come_and_never_in_halves() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let mut events = Events::new(&path);
+        assert_eq!(events.read().unwrap(), []);
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        let (booted, panic) = (event("vm", "booted"), event("guest", "panic"));
+        let (half, rest) = panic.split_at(40);
+        write!(file, "{}\n{booted}{half}", event("virtio-device", "reset")).unwrap();
+        assert_eq!(events.read().unwrap(), [Sign::Booting]);
+        assert_eq!(events.read().unwrap(), []);
+        write!(file, "{rest}\n\n{}", event("vm", "rebooted")).unwrap();
+        assert_eq!(events.read().unwrap(), [Sign::Panicked, Sign::Rebooted]);
+    }
+
+    #[test]
+    fn a_device_that_is_reset_is_no_reboot() {
+        assert_eq!(signs(event("virtio-device", "reset").as_bytes()).0, []);
+        assert_eq!(signs(event("vm", "shutdown").as_bytes()).0, [Sign::Off]);
+    }
+}

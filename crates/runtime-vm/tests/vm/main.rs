@@ -1,0 +1,20 @@
+//! The micro-VM runtime with a stand-in for the VMM: no virtual machine, everything else as it is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is test code, which clippy sees only in test functions"
+)]
+
+mod conformance;
+mod disk;
+mod faults;
+mod given;
+mod guest;
+mod leaks;
+mod real;
+mod restart;
+mod world;
+
+#[path = "../tiny/vmm.rs"]
+#[allow(dead_code, reason = "here the runtime drives the VMM, and only what is booted is of use")]
+mod tiny;
