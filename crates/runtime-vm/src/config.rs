@@ -134,6 +134,11 @@ impl VmConfig {
         }
     }
 
+    /// Is there such a program on this host?
+    pub fn has_program(&self) -> bool {
+        self.program().is_some()
+    }
+
     /// Where the instances are.
     pub(crate) fn instances(&self) -> PathBuf {
         self.data_dir.join("instances")

@@ -84,8 +84,6 @@ rules! {
     UnknownField = "unknown_field": "There is no such field.", "Correct its name: the message gives the nearest.";
     Unset = "unset": "A variable in a name, namespace, image or map key has no value.",
         "Set it in the environment or in `--env-file`, or write `${NAME:-default}`.";
-    Unsupported = "unsupported": "This release would not honour the field.",
-        "Remove it; what is not there yet is listed under limits.";
     Worker = "worker": "The field is for jobs, and this is a worker.", "Remove the field, or make it a job.";
     Zero = "zero": "A number that has to be above zero is not.", "Use at least 1.";
 }

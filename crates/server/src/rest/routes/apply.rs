@@ -63,7 +63,6 @@ fn read(body: &[u8], state: &State) -> Result<Manifest> {
         ManifestError::Syntax { message } => ApiError::new(ErrorCode::ManifestSyntax, message),
         ManifestError::Invalid(violations) => ApiError::invalid(violations),
     })?;
-    violations.extend(support::unsupported(&manifest));
     violations.extend(support::ports_without_nodes(&manifest, state));
     violations.extend(dependencies::violations(&manifest, state));
     violations.extend(needs::contradictions(&manifest, state));

@@ -1,25 +1,8 @@
-//! What this release does not do yet is refused, with a code; it is never taken and then left undone.
+//! What the hosts there are can never do is refused, with a code.
 
 use ring_api::manifest::{DeploymentEntry, Manifest};
 use ring_state::{Node, State};
-use ring_types::{DeploymentSpec, Kind, NodeStatus, Rule, RuntimeKind, Violation};
-
-/// Fields of a manifest that cannot be honoured yet.
-pub(super) fn unsupported(manifest: &Manifest) -> Vec<Violation> {
-    manifest.deployments.iter().flat_map(entry).collect()
-}
-
-fn entry(entry: &DeploymentEntry) -> Vec<Violation> {
-    let spec = &entry.spec;
-    let fields = [("runtime", spec.runtime == RuntimeKind::CloudHypervisor)];
-    fields.into_iter().filter(|(_, used)| *used).map(|(field, _)| violation(&entry.label, field, field)).collect()
-}
-
-fn violation(label: &str, path: &str, code: &str) -> Violation {
-    let what = path.rsplit('.').next().unwrap_or(path);
-    let message = format!("{what} is not supported yet: this release would not honour it");
-    Violation::new(format!("deployments.{label}.{path}"), &format!("deployment.{code}"), Rule::Unsupported, message)
-}
+use ring_types::{DeploymentSpec, Kind, NodeStatus, Rule, Violation};
 
 /// Replicas that publish a port need a node each.
 pub(super) fn ports_without_nodes(manifest: &Manifest, state: &State) -> Vec<Violation> {
