@@ -144,13 +144,12 @@ impl Images {
         let broken = |error: String| own(refuse(StartFailure::ImagePull, format!("image '{image}': {error}")));
         let config = Config::parse(&described.config).map_err(broken)?;
         let _claim = self.cache.claim(&config.digest).await;
-        let root = match self.cache.find(&config.digest, &described.digest) {
-            Some(root) => root,
-            None => {
-                let workshop = self.workshop(image).map_err(own)?;
-                let layers = remote.fetch(&described.layers, workshop.path()).await?;
-                self.make(image, &config, &described.digest, layers, workshop).await.map_err(own)?
-            }
+        let root = if let Some(root) = self.cache.find(&config.digest, &described.digest) {
+            root
+        } else {
+            let workshop = self.workshop(image).map_err(own)?;
+            let layers = remote.fetch(&described.layers, workshop.path()).await?;
+            self.make(image, &config, &described.digest, layers, workshop).await.map_err(own)?
         };
         self.remember(image, &config.digest, &described.digest);
         Ok(root)

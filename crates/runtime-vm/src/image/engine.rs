@@ -73,7 +73,7 @@ impl Engine {
         let found = timeout(PATIENCE, asking).await.ok()??;
         let id = found.id?;
         let digests = found.repo_digests.unwrap_or_default();
-        let told = digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned())).next();
+        let told = digests.iter().find_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
         Some(Here { told: told.unwrap_or_else(|| id.clone()), id })
     }
 
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(config, b"{}");
         let mut first = String::new();
         layers[0].open().unwrap().read_to_string(&mut first).unwrap();
-        assert_eq!((first.as_str(), &layers[0] == &layers[1]), ("first layer", true));
+        assert_eq!((first.as_str(), layers[0] == layers[1]), ("first layer", true));
         let (_dir, path) = archive(&entries[1..]);
         assert!(read(&path).unwrap_err().to_string().contains("1/layer.tar"));
         let (_dir, path) = archive(&entries[..2]);
