@@ -239,9 +239,8 @@ mod tests {
     async fn what_is_used_or_was_lately_stays() {
         let temp = tempfile::tempdir().unwrap();
         let cache = cache(temp.path()).await;
-        for image in ["sha256:1", "sha256:2"] {
-            make(&cache, image);
-        }
+        make(&cache, "sha256:1");
+        make(&cache, "sha256:2");
         cache.remember("one", "sha256:1", "m").unwrap();
         cache.remember("two", "sha256:2", "m").unwrap();
         assert_eq!(cache.clean(&HashSet::new(), Duration::from_hours(1)).unwrap(), 0);

@@ -212,6 +212,21 @@ impl World {
     }
 }
 
+/// A VMM outlives its agent, and a test may end with one that runs. It is a process of this world alone, whose directory is in its
+/// arguments.
+impl Drop for World {
+    fn drop(&mut self) {
+        let mark = self.dir.path().display().to_string();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(rustix::process::Pid::from_raw);
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if let Some(pid) = pid.filter(|_| String::from_utf8_lossy(&line).contains(&mark)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
 /// A root with a shell in it.
 fn image(root: &Path) {
     let (bin, etc) = (root.join("bin"), root.join("etc"));
