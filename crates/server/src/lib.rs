@@ -1,6 +1,9 @@
 //! The server side of a control node: REST API, services for agents and other control nodes, roles, certificates, and the
 //! composition of all of it into a running node.
 
+// Types of futures of sessions are deep: streams in streams of the HTTP library.
+#![recursion_limit = "256"]
+
 mod buckets;
 mod clock;
 mod door;
