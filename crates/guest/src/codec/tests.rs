@@ -1,3 +1,5 @@
+//! Frames come back as they were, in whatever pieces they arrive, and bytes without sense are refused.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::collection::vec;

@@ -1,3 +1,5 @@
+//! Layers put over one another, and what no layer may do.
+
 use std::os::unix::fs::MetadataExt;
 
 use proptest::prelude::*;
