@@ -14,7 +14,7 @@ fn filters() -> Vec<PacketFilter> {
     let is_there = |program: &str| std::process::Command::new(program).arg("--version").output().is_ok();
     let all = [("iptables", PacketFilter::Iptables), ("nft", PacketFilter::Nft)];
     for (program, _) in all.iter().filter(|(program, _)| !is_there(program)) {
-        println!("NOT RUN with {program}: there is none here");
+        crate::loud::skipped(&format!("with {program}: there is none here"));
     }
     all.into_iter().filter(|(program, _)| is_there(program)).map(|(_, filter)| filter).collect()
 }

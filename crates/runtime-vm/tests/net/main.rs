@@ -3,5 +3,7 @@
 
 mod filter;
 mod life;
+#[path = "../common/loud.rs"]
+mod loud;
 mod ports;
 mod world;

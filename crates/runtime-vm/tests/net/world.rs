@@ -62,7 +62,7 @@ impl Space {
                 .map(|path| format!("there is no {path}")),
         };
         if let Some(missing) = missing {
-            println!("NOT RUN: no network namespace with taps can be made here: {missing}");
+            crate::loud::skipped(&format!("no network namespace with taps can be made here: {missing}"));
             return None;
         }
         let thread = made.expect("it was made");

@@ -9,6 +9,8 @@
     reason = "all of this is test code, which clippy sees only in test functions"
 )]
 
+#[path = "../common/loud.rs"]
+mod loud;
 mod vmm;
 
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -42,7 +42,7 @@ pub(crate) fn kernel(dir: &Path) -> Option<PathBuf> {
         .args([sources.join("start.S"), sources.join("guest.c")])
         .output();
     let Ok(output) = built else {
-        println!("NOT RUN: there is no C compiler here");
+        crate::loud::skipped("there is no C compiler here");
         return None;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -53,11 +53,11 @@ impl Vmm {
     /// Boots the guest with this command line. None, with a word on why, where that cannot be.
     pub(crate) fn boot(cmdline: &str) -> Option<Self> {
         let Some(program) = program() else {
-            println!("NOT RUN: there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
+            crate::loud::skipped("there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
             return None;
         };
         if File::options().read(true).write(true).open("/dev/kvm").is_err() {
-            println!("NOT RUN: /dev/kvm is not there or not ours");
+            crate::loud::skipped("/dev/kvm is not there or not ours");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -124,11 +124,11 @@ fn leave_the_network() -> std::io::Result<()> {
 fn apart<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let done = std::thread::spawn(move || {
         if let Err(error) = leave_the_network() {
-            println!("NOT RUN: no network namespace can be made here: {error}");
+            crate::loud::skipped(&format!("no network namespace can be made here: {error}"));
             return;
         }
         if !Path::new("/dev/net/tun").exists() {
-            println!("NOT RUN: there is no /dev/net/tun");
+            crate::loud::skipped("there is no /dev/net/tun");
             return;
         }
         let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();

@@ -11,6 +11,8 @@ mod faults;
 mod given;
 mod guest;
 mod leaks;
+#[path = "../common/loud.rs"]
+mod loud;
 mod real;
 mod restart;
 mod world;

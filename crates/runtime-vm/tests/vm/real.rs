@@ -12,11 +12,11 @@ use crate::world::{Boots, World, launch, outcome, swept, within};
 /// None, with a word on why, where there is no VMM or it cannot be used.
 fn world(cmdline: &str) -> Option<World> {
     let Some(program) = tiny::program() else {
-        println!("NOT RUN: there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
+        crate::loud::skipped("there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
         return None;
     };
     if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
-        println!("NOT RUN: /dev/kvm is not there or not ours");
+        crate::loud::skipped("/dev/kvm is not there or not ours");
         return None;
     }
     let mut world = World::new(Boots::Nobody);
