@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use openraft::EntryPayload;
 use ring_proto::Wire;
-use ring_state::{Command, Entry, LEVEL, Reply, State};
+use ring_state::{Command, Entry, Reply, State};
 use ring_types::{ClusterId, MemberId, RequestId, Revision, Timestamp};
 use rocksdb::WriteBatch;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, speaks};
 use crate::failure::Failure;
 use crate::identity::{DataDir, disk as disk_error};
 use crate::log::{self, Leftover};
@@ -91,10 +91,7 @@ impl Survivor {
 /// What was left unfinished is begun again the next time.
 pub fn restore_backup(config: &StoreConfig, backup: Backup, commands: Vec<Command>, at: Timestamp) -> Result<(), StoreError> {
     let dir = DataDir::take(&config.data_dir)?;
-    let (level, spoken) = (backup.state.level(), LEVEL);
-    if level > spoken {
-        return Err(StoreError::Newer { path: config.data_dir.clone(), level, spoken });
-    }
+    speaks(backup.state.level(), &config.data_dir)?;
     dir.begin(config.cluster, config.member)?;
     let begun = Begun::of(backup.state, backup.last, commands, at)?;
     let disk = Disk::open(dir, Failure::new())?;

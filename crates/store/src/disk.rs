@@ -170,8 +170,7 @@ impl Disk {
 
     /// Refuses what is of a level this release does not understand.
     pub(crate) fn speaks(&self, level: Level) -> Result<(), StoreError> {
-        let (path, spoken) = (self.dir.root().to_owned(), LEVEL);
-        if level > spoken { Err(StoreError::Newer { path, level, spoken }) } else { Ok(()) }
+        speaks(level, self.dir.root())
     }
 
     fn rows(&self) -> impl Iterator<Item = Result<Row, String>> + '_ {
@@ -215,6 +214,12 @@ impl Disk {
         };
         batch.put_cf(self.meta(), APPLIED, record.encode_to_vec());
     }
+}
+
+/// Does this release understand what is in a directory, which is of this level?
+pub(crate) fn speaks(level: Level, dir: &Path) -> Result<(), StoreError> {
+    let newer = || StoreError::Newer { path: dir.to_owned(), level, spoken: LEVEL };
+    if level > LEVEL { Err(newer()) } else { Ok(()) }
 }
 
 /// Key of a row on disk and in a snapshot: the table's number, then the key.

@@ -10,7 +10,7 @@ use ring_proto::Wire;
 use ring_proto::raft::v1 as wire;
 use ring_proto::raft::v1::refused::Reason;
 use ring_state::{Command, Entry, Refusal, Reply};
-use ring_types::{RequestId, Revision, Timestamp};
+use ring_types::{Level, RequestId, Revision, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use uuid::Uuid;
@@ -54,6 +54,9 @@ impl Replica {
 
     /// What not every member would understand stays out of the log: it is refused here already, for the leader may be one of them.
     async fn too_early(&self, command: &Command) -> Option<Refusal> {
+        if command.needs().0 == Level::FIRST {
+            return None;
+        }
         self.view.state().too_early(command)?;
         // This copy may be behind.
         self.read().await.ok().unwrap_or_else(|| self.view.state()).too_early(command)
