@@ -136,38 +136,19 @@ impl Conversation {
 
     /// Starts what commits claims, reports and changes of the host, each in the order asked. All stop with the session.
     fn employ(&self, epoch: Epoch, boot: RequestId, workers: &mut JoinSet<()>) -> Registered {
-        let (claims, mut claim_queue) = mpsc::channel(WAITING);
-        let (reports, mut report_queue) = mpsc::channel(WAITING);
+        let claims = self.answer(workers, |context, node, request| async move {
+            Message::Claim(claims::claim(&context, node, &request).await)
+        });
+        let reports = self.answer(workers, |context, node, request| async move {
+            Message::Report(claims::report(&context, node, request).await)
+        });
+        let leaves =
+            self.answer(
+                workers,
+                |context, node, request| async move { Message::Leave(leave::leave(&context, node, &request).await) },
+            );
         let (infos, mut info_queue) = mpsc::channel(WAITING);
-        let (context, node, out) = (self.context.clone(), self.node, self.out.clone());
-        workers.spawn(async move {
-            while let Some(request) = claim_queue.recv().await {
-                let reply = claims::claim(&context, node, &request).await;
-                if out.send(Ok(message(Message::Claim(reply)))).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let (context, out) = (self.context.clone(), self.out.clone());
-        workers.spawn(async move {
-            while let Some(request) = report_queue.recv().await {
-                let reply = claims::report(&context, node, request).await;
-                if out.send(Ok(message(Message::Report(reply)))).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let (leaves, mut leave_queue) = mpsc::channel(WAITING);
-        let (context, out) = (self.context.clone(), self.out.clone());
-        workers.spawn(async move {
-            while let Some(request) = leave_queue.recv().await {
-                let reply = leave::leave(&context, node, &request).await;
-                if out.send(Ok(message(Message::Leave(reply)))).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let store = self.context.store.clone();
+        let (store, node) = (self.context.store.clone(), self.node);
         workers.spawn(async move {
             while let Some(info) = info_queue.recv().await {
                 let command = Command::RegisterNode { node, boot, info };
@@ -178,6 +159,28 @@ impl Conversation {
         });
         let seat = self.context.hub.enter(node, self.out.clone());
         Registered { epoch, boot, seat, claims, reports, infos, leaves }
+    }
+
+    /// Starts what answers requests of one kind, one after another in the order asked.
+    fn answer<T, A>(
+        &self,
+        workers: &mut JoinSet<()>,
+        reply: impl Fn(Arc<SessionContext>, NodeId, T) -> A + Send + 'static,
+    ) -> mpsc::Sender<T>
+    where
+        T: Send + 'static,
+        A: Future<Output = Message> + Send,
+    {
+        let (requests, mut queue) = mpsc::channel(WAITING);
+        let (context, node, out) = (self.context.clone(), self.node, self.out.clone());
+        workers.spawn(async move {
+            while let Some(request) = queue.recv().await {
+                if out.send(Ok(message(reply(context.clone(), node, request).await))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        requests
     }
 
     async fn talk(
