@@ -15,6 +15,7 @@ use ring_runtime::{
     ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
     RuntimeErrorKind, Workload,
 };
+use ring_runtime_host::logs;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -24,8 +25,8 @@ use crate::cgroup::Cgroups;
 use crate::layout::{InstanceDir, REMOVING};
 use crate::observe::{State, observe};
 use crate::record::{self, Record};
-use crate::vault::{Kept, Vault};
-use crate::{logs, mounts, prepare};
+use crate::vault::{self, Kept, Vault};
+use crate::{mounts, prepare};
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
 const HINTS: usize = 1024;
@@ -80,7 +81,7 @@ impl ProcessRuntime {
             config,
             cgroups: Cgroups::detect(),
             ended: ended.clone(),
-            vault: Vault::open(),
+            vault: Vault::open(vault::NAME),
             locks: Mutex::default(),
             watched: Mutex::default(),
             changes: watch::Sender::new(0),

@@ -28,10 +28,10 @@ use tokio_util::io::ReaderStream;
 
 use crate::driver::{Shared, not_found};
 use crate::observe::State;
-use crate::proc::ProcessId;
 use crate::record::{self, Record};
-use crate::watch::gone;
 use frame::Frame;
+use ring_runtime_host::proc::ProcessId;
+use ring_runtime_host::proc::gone;
 
 /// With this as its last argument a shim is the parent of a command inside an instance.
 pub(crate) const EXEC: &str = "exec";

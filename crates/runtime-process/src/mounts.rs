@@ -18,8 +18,8 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use crate::env::Order;
 use crate::layout::InstanceDir;
-use crate::proc::ProcessId;
 use crate::record::{Mount, Record, Source};
+use ring_runtime_host::proc::ProcessId;
 
 /// What is to be mounted for a workload; `volumes` is where named volumes are.
 pub(crate) fn plan(workload: &Workload, dir: &InstanceDir, volumes: &Path) -> Result<Vec<Mount>, RuntimeError> {

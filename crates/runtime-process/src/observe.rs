@@ -6,8 +6,8 @@ use ring_runtime::Observed;
 use ring_types::{Outcome, UnknownExit};
 
 use crate::layout::InstanceDir;
-use crate::proc;
 use crate::record::{self, Exit, Record, Started, Starting};
+use ring_runtime_host::proc;
 
 /// How an instance is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ mod tests {
     use ring_types::Timestamp;
 
     use super::*;
-    use crate::proc::ProcessId;
+    use ring_runtime_host::proc::ProcessId;
 
     fn dir() -> (tempfile::TempDir, InstanceDir) {
         let temp = tempfile::tempdir().unwrap();

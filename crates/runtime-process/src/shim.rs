@@ -24,12 +24,12 @@ use crate::cgroup::{Cgroup, Cgroups};
 use crate::env::{Answer, Order};
 use crate::exec::EXEC;
 use crate::layout::InstanceDir;
-use crate::logs::LogWriter;
 use crate::mounts;
-use crate::proc::{self, ProcessId};
 use crate::record::{self, Exit, Started, Starting};
 use execute::{Executed, execute};
 use pump::Pumps;
+use ring_runtime_host::logs::LogWriter;
+use ring_runtime_host::proc::{self, ProcessId};
 
 /// Between two attempts to write the end down when the disk does not take it.
 const RETRY: Duration = Duration::from_secs(1);

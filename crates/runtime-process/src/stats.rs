@@ -4,7 +4,6 @@
 //! are lost, so that without control groups the sum can be too small.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 
 use ring_runtime::{InstanceStats, RuntimeError};
@@ -13,8 +12,8 @@ use ring_types::{InstanceId, Memory};
 use crate::cgroup::Usage;
 use crate::driver::Shared;
 use crate::layout::InstanceDir;
-use crate::proc::{self, Stat};
 use crate::record::{self, Record, Starting};
+use ring_runtime_host::proc::{self, Stat};
 
 /// Clock ticks of `/proc` in a second: 100 on every architecture Linux runs on today.
 const TICKS: u64 = 100;
@@ -61,7 +60,7 @@ fn used(dir: &InstanceDir) -> std::io::Result<Used> {
     let ticks: u64 = own.iter().map(|stat| stat.own_ticks + stat.collected_ticks).sum::<u64>() + collected;
     Ok(Used {
         cpu_time_us: ticks * (1_000_000 / TICKS),
-        memory: own.iter().map(|stat| memory(stat.id.pid)).sum(),
+        memory: own.iter().map(|stat| proc::memory(stat.id.pid)).sum(),
         threads: own.iter().map(|stat| stat.threads).sum(),
     })
 }
@@ -82,21 +81,10 @@ fn family(all: &[Stat], supervisor: i32) -> Vec<Stat> {
     all.iter().filter(|stat| members.contains(&stat.id.pid) && !stat.zombie).copied().collect()
 }
 
-/// Bytes that only this process or its shared memory keeps, without files.
-fn memory(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let of = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.trim().parse().ok()
-    };
-    let kib = of("RssAnon:").unwrap_or_default() + of("RssShmem:").unwrap_or_default();
-    kib * 1024
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::ProcessId;
+    use ring_runtime_host::proc::ProcessId;
 
     #[test]
     fn a_family_is_found_by_parents_and_by_session() {
@@ -117,6 +105,6 @@ mod tests {
 
     #[test]
     fn this_process_has_memory() {
-        assert!(memory(i32::try_from(std::process::id()).unwrap()) > 0);
+        assert!(proc::memory(i32::try_from(std::process::id()).unwrap()) > 0);
     }
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::driver::Shared;
 use crate::layout::InstanceDir;
 use crate::observe::{State, observe};
-use crate::proc;
 use crate::record::{self, Started, Starting};
+use ring_runtime_host::proc;
 
 /// A process that was killed is gone at once unless it hangs in the kernel.
 const AFTER_KILL: Duration = Duration::from_secs(10);

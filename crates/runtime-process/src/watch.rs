@@ -1,21 +1,15 @@
 //! Noticing that a process has ended, without asking again and again.
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use ring_runtime_host::proc::gone;
 use ring_types::InstanceId;
-use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::driver::Shared;
 use crate::observe::{State, observe};
-use crate::proc::ProcessId;
 
-/// How often a process is looked at where the kernel is too old to give notice (before Linux 5.3).
+/// How soon an instance is looked at again that is between two states.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Shared {
@@ -60,30 +54,5 @@ impl Shared {
             Ok(())
         });
         let _ = removed.await;
-    }
-}
-
-/// Lets the runtime wait for a descriptor to become readable.
-#[expect(deprecated, reason = "its successor is unsafe and asks for what an OwnedFd promises by its type")]
-pub(crate) fn wait_on(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, Interest::READABLE)
-}
-
-/// Returns when the process has ended.
-pub(crate) async fn gone(process: ProcessId) {
-    let Some(pid) = process.raw() else { return };
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        // Asked after opening: from here on the descriptor cannot mean another process.
-        Ok(fd) if process.alive() => {
-            if let Ok(fd) = wait_on(fd) {
-                let _ = fd.readable().await;
-                return;
-            }
-        }
-        Ok(_) | Err(Errno::SRCH) => return,
-        Err(_) => {}
-    }
-    while process.alive() {
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -8,8 +8,8 @@ use ring_types::{InstanceId, Outcome, UnknownExit};
 use crate::api::VmState;
 use crate::driver::Shared;
 use crate::events::{Events, Sign};
-use crate::proc;
 use crate::record::{self, Exit, Record, Started, Starting, Vmm};
+use ring_runtime_host::proc;
 
 /// The records of an instance.
 struct Records {

@@ -31,7 +31,7 @@ use crate::probe::Known;
 use crate::record::{self, Record};
 use crate::roots::Roots;
 use crate::seed::Seeds;
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 
 /// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
 const HINTS: usize = 1024;
@@ -80,7 +80,7 @@ impl VmRuntime {
             roots,
             network,
             seeds: Seeds::new(seed_dir),
-            vault: Vault::open(),
+            vault: Vault::open(vault::NAME),
             ledger: Ledger::default(),
             known: Known::default(),
             ended: ended.clone(),

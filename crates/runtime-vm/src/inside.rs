@@ -15,8 +15,8 @@ use crate::driver::{Shared, not_running};
 use crate::exec::{order, session};
 use crate::machine::{Ask, Handle};
 use crate::observe::State;
-use crate::proc::{self, ProcessId};
 use crate::record::{self, Boot, Record, Vmm};
+use ring_runtime_host::proc::{self, ProcessId};
 
 /// A guest answers a question within milliseconds, and dials again within a second when the connection was lost.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,9 +7,9 @@ use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::InstanceId;
 
 use crate::driver::{Shared, remove_all};
-use crate::proc;
 use crate::record::{self, Vmm};
 use crate::vmm;
+use ring_runtime_host::proc;
 
 impl Shared {
     /// Ends the VMM of an instance, takes its helpers, its network and its sockets away. Does nothing where there is nothing.

@@ -23,8 +23,8 @@ use crate::exec::{Execs, Opened};
 use crate::journal::Book;
 use crate::layout::InstanceDir;
 use crate::link::Link;
-use crate::proc;
 use crate::record::{Boot, Record, Started, Starting, Vmm};
+use ring_runtime_host::proc;
 
 /// Questions that wait for a machine.
 const ASKS: usize = 256;

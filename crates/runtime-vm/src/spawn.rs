@@ -6,7 +6,7 @@ use std::process::Stdio;
 use process_wrap::tokio::{CommandWrap, ProcessSession, ResetSigmask};
 use tokio::process::Command;
 
-use crate::proc::ProcessId;
+use ring_runtime_host::proc::ProcessId;
 
 /// Starts a program in a session of its own, with an empty standard input and nothing of the agent's environment. It goes on
 /// when the agent ends, and is collected when it ends before the agent. Where its outputs go is the caller's to say.
@@ -27,7 +27,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proc;
+    use ring_runtime_host::proc;
 
     #[tokio::test]
     async fn it_leads_a_session_has_no_environment_and_is_collected() {

@@ -16,9 +16,9 @@ use crate::machine::{Handle, Machine, Stage};
 use crate::machine_config;
 use crate::observe::State;
 use crate::prepare::{make_dir, remove_file};
-use crate::proc;
 use crate::record::{self, Boot, Exit, Record, Started, Starting, Vmm};
 use crate::vmm;
+use ring_runtime_host::proc;
 
 impl Shared {
     /// Starts an instance that was not started before. The caller holds its lock.

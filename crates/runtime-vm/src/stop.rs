@@ -15,8 +15,8 @@ use crate::layout::REMOVING;
 use crate::machine::{Ask, Handle, Stage};
 use crate::observe::State;
 use crate::order;
-use crate::proc;
 use crate::record::{self, Boot, Killed, Record};
+use ring_runtime_host::proc;
 
 /// A workload that was killed has ended by then.
 const AFTER_KILL: Duration = Duration::from_secs(3);

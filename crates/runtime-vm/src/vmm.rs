@@ -15,8 +15,8 @@ use crate::api::Api;
 use crate::config::VmConfig;
 use crate::layout::InstanceDir;
 use crate::prepare::remove_file;
-use crate::proc::{self, ProcessId};
 use crate::spawn;
+use ring_runtime_host::proc::{self, ProcessId};
 
 /// From a call that ends the VMM to its process being gone.
 const SHUTDOWN: Duration = Duration::from_secs(3);

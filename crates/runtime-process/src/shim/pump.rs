@@ -11,8 +11,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 
-use crate::logs::{Lines, LogWriter};
-use crate::proc;
+use ring_runtime_host::logs::{Ends, Lines, LogWriter};
+use ring_runtime_host::proc;
 
 /// A pipe of Linux holds so much.
 const CHUNK: usize = 64 * 1024;
@@ -47,7 +47,7 @@ impl Pumps {
 }
 
 async fn pump(source: LogSource, mut pipe: Receiver, logs: Arc<Mutex<LogWriter>>) {
-    let mut lines = Lines::new(source);
+    let mut lines = Lines::new(source, Ends::Lf);
     let mut buffer = vec![0; CHUNK];
     let write = |at, text: &[u8]| logs.lock().unwrap_or_else(PoisonError::into_inner).write(at, text);
     loop {
@@ -63,6 +63,6 @@ async fn pump(source: LogSource, mut pipe: Receiver, logs: Arc<Mutex<LogWriter>>
 
 /// A line of the supervisor itself.
 pub(super) fn note(at: Timestamp, message: &str) -> Vec<u8> {
-    let mut lines = Lines::new(LogSource::Stderr);
+    let mut lines = Lines::new(LogSource::Stderr, Ends::Lf);
     lines.push(at, format!("[ring: {message}]\n").as_bytes())
 }

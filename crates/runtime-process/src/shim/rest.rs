@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group
 use tokio::time::Instant;
 
 use crate::cgroup::Cgroup;
-use crate::proc;
+use ring_runtime_host::proc;
 
 /// A killed process goes at once unless it hangs in the kernel; then it is left.
 const PATIENCE: Duration = Duration::from_secs(5);

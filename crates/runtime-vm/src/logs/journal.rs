@@ -7,9 +7,10 @@ use std::io;
 use std::path::Path;
 
 use ring_runtime::LogSource;
+use ring_runtime_host::logs::{Ends, Lines};
 use ring_types::Timestamp;
 
-use super::writer::{Ends, Lines, LogWriter, Marks};
+use super::marked::{Marked, Marks};
 
 /// A line whose end has not come is cut when so many bytes of output have come after its beginning: until it is in the log,
 /// nothing after it counts as safe.
@@ -26,7 +27,7 @@ struct Stream {
 
 /// The log of an instance, open for writing.
 pub(crate) struct Journal {
-    writer: LogWriter,
+    writer: Marked,
     stdout: Stream,
     stderr: Stream,
     /// The place behind all that has been seen.
@@ -58,7 +59,7 @@ impl Stream {
 impl Journal {
     /// Opens a log, made when it is not there, to go on where it ends.
     pub(crate) fn open(dir: &Path, ends: Ends) -> io::Result<Self> {
-        let writer = LogWriter::open(dir)?;
+        let writer = Marked::open(dir)?;
         let Marks { stdout, stderr } = writer.marks();
         Ok(Self {
             writer,

@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Ending, Machine, Stage};
 use crate::link::Heard;
-use crate::proc;
 use crate::record::Exit;
 use crate::vmm;
+use ring_runtime_host::proc;
 
 /// A guest whose end is acknowledged powers off by then.
 const POWER_OFF: Duration = Duration::from_secs(5);

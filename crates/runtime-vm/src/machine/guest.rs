@@ -7,8 +7,8 @@ use ring_types::{StartFailure, Timestamp};
 use super::{Ending, Machine, Stage};
 use crate::link::Heard;
 use crate::order;
-use crate::proc;
 use crate::record::{self, Started, Starting};
+use ring_runtime_host::proc;
 
 impl Machine {
     pub(super) async fn hear(&mut self, heard: Heard) -> Option<Ending> {

@@ -11,9 +11,9 @@ use crate::api::VmState;
 use crate::console;
 use crate::events::Sign;
 use crate::link::Heard;
-use crate::notice::Notice;
-use crate::proc;
 use crate::vmm::Afterwards;
+use ring_runtime_host::notice::Notice;
+use ring_runtime_host::proc;
 
 /// What happened.
 enum Happened {

@@ -27,9 +27,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{Places, Planned, Share, SharesConfig};
-use crate::notice::Notice;
-use crate::proc::{self, ProcessId};
 use crate::spawn;
+use ring_runtime_host::notice::Notice;
+use ring_runtime_host::proc::{self, ProcessId};
 
 /// How long one that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ async fn start(
         pid: process.pid,
     };
     let kept = Kept { boot: proc::boot_id(), process, share: share.clone() };
-    if let Err(error) = keep(&record(places, &planned.tag), &kept) {
+    if let Err(error) = crate::record::write(&record(places, &planned.tag), &kept) {
         end(process).await;
         return Err(error);
     }
@@ -245,15 +245,6 @@ fn logs(places: Places<'_>) -> Vec<OsString> {
     let logs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
     let without = logs.filter(|path| !path.with_extension("json").exists());
     without.filter_map(|path| path.file_stem().map(std::ffi::OsStr::to_owned)).collect()
-}
-
-fn keep(path: &Path, kept: &Kept) -> io::Result<()> {
-    let staged = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
-    serde_json::to_writer(&file, kept)?;
-    file.sync_all()?;
-    fs::rename(&staged, path)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use ring_types::{Kind, Name, Permission, RuntimeKind, Volume, VolumeDriver, VolumeKind};
 
 use super::*;
-use crate::proc;
+use ring_runtime_host::proc;
 
 const INSTANCE: &str = "01890000-0000-7000-8000-0000deadbeef";
 

@@ -17,35 +17,45 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A process for certain: its number, and when it began, as numbers are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProcessId {
-    pub(crate) pid: i32,
+pub struct ProcessId {
+    /// Its number.
+    pub pid: i32,
     /// Clock ticks after boot.
-    pub(crate) start: u64,
+    pub start: u64,
 }
 
 /// The fields of `/proc/<pid>/stat` that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) id: ProcessId,
+pub struct Stat {
+    /// Which.
+    pub id: ProcessId,
+    /// Number of its parent.
+    pub parent: i32,
+    /// Number of its session.
+    pub session: i32,
     /// It ended and only waits to be collected.
-    pub(crate) zombie: bool,
+    pub zombie: bool,
     /// Processor time in clock ticks.
-    pub(crate) own_ticks: u64,
+    pub own_ticks: u64,
+    /// That of the children it has collected.
+    pub collected_ticks: u64,
+    /// Threads it has.
+    pub threads: u64,
 }
 
 impl ProcessId {
     /// The process that has this number now.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
+    pub fn of(pid: i32) -> Option<Self> {
         stat(pid).map(|stat| stat.id)
     }
 
     /// Is it there and not ended?
-    pub(crate) fn alive(self) -> bool {
+    pub fn alive(self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.id == self && !stat.zombie)
     }
 
     /// Sends a signal, when it is still there.
-    pub(crate) fn signal(self, signal: Signal) {
+    pub fn signal(self, signal: Signal) {
         if self.alive()
             && let Some(pid) = self.raw()
         {
@@ -54,13 +64,14 @@ impl ProcessId {
         }
     }
 
-    fn raw(self) -> Option<Pid> {
+    /// Its number, as system calls take it.
+    pub fn raw(self) -> Option<Pid> {
         Pid::from_raw(self.pid)
     }
 }
 
 /// Returns when the process has ended.
-pub(crate) async fn gone(process: ProcessId) {
+pub async fn gone(process: ProcessId) {
     let Some(pid) = process.raw() else { return };
     match pidfd_open(pid, PidfdFlags::empty()) {
         // Asked after opening: from here on the descriptor cannot mean another process.
@@ -79,17 +90,24 @@ pub(crate) async fn gone(process: ProcessId) {
 }
 
 /// Identifies this run of the kernel; another value means that every process of before is gone.
-pub(crate) fn boot_id() -> String {
+pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-fn all() -> impl Iterator<Item = Stat> {
+/// Every process that can be seen.
+pub fn all() -> impl Iterator<Item = Stat> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(stat)
 }
 
+/// The living processes of a session that was led by `leader`, itself left out.
+pub fn session_of(leader: ProcessId) -> Vec<ProcessId> {
+    let member = |stat: &Stat| stat.session == leader.pid && stat.id.start >= leader.start && !stat.zombie;
+    all().filter(member).map(|stat| stat.id).filter(|id| *id != leader).collect()
+}
+
 /// The living processes that were given this argument.
-pub(crate) fn with_argument(argument: &OsStr) -> Vec<ProcessId> {
+pub fn with_argument(argument: &OsStr) -> Vec<ProcessId> {
     let given = |pid: i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
@@ -98,7 +116,7 @@ pub(crate) fn with_argument(argument: &OsStr) -> Vec<ProcessId> {
 }
 
 /// Bytes of memory only this process and what it shares memory with have, without files.
-pub(crate) fn memory(pid: i32) -> u64 {
+pub fn memory(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let of = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -109,12 +127,13 @@ pub(crate) fn memory(pid: i32) -> u64 {
 }
 
 /// The time of day.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-pub(crate) fn stat(pid: i32) -> Option<Stat> {
+/// The process that has this number now.
+pub fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -127,8 +146,12 @@ fn parse(line: &str) -> Option<Stat> {
     let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
     Some(Stat {
         id: ProcessId { pid, start },
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
         own_ticks: number(11)? + number(12)?,
+        collected_ticks: number(13)? + number(14)?,
+        threads: number(17)?,
     })
 }
 
@@ -139,7 +162,15 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let line = "42 (a) (b c) Z 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 1 18446744073709551615";
-        let expected = Stat { id: ProcessId { pid: 42, start: 98765 }, zombie: true, own_ticks: 11 };
+        let expected = Stat {
+            id: ProcessId { pid: 42, start: 98765 },
+            parent: 7,
+            session: 41,
+            zombie: true,
+            own_ticks: 11,
+            collected_ticks: 15,
+            threads: 1,
+        };
         assert_eq!(parse(line), Some(expected));
         assert_eq!(parse("42 (cut"), None);
     }

@@ -11,19 +11,23 @@ use super::{numbers, parse_line, path};
 
 /// A place in the output: everything before it was given.
 #[derive(Clone, Debug)]
-pub(crate) struct Position {
+pub struct Position {
     dir: PathBuf,
     number: u64,
     offset: u64,
 }
 
 impl Position {
-    pub(crate) fn start(dir: &Path) -> Self {
+    /// Before everything.
+    pub fn start(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), number: 0, offset: 0 }
     }
 
     /// Gives every whole line from here to the end of what is there, and moves behind it.
-    pub(crate) fn advance(&mut self, mut give: impl FnMut(LogLine)) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn advance(&mut self, mut give: impl FnMut(LogLine)) -> io::Result<()> {
         for number in numbers(&self.dir).into_iter().filter(|number| *number >= self.number).collect::<Vec<_>>() {
             if number > self.number {
                 // The file before may have grown after it was read and before this one was made.
@@ -58,7 +62,10 @@ impl Position {
 }
 
 /// The lines that are there and wanted, and the place behind them.
-pub(crate) fn read(dir: &Path, request: LogRequest) -> io::Result<(VecDeque<LogLine>, Position)> {
+///
+/// # Errors
+/// Those of the disk.
+pub fn read(dir: &Path, request: LogRequest) -> io::Result<(VecDeque<LogLine>, Position)> {
     let mut position = Position::start(dir);
     let mut lines = VecDeque::new();
     let keep = request.tail.map_or(usize::MAX, |tail| usize::try_from(tail).unwrap_or(usize::MAX));

@@ -1,7 +1,8 @@
 //! Output of a workload: numbered files of bounded size, one line of output a line of the file.
 //!
 //! A line is `<milliseconds since 1970> <o|e> <bytes>`. The newest [`FILES`] files of about [`FILE_BYTES`] each are kept, so an
-//! instance keeps at least 20 MiB of its last output. A file is never renamed: a reader goes from one number to the next.
+//! instance keeps at least 20 MiB of its last output. A file is never renamed: a reader goes from one number to the next. It passes
+//! over lines of another form: a driver may keep some for itself.
 
 mod follow;
 mod reader;
@@ -13,25 +14,26 @@ use bytes::Bytes;
 use ring_runtime::{LogLine, LogSource};
 use ring_types::Timestamp;
 
-pub(crate) use follow::follow;
-pub(crate) use reader::read;
-pub(crate) use writer::{Lines, LogWriter};
+pub use follow::follow;
+pub use reader::{Position, read};
+pub use writer::{Ends, Lines, LogWriter};
 
 /// A file that has reached this size is finished.
-const FILE_BYTES: u64 = 10 * 1024 * 1024;
+pub const FILE_BYTES: u64 = 10 * 1024 * 1024;
 
 /// So many files are kept.
-const FILES: u64 = 3;
+pub const FILES: u64 = 3;
 
 /// Longer lines come in pieces of this size.
-const LINE_BYTES: usize = 16 * 1024;
+pub const LINE_BYTES: usize = 16 * 1024;
 
-fn path(dir: &Path, number: u64) -> PathBuf {
+/// Where the file of this number is.
+pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}.log"))
 }
 
 /// Numbers of the files there are, in order.
-fn numbers(dir: &Path) -> Vec<u64> {
+pub fn numbers(dir: &Path) -> Vec<u64> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let number = |name: &str| name.strip_suffix(".log")?.parse().ok();
     let mut numbers: Vec<u64> = entries.filter_map(|entry| number(entry.file_name().to_str()?)).collect();

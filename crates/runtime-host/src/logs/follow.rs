@@ -21,7 +21,7 @@ struct Follower<Ended> {
 }
 
 /// Goes on after `ready` and `position` until `ended` says so and everything was given.
-pub(crate) fn follow<Ended>(
+pub fn follow<Ended>(
     dir: &Path,
     (ready, position): (VecDeque<LogLine>, Position),
     request: LogRequest,

@@ -1,4 +1,4 @@
-//! The supervisor's side of the output.
+//! Writing the output down.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use ring_types::Timestamp;
 use super::{FILE_BYTES, FILES, LINE_BYTES, numbers, path, write_line};
 
 /// Appends to the newest file and goes on to the next when it is full.
-pub(crate) struct LogWriter {
+pub struct LogWriter {
     dir: PathBuf,
     file: File,
     number: u64,
@@ -22,7 +22,11 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+    /// Opens the log of a directory, made when it is not there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn open(dir: &Path) -> io::Result<Self> {
         Self::with_limit(dir, FILE_BYTES)
     }
 
@@ -36,12 +40,17 @@ impl LogWriter {
 
     /// Writes whole lines. Output that does not fit on the disk is dropped, and the log says so as soon as it can: a workload is
     /// never stopped or slowed by its log.
-    pub(crate) fn write(&mut self, at: Timestamp, lines: &[u8]) {
+    pub fn write(&mut self, at: Timestamp, lines: &[u8]) {
+        self.write_marked(at, lines, &[]);
+    }
+
+    /// As [`Self::write`], with a line of the driver's own behind them, in the same piece. It is not counted as output.
+    pub fn write_marked(&mut self, at: Timestamp, lines: &[u8], mark: &[u8]) {
         if lines.is_empty() {
             return;
         }
-        let note = self.note_of_loss(at);
-        if self.append(&note).and_then(|()| self.append(lines)).is_ok() {
+        let text = [&self.note_of_loss(at), lines, mark].concat();
+        if self.append(&text).is_ok() {
             self.lost = 0;
         } else {
             self.lost += lines.len() as u64;
@@ -87,19 +96,30 @@ fn create(dir: &Path, number: u64) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path(dir, number))
 }
 
-/// Cuts what a pipe gives into lines.
-pub(crate) struct Lines {
+/// Cuts what an output gives into lines.
+pub struct Lines {
     source: LogSource,
+    ends: Ends,
     rest: Vec<u8>,
 }
 
+/// What ends a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// A line feed.
+    Lf,
+    /// A line feed, with a carriage return before it that is no part of the line: a serial console.
+    CrLf,
+}
+
 impl Lines {
-    pub(crate) fn new(source: LogSource) -> Self {
-        Self { source, rest: Vec::new() }
+    /// Of one output.
+    pub fn new(source: LogSource, ends: Ends) -> Self {
+        Self { source, ends, rest: Vec::new() }
     }
 
     /// Takes what was read and gives the lines that are whole now, as they go into the file.
-    pub(crate) fn push(&mut self, at: Timestamp, bytes: &[u8]) -> Vec<u8> {
+    pub fn push(&mut self, at: Timestamp, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len() + 64);
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             let (line, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |line| (line, true));
@@ -110,6 +130,9 @@ impl Lines {
                 self.rest = tail;
             }
             if ended {
+                if self.ends == Ends::CrLf && self.rest.last() == Some(&b'\r') {
+                    self.rest.pop();
+                }
                 write_line(&mut out, at, self.source, &self.rest);
                 self.rest.clear();
             }
@@ -117,8 +140,13 @@ impl Lines {
         out
     }
 
-    /// What is left when the pipe has closed.
-    pub(crate) fn finish(&mut self, at: Timestamp) -> Vec<u8> {
+    /// Bytes that wait for the end of their line.
+    pub fn waiting(&self) -> u64 {
+        self.rest.len() as u64
+    }
+
+    /// What is left when the output has ended.
+    pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.rest.is_empty() {
             write_line(&mut out, at, self.source, &self.rest);
@@ -136,9 +164,10 @@ mod tests {
 
     #[test]
     fn lines_are_whole_or_in_pieces_of_the_stated_size() {
-        let mut lines = Lines::new(LogSource::Stderr);
+        let mut lines = Lines::new(LogSource::Stderr, Ends::Lf);
         assert_eq!(lines.push(AT, b"a\nb"), b"7 e a\n");
         assert_eq!(lines.push(AT, b"c\n\n"), b"7 e bc\n7 e \n");
+        assert_eq!(Lines::new(LogSource::Stdout, Ends::CrLf).push(AT, b"a\r\n\rb\n"), b"7 o a\n7 o \rb\n");
         let long = vec![b'x'; LINE_BYTES + 3];
         let out = lines.push(AT, &long);
         assert_eq!(out.len(), LINE_BYTES + b"7 e \n".len());
@@ -148,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_line_of_exactly_the_limit_is_one_line() {
-        let mut lines = Lines::new(LogSource::Stdout);
+        let mut lines = Lines::new(LogSource::Stdout, Ends::Lf);
         let mut exact = vec![b'x'; LINE_BYTES];
         exact.push(b'\n');
         assert_eq!(lines.push(AT, &exact).split(|b| *b == b'\n').count(), 2);

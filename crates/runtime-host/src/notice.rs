@@ -15,17 +15,17 @@ use tokio::io::unix::AsyncFd;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Watches directories.
-pub(crate) struct Notice(Option<AsyncFd<OwnedFd>>);
+pub struct Notice(Option<AsyncFd<OwnedFd>>);
 
 impl Notice {
     /// Watches these directories for files that are made, written or moved in. Where the kernel has no watch left, time passes
     /// instead.
-    pub(crate) fn of<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> Self {
+    pub fn of<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> Self {
         Self(watch(dirs).ok())
     }
 
     /// Returns when something may have changed: at a change, and now and then without one.
-    pub(crate) async fn changed(&self) {
+    pub async fn changed(&self) {
         let Some(changes) = &self.0 else { return tokio::time::sleep(LOOK_AGAIN).await };
         // A directory that was taken away makes no event that says so, hence the limit.
         if let Ok(Ok(mut guard)) = tokio::time::timeout(LOOK_AGAIN * 10, changes.readable()).await {
@@ -45,8 +45,11 @@ fn watch<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> io::Result<AsyncFd<Own
 }
 
 /// Lets the runtime wait for a descriptor to become readable.
+///
+/// # Errors
+/// Outside of an async runtime, and for what cannot be waited for.
 #[expect(deprecated, reason = "its successor is unsafe and asks for what an OwnedFd promises by its type")]
-pub(crate) fn wait_on(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn wait_on(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 

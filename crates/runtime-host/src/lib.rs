@@ -1,0 +1,8 @@
+//! What drivers share that keep their instances as processes and files of the host itself: record files, output, processes, and what
+//! no disk may have.
+
+pub mod logs;
+pub mod notice;
+pub mod proc;
+pub mod record;
+pub mod vault;
