@@ -9,6 +9,7 @@
 #[path = "../../static_build.rs"]
 mod static_build;
 
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,8 @@ impl Guest {
     /// With something done in its namespaces before.
     pub(crate) fn start_after(before: &str, shares: &[(&str, &Path)]) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            println!("not run: namespaces with a root of their own need root");
+            // Past the harness, which keeps what is printed of tests that pass.
+            let _ = std::io::stderr().write_all(b"\nSKIPPED: init of micro-VMs: namespaces of their own need root\n");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

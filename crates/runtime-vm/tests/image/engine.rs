@@ -23,7 +23,7 @@ impl Daemon {
     /// None, with a word on why, where there is none.
     fn start() -> Option<Self> {
         if !Path::new("/usr/sbin/dockerd").exists() || !rustix::process::geteuid().is_root() {
-            println!("not run: there is no dockerd here, or no root");
+            crate::loud::skipped("there is no dockerd here, or no root");
             return None;
         }
         let dir = tempfile::Builder::new().prefix("ring-images").tempdir().unwrap();

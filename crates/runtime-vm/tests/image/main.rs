@@ -6,6 +6,8 @@
 )]
 
 mod engine;
+#[path = "../common/loud.rs"]
+mod loud;
 mod registry;
 
 use std::collections::{BTreeMap, HashSet};

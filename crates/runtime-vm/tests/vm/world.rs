@@ -243,7 +243,7 @@ fn image(root: &Path) {
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("not run: guests need namespaces, and those need root");
+        crate::loud::skipped("guests need namespaces, and those need root");
     }
     root
 }
