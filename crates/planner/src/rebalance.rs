@@ -2,7 +2,9 @@
 //! to choose again.
 //!
 //! An instance is moved when that makes the spread strictly more even, by the measure of [`Gain`]. Moves are tried out one after
-//! another on what is counted, until none is left that betters anything, so that what they lead to needs none either.
+//! another on what is counted, until none is left that betters anything, so that what they lead to needs none either. An instance
+//! that was moved on goes straight to its last node; where the room for that was only there while it was on a node between (two
+//! that are to change places, on full nodes), every instance moves once, and what is left over is for the next time.
 
 use std::collections::BTreeMap;
 
@@ -35,14 +37,44 @@ pub struct PlannedMove {
 ///
 /// Its cost is that of placing every instance again.
 pub fn rebalance(state: &State) -> Vec<PlannedMove> {
+    let moves = tried_out(state, Onward::Allowed);
+    if each_finds_room(state, &moves) { moves } else { tried_out(state, Onward::Refused) }
+}
+
+/// Whether an instance that was moved may be moved on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Onward {
+    Allowed,
+    Refused,
+}
+
+fn tried_out(state: &State, onward: Onward) -> Vec<PlannedMove> {
     let mut all: Vec<Group<'_>> = state.deployments().filter_map(|deployment| Group::of(state, deployment)).collect();
-    let mut trial = Trial { state, placer: Placer::new(state), moves: BTreeMap::new(), tried: 0 };
+    let mut trial = Trial { state, placer: Placer::new(state), onward, moves: BTreeMap::new(), tried: 0 };
     // First what is spread unevenly; only then what weighs unevenly.
     trial.settle(&mut all, Gain::is_of_spread);
     trial.settle(&mut all, |_| true);
     let mut moves: Vec<_> = trial.moves.into_values().collect();
     moves.sort_by_key(|(order, _)| *order);
     moves.into_iter().map(|(_, one)| one).take(limits::MOVES_PER_REBALANCE).collect()
+}
+
+/// Whether each of them is possible once those before it are done.
+fn each_finds_room(state: &State, moves: &[PlannedMove]) -> bool {
+    let mut placer = Placer::new(state);
+    let mut owns: BTreeMap<DeploymentId, Own> = BTreeMap::new();
+    moves.iter().all(|one| {
+        let nodes = state.node(one.from).zip(state.node(one.to));
+        let Some((deployment, (from, to))) = state.deployment(one.deployment).zip(nodes) else { return false };
+        let own = owns
+            .entry(one.deployment)
+            .or_insert_with(|| Own::of(state, &deployment.spec, &view::instances(state, one.deployment)));
+        let room = placer.takes(one.to, deployment, own);
+        if room {
+            placer.shift(one.instance, deployment, own, (from, to));
+        }
+        room
+    })
 }
 
 /// The instances of a deployment, where they are taken to be.
@@ -105,6 +137,7 @@ fn is_whole(state: &State, deployment: &Deployment, live: &[&Instance]) -> bool 
 struct Trial<'a> {
     state: &'a State,
     placer: Placer<'a>,
+    onward: Onward,
     /// The last move of each instance, and when it was tried.
     moves: BTreeMap<InstanceId, (usize, PlannedMove)>,
     tried: usize,
@@ -132,7 +165,9 @@ impl<'a> Trial<'a> {
         for from in group.nodes(self.state) {
             let better = self.placer.better(group.deployment, &group.own, from).filter(|(_, gain)| wanted(gain));
             let Some((to, gain)) = better else { continue };
-            let Some(at) = group.instances.iter().rposition(|(_, node)| *node == from.id) else { continue };
+            let stays = |instance: &InstanceId| self.onward == Onward::Refused && self.moves.contains_key(instance);
+            let there = group.instances.iter().rposition(|(instance, node)| *node == from.id && !stays(instance));
+            let Some(at) = there else { continue };
             let (instance, node) = &mut group.instances[at];
             *node = to.id;
             self.placer.shift(*instance, group.deployment, &mut group.own, (from, to));
