@@ -64,17 +64,29 @@ fn read_known(disk: &Disk) -> io::Result<Known> {
     let get = |key| disk.db().get_cf(disk.meta(), key).map_err(io::Error::other);
     let vote = get(VOTE)?.map(|v| codec::decode("vote", &v[..]).and_then(|v| codec::vote_from(Some(v)))).transpose()?;
     let purged = get(PURGED)?.map(|v| codec::decode("purged position", &v[..])).transpose()?.map(codec::log_id_from);
-    let entry = |mode| {
-        let item = disk.db().iterator_cf(disk.log(), mode).next().transpose().map_err(io::Error::other)?;
-        item.map(read_entry).transpose()
-    };
-    let (first, last) = (entry(IteratorMode::Start)?, entry(IteratorMode::End)?);
-    let last = last.map(|entry| entry.log_id).max(purged);
-    let (first, expected) = (first.map(|entry| entry.log_id.index), purged.map_or(0, |purged| purged.index + 1));
+    let (first, last) = checked(disk)?;
+    let (last, expected) = (last.max(purged), purged.map_or(0, |purged| purged.index + 1));
     if let Some(first) = first.filter(|first| *first > expected) {
         return Err(io::Error::other(format!("its log begins with entry {first}, and should begin with {expected}")));
     }
     Ok(Known { vote, purged, first, last, tail: Tail::default() })
+}
+
+/// Index of the first entry and id of the last, after each one was read once: damage is found when the store opens, and not when
+/// another member asks for what is damaged.
+fn checked(disk: &Disk) -> io::Result<(Option<u64>, Option<LogId>)> {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    let (mut first, mut last) = (None, None::<LogId>);
+    for item in disk.db().iterator_cf_opt(disk.log(), options, IteratorMode::Start) {
+        let id = read_entry(item.map_err(io::Error::other)?)?.log_id;
+        if let Some(before) = last.filter(|before| before.index + 1 != id.index) {
+            return Err(io::Error::other(format!("its log goes on with entry {} after entry {}", id.index, before.index)));
+        }
+        first = first.or(Some(id.index));
+        last = Some(id);
+    }
+    Ok((first, last))
 }
 
 fn read_entry((key, frame): (Box<[u8]>, Box<[u8]>)) -> io::Result<Entry> {

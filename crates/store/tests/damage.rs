@@ -121,6 +121,31 @@ async fn a_changed_byte_in_the_middle_is_refused() {
     }
 }
 
+/// Of the log too, of which a start needs only the end: a member must not find out when another one asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_byte_in_a_table_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let config = written(root.path().join("data")).await;
+    // A start writes what is in the write-ahead log into tables.
+    Store::open(config.clone(), Arc::new(Plain)).await.unwrap().shutdown().await;
+    let tables = fs::read_dir(config.data_dir.join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let mut tables: Vec<_> = tables.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
+    tables.sort_by_key(|path| std::cmp::Reverse(path.metadata().unwrap().len()));
+    assert!(tables.len() > 1, "one of the rows and one of the log: {tables:?}");
+    // Entries and rows stand in the front of each; behind them are the index and what describes the table.
+    for (n, (table, tenths)) in tables.iter().take(2).flat_map(|table| [1, 3, 5].map(|tenths| (table, tenths))).enumerate() {
+        let copy = copied(&config, &root.path().join(format!("copy-{n}")));
+        let path = copy.data_dir.join("db").join(table.file_name().unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() * tenths / 10;
+        bytes[at] ^= 0x10;
+        fs::write(&path, bytes).unwrap();
+        let refused = Store::open(copy, Arc::new(Plain)).await.err();
+        let Some(error @ StoreError::Damaged { .. }) = refused else { panic!("{} at {at}: {refused:?}", path.display()) };
+        assert!(error.to_string().contains("join it again"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_snapshot_is_made_again() {
     let root = tempfile::tempdir().unwrap();
