@@ -9,14 +9,35 @@ use std::process::Command;
 /// Name of the program.
 const NAME: &str = "ring-guest";
 
+/// For whom it is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// People: as small as it gets.
+    Release,
+    /// Tests: as soon as it gets.
+    Debug,
+}
+
+/// Settings of the build, in the terms of `cargo --config`.
+const RELEASE: &[&str] = &["opt-level='s'", "lto=true", "codegen-units=1"];
+const DEBUG: &[&str] = &["opt-level=0", "debug=false", "package.'*'.opt-level=0"];
+
 /// Builds the init for `target` into `dir`, and says where it is. `manifest` is the one of the crate.
 ///
 /// Nothing is fetched: what the lock file names is on the host already, as this crate is built from the same. The directory is locked
 /// by nobody who waits for this.
-pub(crate) fn build(manifest: &Path, target: &str, dir: &Path) -> Result<PathBuf, String> {
+pub(crate) fn build(manifest: &Path, target: &str, dir: &Path, whom: For) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--locked", "--offline", "--bin", NAME, "--target", target]);
+    command.args(["build", "--locked", "--offline", "--bin", NAME, "--target", target]);
+    let (profile, folder, settings) = match whom {
+        For::Release => ("release", "release", RELEASE),
+        For::Debug => ("dev", "debug", DEBUG),
+    };
+    command.args(["--profile", profile]);
+    for setting in settings.iter().chain(&["panic='abort'", "strip='symbols'"]) {
+        command.arg("--config").arg(format!("profile.{profile}.{setting}"));
+    }
     command.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(dir);
     // What the outer build was told is for its own programs: coverage, sanitizers, another target.
     for (name, _) in env::vars_os() {
@@ -31,11 +52,6 @@ pub(crate) fn build(manifest: &Path, target: &str, dir: &Path) -> Result<PathBuf
         command.env_remove(name);
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    for (setting, value) in
-        [("PANIC", "abort"), ("OPT_LEVEL", "s"), ("LTO", "true"), ("CODEGEN_UNITS", "1"), ("STRIP", "symbols")]
-    {
-        command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
-    }
     let output = command.output().map_err(|error| format!("cargo could not be run to build {NAME}: {error}"))?;
     if !output.status.success() {
         return Err(format!(
@@ -45,5 +61,5 @@ pub(crate) fn build(manifest: &Path, target: &str, dir: &Path) -> Result<PathBuf
             String::from_utf8_lossy(&output.stderr)
         ));
     }
-    Ok(dir.join(target).join("release").join(NAME))
+    Ok(dir.join(target).join(folder).join(NAME))
 }

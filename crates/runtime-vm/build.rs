@@ -13,7 +13,8 @@ fn main() -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", guest.join(path).display());
     }
     let dir = PathBuf::from(var("OUT_DIR")?).join("init");
-    let init = static_build::build(&guest.join("Cargo.toml"), &var("TARGET")?, &dir)?;
+    let whom = if var("PROFILE")? == "release" { static_build::For::Release } else { static_build::For::Debug };
+    let init = static_build::build(&guest.join("Cargo.toml"), &var("TARGET")?, &dir, whom)?;
     println!("cargo::rustc-env=RING_GUEST_INIT={}", init.display());
     Ok(())
 }

@@ -38,7 +38,8 @@ fn init() -> &'static Path {
     BUILT.get_or_init(|| {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        static_build::build(&manifest, &target, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("init")).unwrap()
+        let whom = if cfg!(debug_assertions) { static_build::For::Debug } else { static_build::For::Release };
+        static_build::build(&manifest, &target, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("init"), whom).unwrap()
     })
 }
 
