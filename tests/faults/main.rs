@@ -13,4 +13,5 @@ mod kinds;
 mod load;
 mod power;
 mod run;
+mod soak;
 mod workers;
