@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ring_testkit::cluster::Options;
 use ring_testkit::flags::Role;
-use ring_testkit::work::{Gate, IN_TIME, Runtime, on, worker};
+use ring_testkit::work::{Gate, IN_TIME, Runtime, manifest, new_key, on, worker};
 use ring_testkit::{Cluster, previous_release, report, wait};
 use serde_json::{Value, json};
 
@@ -103,17 +103,21 @@ fn a_cluster_is_upgraded_node_by_node_while_it_works() {
     }
 
     // Agents: what runs goes on under the new one, and its exit status is told.
-    for agent in cluster.agents() {
-        agent.stop().unwrap();
-        agent.use_binary(None);
-        agent.start().unwrap();
-    }
-    cluster.wait_agents().unwrap();
+    upgraded(&cluster, 0);
     gate.open().unwrap();
     let ended = cluster.wait_status(&job, "failed").unwrap();
     assert_eq!((&ended["exit_status"]["code"], gate.starts("j")), (&json!(7), 1));
     assert_eq!(cluster.deployment(&id).unwrap()["restart_count"], 0);
     at_the_level(&cluster, &old);
+}
+
+/// Stops an agent and starts it with the present binary.
+fn upgraded(cluster: &Cluster, agent: usize) {
+    let agent = cluster.agent(agent);
+    agent.stop().unwrap();
+    agent.use_binary(None);
+    agent.start().unwrap();
+    cluster.wait_agents().unwrap();
 }
 
 /// One control node after the other, and one of them back once.
@@ -126,11 +130,20 @@ fn upgrade(cluster: &Cluster, written: &Written, old: &Path) {
     replace(cluster, written, 0, None);
     replace(cluster, written, 1, None);
     assert_eq!(level(cluster, 1), (1, vec!["c3".to_owned()]));
+    upgraded(cluster, 1);
+    let mut alone = worker("alone", Runtime::Process, SERVES);
+    alone["stop_on_disconnect"] = json!("30s");
+    let early = cluster.post(0, "/deployments", &manifest([alone.clone()]), &new_key()).unwrap();
+    assert!(early.status == 409 && early.body.contains("level 2"), "{} {}", early.status, early.body);
     replace(cluster, written, 2, None);
     wait::until(IN_TIME, "the level of the new release everywhere", || {
         (0..3).all(|control| level(cluster, control) == (2, Vec::new()))
     })
     .unwrap();
+    // Only one of the agents knows how, and could not say so before.
+    let id = cluster.apply_one(alone).unwrap();
+    let running = cluster.wait_status(&id, "running").unwrap();
+    assert_eq!(running["instances"][0]["node"], "a2", "{running}");
 }
 
 /// What the new level brings works, and the release before is kept out.

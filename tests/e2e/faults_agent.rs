@@ -2,7 +2,7 @@
 
 use ring_testkit::cluster::Options;
 use ring_testkit::lab::Lab;
-use ring_testkit::work::{Gate, IN_TIME, Runtime, manifest, on};
+use ring_testkit::work::{Gate, IN_TIME, Runtime, manifest, on, worker};
 use ring_testkit::{Cluster, wait};
 use serde_json::{Value, json};
 
@@ -127,4 +127,45 @@ fn an_agent_goes_to_another_control_node_when_its_own_is_cut_off() {
     let ready = || cluster.get_any("/nodes").is_ok_and(|nodes| nodes[0]["status"] == "ready");
     wait::until(IN_TIME, "a1 to be ready over the line that is left", ready).unwrap();
     assert_eq!(gate.starts("seven"), 1);
+}
+
+#[test]
+fn what_must_not_run_twice_is_stopped_by_its_agent_before_another_takes_its_place() {
+    let options = Options::default().env("RING_NODE_GRACE", "8s");
+    let Some((lab, cluster)) = three::start(Lab::builder("agent-alone"), &["a1", "a2"], &options) else { return };
+    let (lives, lock) = (lab.dir().join("lives"), lab.dir().join("lock"));
+    let script = format!(
+        "exec 9>{lock}; flock -n 9 || {{ echo twice >>{lives}; exit 3; }}; echo starts >>{lives}; \
+         trap 'echo stops >>{lives}; exit 0' TERM; while :; do sleep 0.1 9>&-; done",
+        lock = lock.display(),
+        lives = lives.display()
+    );
+    let mut alone = worker("alone", Runtime::Process, &script);
+    (alone["stop_on_disconnect"], alone["stop_grace"]) = (json!("10s"), json!("2s"));
+    let id = cluster.apply_one(alone).unwrap();
+    cluster.wait_status(&id, "running").unwrap();
+    let said = || std::fs::read_to_string(&lives).unwrap_or_default();
+    wait::until(IN_TIME, "it to start", || said() == "starts\n").unwrap();
+    let runs = |on: &str| {
+        let deployment = cluster.deployment(&id).unwrap();
+        let instances = deployment["instances"].as_array().unwrap().clone();
+        instances.into_iter().find(|i| i["node"] == on && i["status"] == "running")
+    };
+    let (first, other) = if runs("a1").is_some() { ("a1", "a2") } else { ("a2", "a1") };
+
+    lab.partition(&[first], &CONTROLS).unwrap();
+    wait::until(IN_TIME, "its agent to stop it", || said() == "starts\nstops\n").unwrap();
+    let lost =
+        || cluster.get_any("/nodes").unwrap().as_array().unwrap().iter().any(|n| n["name"] == first && n["status"] == "lost");
+    wait::until(IN_TIME, "the host to be lost", lost).unwrap();
+    wait::until(IN_TIME, "another in its place", || runs(other).is_some()).unwrap();
+    assert_eq!(said(), "starts\nstops\nstarts\n");
+
+    lab.heal().unwrap();
+    wait::until(IN_TIME, "the host to be back", || !lost()).unwrap();
+    let gone = || cluster.deployment(&id).unwrap()["instances"].as_array().unwrap().iter().all(|i| i["node"] == other);
+    wait::until(IN_TIME, "nothing of the first to be left", gone).unwrap();
+    assert_eq!(said(), "starts\nstops\nstarts\n");
+    let deployment = cluster.deployment(&id).unwrap();
+    assert_eq!((&deployment["status"], &deployment["restart_count"]), (&json!("running"), &json!(0)), "{deployment}");
 }

@@ -14,6 +14,7 @@ use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
+use crate::contact::{Contact, since_boot};
 use crate::context::{Context, host_boot, pause};
 use crate::error::AgentError;
 use crate::instances::Instances;
@@ -56,9 +57,11 @@ impl Agent {
         let (ledger, records) = Ledger::open(&config.data_dir, config.node)?;
         let runtimes: BTreeMap<_, _> = config.runtimes.iter().map(|runtime| (runtime.kind(), Arc::clone(runtime))).collect();
         tracing::info!(node = %config.node, instances = records.len(), runtimes = ?runtimes.keys(), "agent starts");
+        let host_boot = host_boot();
         let context = Arc::new(Context {
             node: config.node,
-            host_boot: host_boot(),
+            contact: Contact::open(&config.data_dir, &host_boot, since_boot()),
+            host_boot,
             ledger,
             outbox: Outbox::default(),
             stats: Sampler::default(),

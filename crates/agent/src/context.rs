@@ -9,6 +9,7 @@ use ring_runtime::Runtime;
 use ring_types::{NodeId, RuntimeKind, Timestamp};
 
 use crate::config::AgentTiming;
+use crate::contact::Contact;
 use crate::leave::Leave;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) stats: Sampler,
     pub(crate) unsent: Unsent,
     pub(crate) leave: Leave,
+    pub(crate) contact: Contact,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) timing: AgentTiming,
 }

@@ -58,6 +58,8 @@ struct Known {
     recorded: Option<Generation>,
     /// The first state of the cluster that had it here.
     revision: Option<Revision>,
+    /// It may not run without contact.
+    minds_contact: bool,
 }
 
 impl Instances {
@@ -117,6 +119,7 @@ impl Instances {
             Ok(desired) if desired == known.desired => {}
             Ok(desired) => {
                 known.revision.get_or_insert(revision);
+                known.minds_contact |= matches!(&desired, Desired::Assigned(a) if a.spec.stop_on_disconnect.is_some());
                 known.desired = desired.clone();
                 known.mailbox.put(|news| news.desired = Some(desired));
             }
@@ -192,6 +195,11 @@ impl Instances {
         state.known.iter().filter_map(scales).collect()
     }
 
+    /// Does anything here have to be stopped when there is no contact?
+    pub(crate) fn mind_contact(&self) -> bool {
+        self.state().known.values().any(|known| known.minds_contact)
+    }
+
     /// What the health checks of an instance saw.
     pub(crate) fn history_of(&self, instance: InstanceId) -> Option<Arc<History>> {
         self.state().known.get(&instance).map(|known| Arc::clone(&known.history))
@@ -221,6 +229,7 @@ impl Instances {
             desired: Desired::Unknown,
             recorded: record.as_ref().map(|record| record.generation),
             revision: record.as_ref().map(|record| record.revision),
+            minds_contact: record.as_ref().is_some_and(|record| record.stop_on_disconnect.is_some()),
         };
         state.known.insert(instance, known);
         let task = InstanceTask::new(Arc::clone(&self.context), instance, (mailbox, history), record);

@@ -6,6 +6,7 @@
 
 mod agent;
 mod config;
+mod contact;
 mod context;
 pub mod desired;
 mod error;

@@ -110,6 +110,8 @@ pub struct Facts<'a> {
     pub volatile: &'a Volatile,
     /// Now.
     pub now: Timestamp,
+    /// For how long this host has had no contact with a control node.
+    pub silence: Span,
 }
 
 /// The next step.
@@ -203,6 +205,8 @@ fn wanted(facts: &Facts<'_>, record: &Record, assignment: &Assignment) -> Option
         return Some(facts.not_started(record, *failure, message));
     }
     match &facts.volatile.claim {
+        // What takes its place is not made before it could have been stopped again.
+        Claim::Granted if facts.until_cut_off(record) == Some(Span::ZERO) => Some(Step::Wait),
         Claim::Granted => None,
         Claim::None => Some(Step::AskClaim),
         Claim::Asked => Some(Step::Wait),
@@ -237,7 +241,7 @@ fn started(facts: &Facts<'_>, record: &Record) -> Step {
         Observed::Exited { .. } => facts.seen(record, observed),
         Observed::Absent | Observed::Created => facts.vanished(record),
         Observed::Running { .. } => facts.report(record).or_else(|| facts.health_report(record)).unwrap_or(match facts.goal() {
-            Goal::Run => Step::Wait,
+            Goal::Run => facts.run_on(record),
             Goal::Stop | Goal::Remove => facts.end(record.stop_grace),
         }),
     }
@@ -279,6 +283,22 @@ impl Facts<'_> {
         }
     }
 
+    /// How long it may still run without contact; None when that does not matter.
+    fn until_cut_off(&self, record: &Record) -> Option<Span> {
+        record.stop_on_disconnect.map(|limit| Span(limit.0.saturating_sub(self.silence.0)))
+    }
+
+    /// Nothing is to be done about what runs, as long as the host is in contact. Once that is found to be over it stays over: it may
+    /// have begun to end.
+    fn run_on(&self, record: &Record) -> Step {
+        match self.until_cut_off(record) {
+            _ if record.cut_off => Step::Stop(record.stop_grace),
+            Some(Span::ZERO) => Step::Write(Box::new(Record { cut_off: true, ..record.clone() }), Durability::Lazy),
+            Some(left) => Step::WaitUntil(self.now + left),
+            None => Step::Wait,
+        }
+    }
+
     /// Ends what runs, once whoever sends it requests had the time to hear that it is to go.
     fn end(&self, grace: Span) -> Step {
         let linger = match self.desired {
@@ -308,6 +328,8 @@ impl Facts<'_> {
             exit: None,
             reported: None,
             health: None,
+            stop_on_disconnect: assignment.spec.stop_on_disconnect,
+            cut_off: false,
         }
     }
 
@@ -402,6 +424,7 @@ impl Facts<'_> {
             started_at: record.started_at,
             exit: record.exit.clone(),
             health: record.health.clone().filter(|_| state == InstanceState::Running),
+            cut_off: record.cut_off && state >= InstanceState::Exited,
         }))
     }
 }

@@ -23,6 +23,7 @@ pub(crate) async fn gather(config: &AgentConfig) -> NodeInfo {
         platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         hostname: System::host_name().unwrap_or_default(),
         address: config.address.clone(),
+        level: ring_state::LEVEL,
     }
 }
 

@@ -108,7 +108,7 @@ impl Outbox {
 
 /// Adds what an earlier report said and this one does not.
 fn complete(report: &mut InstanceReport, earlier: InstanceReport) {
-    let InstanceReport { instance: _, state, address, image_digest, started_at, exit, health } = earlier;
+    let InstanceReport { instance: _, state, address, image_digest, started_at, exit, health, cut_off: _ } = earlier;
     report.state = report.state.max(state);
     report.address = report.address.take().or(address);
     report.image_digest = report.image_digest.take().or(image_digest);
@@ -126,7 +126,16 @@ mod tests {
 
     fn report(n: u128, state: InstanceState) -> InstanceReport {
         let instance = InstanceId(Uuid::from_u128(n));
-        InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit: None, health: None }
+        InstanceReport {
+            instance,
+            state,
+            address: None,
+            image_digest: None,
+            started_at: None,
+            exit: None,
+            health: None,
+            cut_off: false,
+        }
     }
 
     #[test]

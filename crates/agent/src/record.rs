@@ -57,6 +57,12 @@ pub struct Record {
     /// What its health checks said when it changed last: it stands until they say otherwise, also after a restart of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// Without contact for so long, the host stops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_on_disconnect: Option<Span>,
+    /// That was so: it is stopped, whatever is heard from now on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
 }
 
 impl Record {

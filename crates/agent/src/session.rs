@@ -24,6 +24,7 @@ use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::config::{AgentConfig, ControlConnector};
+use crate::contact::since_boot;
 use crate::context::{Context, pause};
 use crate::instances::Instances;
 use addresses::Addresses;
@@ -121,11 +122,13 @@ impl Sessions {
 
     /// One session with the control node at `address`. True when it was welcomed.
     async fn session(&mut self, address: &str) -> (bool, End) {
+        let dialled = since_boot();
         let open = match self.open(address).await {
             Ok(open) => open,
             Err(end) => return (false, end),
         };
         let epoch = Epoch(open.welcome.epoch);
+        self.context.contact.heard(dialled);
         tracing::info!(address, %epoch, instances = self.instances.count(), "session with a control node");
         self.addresses.learn(&open.welcome.control_addresses);
         self.instances.welcomed(epoch);

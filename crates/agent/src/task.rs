@@ -8,6 +8,7 @@ use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
 use ring_state::InstanceReport;
 use ring_types::{DeploymentSpec, EnvValue, Goal, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp, VolumeDriver};
 
+use crate::contact::since_boot;
 use crate::context::{Context, now, pause};
 use crate::desired::Desired;
 use crate::health::{History, Prober, Subject};
@@ -114,6 +115,7 @@ impl InstanceTask {
             observed: self.observed.as_ref(),
             volatile: &self.volatile,
             now: now(),
+            silence: self.context.contact.silence(since_boot()),
         })
     }
 
@@ -212,7 +214,8 @@ impl InstanceTask {
             Step::Prepare => self.prepare().await?,
             Step::Start => self.start().await?,
             Step::Stop(grace) => {
-                tracing::info!(instance = short(self.instance), %grace, "stopping");
+                let cut_off = self.record.as_ref().is_some_and(|record| record.cut_off);
+                tracing::info!(instance = short(self.instance), %grace, cut_off, "stopping");
                 self.observed = None;
                 self.runtime()?.stop(self.instance, grace).await?;
             }
@@ -343,6 +346,7 @@ impl InstanceTask {
                 started_at: None,
                 exit: None,
                 health: None,
+                cut_off: false,
             });
         }
     }

@@ -145,6 +145,8 @@ const ROWS: &[Row] = &[
     ("Deployment", "on_node_loss", "on_node_loss: wait", |d| d.spec.on_node_loss == OnNodeLoss::Wait),
     ("Deployment", "stop_grace", "", |d| d.spec.stop_grace == Span::seconds(10)),
     ("Deployment", "stop_grace", "stop_grace: 1m30s", |d| d.spec.stop_grace == Span::seconds(90)),
+    ("Deployment", "stop_on_disconnect", "", |d| d.spec.stop_on_disconnect.is_none()),
+    ("Deployment", "stop_on_disconnect", "stop_on_disconnect: 30s", |d| d.spec.stop_on_disconnect == Some(Span::seconds(30))),
 ];
 
 #[test]

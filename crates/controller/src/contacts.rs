@@ -64,9 +64,14 @@ impl Contacts {
         self.lock().iter().map(|(node, sighting)| (*node, contact(sighting))).collect()
     }
 
-    /// Forgets nodes that are no more.
-    pub(crate) fn prune(&self, state: &State) {
-        self.lock().retain(|node, _| state.node(*node).is_some());
+    /// Forgets nodes that are no more. One that has registered since it was heard of was alive then.
+    pub(crate) fn follow(&self, state: &State, now: Timestamp) {
+        self.lock().retain(|id, sighting| {
+            let Some(node) = state.node(*id) else { return false };
+            let contact = Contact { epoch: sighting.epoch, last_heard: sighting.at }.renewed(node, now);
+            (sighting.epoch, sighting.at) = (contact.epoch, contact.last_heard);
+            true
+        });
     }
 
     /// Forgets every sign of life: they are dated by a clock that was set since.

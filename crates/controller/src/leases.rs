@@ -1,6 +1,6 @@
 //! The leases of nodes: who was not heard of for too long is proposed as out of contact, then as lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_planner::{Judgement, judge_nodes};
@@ -9,9 +9,10 @@ use ring_store::ProposeError;
 use ring_types::Timestamp;
 use tokio::time::sleep;
 
+use crate::clock::{self, Fault, Look};
 use crate::cluster::Cluster;
 use crate::supervise::Controller;
-use crate::{Contacts, ControllerOptions, clock};
+use crate::{Contacts, ControllerOptions};
 
 /// Longest time between two looks: a node that is heard again is ready again after no more.
 const LONGEST: Duration = Duration::from_millis(500);
@@ -68,42 +69,12 @@ impl<C: Cluster> Controller<C> for Leases {
     }
 }
 
-/// When the nodes were looked at, by both clocks of this host.
-struct Look {
-    steady: Instant,
-    wall: Timestamp,
-}
-
-/// Why what was heard before proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// This process did nothing for so long.
-    StoodStill(Duration),
-    /// The clock that signs of life are dated by was set, by so many milliseconds.
-    ClockSet { millis: i64 },
-}
-
-impl Look {
-    fn now() -> Self {
-        Self { steady: Instant::now(), wall: clock::wall() }
-    }
-
-    fn fault(&self, next: &Self, bound: Duration) -> Option<Fault> {
-        let passed = next.steady.duration_since(self.steady);
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let set = next.wall.0.saturating_sub(self.wall.0).saturating_sub(millis(passed));
-        if set.saturating_abs() > millis(bound) {
-            return Some(Fault::ClockSet { millis: set });
-        }
-        (passed > bound).then_some(Fault::StoodStill(passed))
-    }
-}
-
 impl Leases {
     fn judge<C: Cluster>(&self, cluster: &C, since: Timestamp) -> Judgement {
         let state = cluster.local();
-        self.contacts.prune(&state);
-        judge_nodes(&state, &self.contacts.snapshot(), since, clock::wall(), &self.options.leases)
+        let now = clock::wall();
+        self.contacts.follow(&state, now);
+        judge_nodes(&state, &self.contacts.snapshot(), since, now, &self.options.leases)
     }
 
     async fn record<C: Cluster>(&self, cluster: &C, judgement: Judgement) -> Result<(), ProposeError> {
@@ -121,24 +92,5 @@ impl Leases {
                 Ok(())
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_is_told_from_a_process_that_stood_still() {
-        let begun = Look { steady: Instant::now(), wall: Timestamp(1_000_000) };
-        let later = |steady: u64, wall: i64| {
-            let next = Look { steady: begun.steady + Duration::from_millis(steady), wall: Timestamp(1_000_000 + wall) };
-            begun.fault(&next, Duration::from_secs(3))
-        };
-        assert_eq!(later(500, 500), None);
-        assert_eq!(later(500, 3400), None, "within what a lease bears");
-        assert_eq!(later(500, 300_500), Some(Fault::ClockSet { millis: 300_000 }));
-        assert_eq!(later(500, -299_500), Some(Fault::ClockSet { millis: -300_000 }));
-        assert_eq!(later(4000, 4000), Some(Fault::StoodStill(Duration::from_secs(4))));
     }
 }

@@ -12,11 +12,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use uuid::Uuid;
 
 use crate::ControllerOptions;
-use crate::clock;
+use crate::clock::{self, Fault, Look};
 use crate::cluster::{Cluster, Stream};
 use crate::queue::Queue;
 use crate::supervise::Controller;
 
+/// A clock that is set by no more than this changes nothing that matters.
+const CLOCK_BEARS: Duration = Duration::from_secs(1);
 /// Pause for deployments whose plan did not fit the facts twice in a row.
 const MISFIT: Span = Span::seconds(1);
 
@@ -47,8 +49,15 @@ impl<C: Cluster> Controller<C> for Planner {
         let (view, changes) = cluster.watch();
         let queue = Queue::new(view);
         let leading_since = clock::now(&queue.view);
-        let driver =
-            Driver { cluster, changes, queue, leading_since, retry_after: self.options.retry_after, misfits: BTreeSet::new() };
+        let driver = Driver {
+            cluster,
+            changes,
+            queue,
+            leading_since,
+            look: Look::now(),
+            retry_after: self.options.retry_after,
+            misfits: BTreeSet::new(),
+        };
         driver.run(self.options.sweep_every).await;
     }
 }
@@ -61,6 +70,7 @@ struct Driver<C: Cluster> {
     changes: C::Changes,
     queue: Queue,
     leading_since: Timestamp,
+    look: Look,
     retry_after: Duration,
     /// Deployments of the last plan, when an action of it did not fit the facts.
     misfits: BTreeSet<DeploymentId>,
@@ -100,6 +110,7 @@ impl<C: Cluster> Driver<C> {
     async fn turn(&mut self) -> Result<(), Closed> {
         self.catch_up().await?;
         let now = clock::now(&self.queue.view);
+        self.mind_the_clock(now);
         let batch = self.queue.next_batch(now);
         if batch.is_empty() {
             return Ok(());
@@ -108,6 +119,17 @@ impl<C: Cluster> Driver<C> {
         let plan = decide(self.queue.view.clone(), batch.clone(), when).await;
         self.queue.planned(&plan);
         if plan.actions.is_empty() { Ok(()) } else { self.commit(plan, batch).await }
+    }
+
+    /// What is waited for by the clock is waited for anew when the clock was set: what the state says when it happened was by
+    /// another one.
+    fn mind_the_clock(&mut self, now: Timestamp) {
+        let look = Look::now();
+        if let Some(Fault::ClockSet { millis }) = self.look.fault(&look, CLOCK_BEARS) {
+            tracing::warn!(millis, "the clock was set: what is waited for by it is waited for from now on");
+            self.leading_since = now;
+        }
+        self.look = look;
     }
 
     async fn commit(&mut self, plan: Plan, batch: BTreeSet<DeploymentId>) -> Result<(), Closed> {

@@ -261,7 +261,7 @@ fn an_older_sign_of_life_changes_nothing() {
     assert_eq!(contacts.last(node).unwrap().via, MemberId(1));
     contacts.heard(node, epoch(3), MemberId(3), at(5));
     assert_eq!(contacts.last(node).unwrap().via, MemberId(3));
-    contacts.prune(&State::default());
+    contacts.follow(&State::default(), ring_types::Timestamp(0));
     assert_eq!(contacts.last(node), None);
 }
 

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use ring_state::{Node, NodeChange, State};
-use ring_types::{Epoch, NodeId, NodeStatus, Span, Timestamp};
+use ring_types::{Epoch, Level, NodeId, NodeStatus, Span, Timestamp};
 
+/// From this level on it is recorded since when a node is silent.
+const SAYS_SINCE_WHEN: Level = Level(2);
 /// Nodes lost within so many grace times count as lost together.
 const TOGETHER: u64 = 10;
 
@@ -17,6 +19,15 @@ pub struct Contact {
     pub epoch: Epoch,
     /// When, by the leader's clock.
     pub last_heard: Timestamp,
+}
+
+impl Contact {
+    /// The same, unless the node has registered since: that is a sign of life too, of about now.
+    #[must_use]
+    pub fn renewed(self, node: &Node, now: Timestamp) -> Self {
+        let registered = node.status == NodeStatus::Ready && node.epoch > self.epoch;
+        if registered { Self { epoch: node.epoch, last_heard: now } } else { self }
+    }
 }
 
 /// How long silence is borne.
@@ -61,19 +72,24 @@ pub fn judge_nodes(
     for node in state.nodes().filter(|node| watched(node.status)) {
         let contact = contacts.get(&node.id).filter(|contact| contact.epoch == node.epoch);
         // A lease is as young as the registration it belongs to.
-        let fresh = leader_since.max(if node.status == NodeStatus::Ready { node.status_since } else { leader_since });
+        let since = match node.status {
+            NodeStatus::Ready => node.status_since,
+            _ => node.silent_since.unwrap_or(leader_since).min(now),
+        };
+        let fresh = leader_since.max(since);
         let heard = contact.map_or(fresh, |contact| contact.last_heard.max(fresh));
+        let noted = Some(heard).filter(|_| state.level() >= SAYS_SINCE_WHEN);
         let (suspect, lost) = (heard + options.suspect_after, heard + options.lost_after);
         if now >= lost {
-            silent.push(&**node);
+            silent.push((&**node, noted));
         }
         if now >= suspect {
             suspects += 1;
-            judgement.expect(node, NodeStatus::Unreachable);
+            judgement.expect(node, NodeStatus::Unreachable, noted);
             judgement.wake(lost, now);
         } else {
             if contact.is_some_and(|contact| contact.last_heard >= leader_since) {
-                judgement.expect(node, NodeStatus::Ready);
+                judgement.expect(node, NodeStatus::Ready, None);
             }
             judgement.wake(suspect, now);
         }
@@ -83,9 +99,10 @@ pub fn judge_nodes(
 }
 
 impl Judgement {
-    fn expect(&mut self, node: &Node, status: NodeStatus) {
+    fn expect(&mut self, node: &Node, status: NodeStatus, heard: Option<Timestamp>) {
         if node.status != status || node.held {
-            self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held: false });
+            let silent_since = heard.filter(|_| status == NodeStatus::Unreachable);
+            self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held: false, silent_since });
         }
     }
 
@@ -97,7 +114,14 @@ impl Judgement {
 
     /// Loses those whose time is over, or holds all of them back. Those that are out of contact, and whose time is not over yet, count as
     /// well: they may be of the same fault, and only have been heard of a moment later.
-    fn lose(&mut self, state: &State, silent: &[&Node], suspects: usize, now: Timestamp, options: &LeaseOptions) {
+    fn lose(
+        &mut self,
+        state: &State,
+        silent: &[(&Node, Option<Timestamp>)],
+        suspects: usize,
+        now: Timestamp,
+        options: &LeaseOptions,
+    ) {
         let recently = now - Span(options.lost_after.0.saturating_mul(TOGETHER));
         let lost = state.nodes().filter(|node| node.status == NodeStatus::Lost && node.status_since >= recently).count();
         let alive = state.nodes().filter(|node| matches!(node.status, NodeStatus::Ready | NodeStatus::Unreachable)).count();
@@ -108,10 +132,10 @@ impl Judgement {
             self.held_back = silent.len() as u32;
         }
         let (status, held) = if self.held_back > 0 { (NodeStatus::Unreachable, true) } else { (NodeStatus::Lost, false) };
-        for node in silent {
+        for &(node, silent_since) in silent {
             self.changes.retain(|change| change.node != node.id);
             if (node.status, node.held) != (status, held) {
-                self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held });
+                self.changes.push(NodeChange { node: node.id, epoch: node.epoch, status, held, silent_since });
             }
         }
     }

@@ -100,7 +100,7 @@ impl Turn<'_, '_> {
         let cause = if followed && !self.holds_no_longer() { StopCause::Superseded } else { StopCause::Deleted };
         for view in &mut self.views {
             if view.is_live() && view::node_is_gone(self.state, view.node) {
-                view::lose(view, self.out);
+                view::lose(self.state, view, (self.leading_since, self.now), self.out);
             } else if held.contains(&view.id) {
                 continue;
             }
@@ -125,8 +125,7 @@ impl Turn<'_, '_> {
             let removed = self.state.node(view.node).is_none();
             let let_go = removed || !waits || view.state == InstanceState::Assigned;
             if let_go && view::node_is_gone(self.state, view.node) {
-                view::lose(view, self.out);
-                any = true;
+                any |= view::lose(self.state, view, (self.leading_since, self.now), self.out);
             }
         }
         any

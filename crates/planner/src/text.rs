@@ -21,6 +21,11 @@ pub(crate) fn ended(outcome: &Outcome) -> String {
     }
 }
 
+/// How an execution ended that its agent stopped.
+pub(crate) fn cut_off(outcome: &Outcome) -> String {
+    format!("its node was out of contact for longer than its stop_on_disconnect, and stopped it: {}", ended(outcome))
+}
+
 /// Which attempt of how many.
 pub(crate) fn attempt(number: u32, spec: &DeploymentSpec) -> String {
     format!("attempt {number} of {}", spec.attempts())
@@ -190,6 +195,7 @@ fn unplaced(one: &Unplaced) -> String {
         UnplacedReason::Constraint(text) => format!("constraint {text} {on}"),
         UnplacedReason::Cpu(gap) => format!("insufficient cpu {on} ({} short)", Cpu(*gap)),
         UnplacedReason::Memory(gap) => format!("insufficient memory {on} ({} short)", Memory(*gap)),
+        UnplacedReason::AgentTooOld => format!("an agent that does not know stop_on_disconnect {on}"),
         UnplacedReason::Full => format!("no further instance of it {on}"),
         UnplacedReason::Port(port) => format!("port {port} taken {on}"),
         UnplacedReason::Volume { volume, node: Some(node) } => {

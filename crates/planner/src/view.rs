@@ -88,6 +88,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Its agent stopped it since it was cut off: no crash.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        self.goal == Goal::Run && self.has_ended() && self.stop_cause == Some(StopCause::Disconnected)
+    }
+
     /// A health check failed that has it replaced.
     pub(crate) fn was_unhealthy(&self) -> bool {
         self.goal == Goal::Stop && self.stop_cause == Some(StopCause::Unhealthy)
@@ -148,12 +153,19 @@ pub(crate) fn set_goal(view: &mut View<'_>, goal: Goal, cause: StopCause, out: &
     }
 }
 
-/// Records that the node of an instance cannot tell what becomes of it.
-pub(crate) fn lose(view: &mut View<'_>, out: &mut Output) {
+/// Records that the node of an instance cannot tell what becomes of it; of one that its agent stops, once that has certainly happened.
+/// False: not yet.
+pub(crate) fn lose(state: &State, view: &mut View<'_>, (leading_since, now): (Timestamp, Timestamp), out: &mut Output) -> bool {
+    let stopped = view.record.and_then(|record| state.stopped_at(record, leading_since));
+    if let Some(stopped) = stopped.filter(|stopped| now < *stopped) {
+        out.wake_at(stopped);
+        return false;
+    }
     if out.push(Action::LoseInstance { instance: view.id }) {
         let never_claimed = view.state == InstanceState::Assigned;
         view.state = if never_claimed { InstanceState::Exited } else { InstanceState::Lost };
     }
+    true
 }
 
 /// Forgets instances whose remains are gone, or never were where nobody answers any more. `all` forgets those that may have

@@ -137,11 +137,11 @@ fn ended(turn: &Turn<'_, '_>, progress: Progress, derived: &crate::status::Deriv
     End::of(derived, stopped)
 }
 
-/// A lost node's instances are replaced; should the node return, they are to go.
+/// A lost node's instances are replaced; should the node return, they are to go. So are those that an agent stopped while it was cut off.
 fn give_up_lost(turn: &mut Turn<'_, '_>) {
     let fails = turn.deployment.spec.on_node_loss == OnNodeLoss::Fail;
     for view in &mut turn.views {
-        if (view.state == InstanceState::Lost && !fails) || view.never_mattered() {
+        if (view.state == InstanceState::Lost && !fails) || view.never_mattered() || view.was_cut_off() {
             view::set_goal(view, Goal::Remove, StopCause::Cleared, turn.out);
         }
     }

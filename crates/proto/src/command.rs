@@ -21,7 +21,7 @@ message! {
     UserUpdate => UserUpdate { id, username, password_hash, role }
     TokenRotation => TokenRotation { id, hash }
     TokenUse => TokenUse { token, at }
-    NodeChange => NodeChange { node, epoch, status, held }
+    NodeChange => NodeChange { node, epoch, status, held, silent_since }
     NodeUpdate => NodeUpdate { node, labels, schedulable, drain, lost, until_return }
     PlacementNote => PlacementNote { deployment, failure }
     Rebalance => Rebalance { moves, within }

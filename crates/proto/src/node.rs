@@ -7,10 +7,10 @@ use ring_types::{
 };
 
 message! {
-    NodeInfo => NodeInfo { capacity, runtimes, labels, agent_version, platform, hostname, address }
+    NodeInfo => NodeInfo { capacity, runtimes, labels, agent_version, platform, hostname, address, level }
     NodeCapacity => NodeCapacity { cpu, memory }
     RuntimeReport => RuntimeReport { kind, version, problem }
-    InstanceReport => InstanceReport { instance, state, address, image_digest, started_at, exit, health }
+    InstanceReport => InstanceReport { instance, state, address, image_digest, started_at, exit, health, cut_off }
     Health => Health { ready, failing }
     FailingCheck => FailingCheck { check, message }
     ExitStatus => ExitStatus { outcome, started_at, finished_at, node }
@@ -31,6 +31,6 @@ enumeration! {
     StartFailure => StartFailure {
         ImageNotFound, ImagePull, Create, Network, Config, FileSystem, Cancelled, NodeGone, Other,
     }
-    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom, Rebalanced }
+    StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom, Rebalanced, Disconnected }
     UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted, ClusterRestored }
 }

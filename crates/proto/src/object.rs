@@ -34,6 +34,7 @@ message! {
     Move => Move { to, order, until, begun }
     Node => Node {
         id, name, info, labels, status, held, schedulable, drain, epoch, boot, member, joined_at, status_since, version,
+        silent_since,
     }
     Drain => Drain { since, deadline, until_return }
     Secret => Secret { id, namespace, name, sealed, key, created_at, updated_at, version }
@@ -55,7 +56,7 @@ message! {
 oneof! {
     UnplacedReason => UnplacedReason in unplaced_reason {
         values { RuntimeMissing, Constraint, Cpu, Memory, Port }
-        records { NoNodes {}, NotReady {}, Cordoned {}, Full {}, Volume { volume, node } }
+        records { NoNodes {}, NotReady {}, Cordoned {}, Full {}, Volume { volume, node }, AgentTooOld {} }
         tuples {}
     }
 }

@@ -10,6 +10,7 @@ message! {
     DeploymentSpec => DeploymentSpec {
         namespace, name, kind, runtime, image, replicas, command, environment, ports, volumes, labels, resources, health_checks,
         config, network, autoscale, placement, restart, timeout, retries, depends_on, on_node_loss, stop_grace,
+        stop_on_disconnect,
     }
     Port => Port { published, target, host_ip, protocol }
     Volume => Volume { kind, source, destination, key, driver, permission }

@@ -378,6 +378,8 @@ pub struct InstanceReport {
     pub exit: Option<ExitStatus>,
     /// What its checks say; None: nothing new.
     pub health: Option<Health>,
+    /// Its agent stopped it since the host was out of contact for longer than it may be. Needs level 2.
+    pub cut_off: bool,
 }
 
 /// One decision of a controller. An action that does not fit the facts any more is passed over, and the reply counts it.

@@ -7,7 +7,8 @@ use crate::{Command, Refusal, RefusalCode, Row, State};
 /// The level this release speaks. It grows with each release whose log entries or rows an earlier one would not understand:
 ///
 /// 1. Everything before there were levels.
-/// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`].
+/// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`]; instances that are stopped by an agent that is cut
+///    off: [`ring_types::DeploymentSpec::stop_on_disconnect`].
 pub const LEVEL: Level = Level(2);
 
 /// The row of the cluster's level. There is one, from level 2 on: a release before that does not know the table, and so opens no
@@ -24,6 +25,16 @@ impl Command {
         match self {
             Self::Audited(audited) => audited.command.needs(),
             Self::UpdateNode(update) if update.until_return => (Level(2), "a drain that ends when the agent comes back"),
+            Self::Apply { deployments, .. } if deployments.iter().any(|one| one.spec.stop_on_disconnect.is_some()) => {
+                (Level(2), "stop_on_disconnect")
+            }
+            Self::RegisterNode { info, .. } => (info.level.min(Level(2)), "an agent's level"),
+            Self::SetNodeStatus { changes } if changes.iter().any(|change| change.silent_since.is_some()) => {
+                (Level(2), "since when a node is silent")
+            }
+            Self::Report { reports, .. } if reports.iter().any(|report| report.cut_off) => {
+                (Level(2), "that an agent stopped an instance since it was cut off")
+            }
             _ => (Level::FIRST, ""),
         }
     }

@@ -10,6 +10,7 @@ mod audit;
 mod authority;
 mod carried;
 mod command;
+mod cut_off;
 mod dependencies;
 mod generation;
 mod index;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_types::{Epoch, NodeId, NodeStatus, Span};
+use ring_types::{Epoch, NodeId, NodeStatus, Span, Timestamp};
 
 /// Change of a node's contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct NodeChange {
     pub status: NodeStatus,
     /// It would be lost, were not so many nodes silent at once.
     pub held: bool,
+    /// When it was heard of last, for one that is out of contact. Needs level 2.
+    pub silent_since: Option<Timestamp>,
 }
 
 /// A change of a node that is asked for; None leaves a field as it is.

@@ -155,6 +155,8 @@ pub enum UnplacedReason {
         /// Name of the node that holds the data; None for one that is not part of the cluster any more.
         node: Option<String>,
     },
+    /// Its agent is of a release that does not stop instances when it is cut off.
+    AgentTooOld,
 }
 
 /// One instance: bound to a node once, executed at most once.
@@ -275,6 +277,8 @@ pub struct Node {
     pub joined_at: Timestamp,
     /// When its status last changed.
     pub status_since: Timestamp,
+    /// When it was heard of last, for one that is out of contact; None: it is in contact, or its leader did not say.
+    pub silent_since: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,
 }

@@ -70,9 +70,9 @@ pub fn parent_keeps(parent: u32, child: u32, ready: u32) -> u32 {
 }
 
 /// Two versions of it must not run at once, wherever: they would write to the same volume, or use the network of a host, of which
-/// nobody knows which ports. Published ports are known: there two versions only do not share a host.
+/// nobody knows which ports, or it says by [`DeploymentSpec::stop_on_disconnect`] that none may run beside another. Published ports are known: there two versions only do not share a host.
 pub fn is_exclusive(spec: &DeploymentSpec) -> bool {
-    spec.network == NetworkMode::Host || spec.volumes.iter().any(writes)
+    spec.network == NetworkMode::Host || spec.stop_on_disconnect.is_some() || spec.volumes.iter().any(writes)
 }
 
 fn writes(volume: &Volume) -> bool {

@@ -179,7 +179,8 @@ fn a_lost_node_comes_back_by_registering_only() {
     let mut world = World::new();
     let node = world.node(1);
     world.lose_node(node, 1);
-    let change = ring_state::NodeChange { node, epoch: ring_types::Epoch(2), status: NodeStatus::Ready, held: false };
+    let change =
+        ring_state::NodeChange { node, epoch: ring_types::Epoch(2), status: NodeStatus::Ready, held: false, silent_since: None };
     world.run(Command::SetNodeStatus { changes: vec![change] });
     assert_eq!(world.state.node(node).unwrap().status, NodeStatus::Lost);
     assert_eq!(world.register(node, 1).0, 3, "the same run of the agent, but a new epoch");
@@ -193,7 +194,7 @@ fn only_a_node_out_of_contact_is_declared_lost() {
         Command::UpdateNode(NodeUpdate { node, labels: None, schedulable: None, drain: None, lost: true, until_return: false });
     let Reply::Refused(refused) = world.run(lost.clone()) else { panic!("a node in contact was declared lost") };
     assert_eq!(refused.code, RefusalCode::Conflict, "{}", refused.message);
-    let silent = NodeChange { node, epoch: Epoch(1), status: NodeStatus::Unreachable, held: true };
+    let silent = NodeChange { node, epoch: Epoch(1), status: NodeStatus::Unreachable, held: true, silent_since: None };
     world.run(Command::SetNodeStatus { changes: vec![silent] });
     assert!(world.state.node(node).unwrap().held);
     world.run(lost.clone());

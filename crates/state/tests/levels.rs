@@ -3,9 +3,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::World;
-use ring_state::{Command, Entry, LEVEL, NodeUpdate, Row, State};
-use ring_types::{Level, NodeId, RequestId, Revision, Span, Timestamp};
+use ring_state::{ApplyDeployment, Command, Entry, InstanceReport, LEVEL, NodeChange, NodeUpdate, Row, State};
+use ring_types::{
+    DeploymentId, Epoch, InstanceId, InstanceState, Level, NodeId, NodeInfo, NodeStatus, RequestId, Revision, Span, Timestamp,
+};
 use uuid::Uuid;
 
 fn drain(node: NodeId, until_return: bool) -> Command {
@@ -54,6 +58,34 @@ fn what_an_operator_wants_outlasts_the_agent() {
     assert_eq!(of(&world, node), (false, Some(false)), "drained after");
 }
 
+/// What came with it, and how it is called.
+fn second_level() -> [(Command, &'static str); 4] {
+    let mut spec = common::worker("w", 1);
+    spec.stop_on_disconnect = Some(Span::seconds(30));
+    let deployments = vec![ApplyDeployment::new(DeploymentId(Uuid::from_u128(1)), Arc::new(spec))];
+    let apply = Command::Apply { namespaces: vec![], configs: vec![], deployments, force: false, rollout_deadline: None };
+    let node = NodeId(Uuid::from_u128(1));
+    let info = NodeInfo { level: Level(2), ..NodeInfo::default() };
+    let (epoch, status, silent_since) = (Epoch(1), NodeStatus::Lost, Some(Timestamp(1)));
+    let change = NodeChange { node, epoch, status, held: false, silent_since };
+    let report = InstanceReport {
+        instance: InstanceId(Uuid::from_u128(1)),
+        state: InstanceState::Exited,
+        address: None,
+        image_digest: None,
+        started_at: None,
+        exit: None,
+        health: None,
+        cut_off: true,
+    };
+    [
+        (apply, "stop_on_disconnect"),
+        (Command::RegisterNode { node, boot: RequestId::NONE, info }, "an agent's level"),
+        (Command::SetNodeStatus { changes: vec![change] }, "since when a node is silent"),
+        (Command::Report { node, reports: vec![report] }, "that an agent stopped an instance"),
+    ]
+}
+
 #[test]
 fn a_level_only_rises_and_says_what_is_too_early() {
     let mut state = State::default();
@@ -67,7 +99,12 @@ fn a_level_only_rises_and_says_what_is_too_early() {
     let early = state.too_early(&needs).unwrap();
     assert!(early.message.contains("needs a cluster at level 2, and this one is at level 1"), "{}", early.message);
     assert_eq!(state.too_early(&drain(NodeId(Uuid::from_u128(1)), false)), None);
+    for (command, what) in second_level() {
+        let early = state.too_early(&command).unwrap_or_else(|| panic!("{what} is not too early"));
+        assert!(early.message.starts_with(what), "{}", early.message);
+    }
     raise(&mut state, 1, 2);
+    assert!(second_level().iter().all(|(command, _)| state.too_early(command).is_none()));
     assert_eq!((state.level(), rows(&state), state.too_early(&needs)), (Level(2), 1, None));
     raise(&mut state, 2, 1);
     assert_eq!(state.level(), Level(2));

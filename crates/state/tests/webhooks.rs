@@ -123,6 +123,7 @@ fn scales_checks_nodes_and_leaders_are_told() {
         started_at: None,
         exit: None,
         health: Some(Health { ready: false, failing }),
+        cut_off: false,
     };
     world.run(Command::Report { node, reports: vec![report.clone()] });
     world.run(Command::Report { node, reports: vec![report] });

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::status::words;
-use crate::{Cpu, Memory, RuntimeKind};
+use crate::{Cpu, Level, Memory, RuntimeKind};
 
 /// What the cluster thinks of a node's connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,4 +63,7 @@ pub struct NodeInfo {
     pub hostname: String,
     /// Address other hosts reach it at, empty when not known.
     pub address: String,
+    /// What the agent understands. Above the first it is written once the cluster is at level 2.
+    #[serde(default)]
+    pub level: Level,
 }

@@ -118,6 +118,9 @@ pub struct DeploymentSpec {
     pub on_node_loss: OnNodeLoss,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Span,
+    /// An instance whose host has had no contact with a control node for so long is stopped by its agent, and only when it certainly
+    /// is may another take its place. None: it runs on. Needs level 2.
+    pub stop_on_disconnect: Option<Span>,
 }
 
 impl DeploymentSpec {
@@ -150,6 +153,7 @@ impl DeploymentSpec {
                 Kind::Job => OnNodeLoss::Fail,
             },
             stop_grace: Span::seconds(10),
+            stop_on_disconnect: None,
         }
     }
 

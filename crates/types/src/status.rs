@@ -189,6 +189,8 @@ pub enum StopCause {
     MakesRoom,
     /// Another takes its place on another node, for an even spread.
     Rebalanced,
+    /// Its agent stopped it: the host was out of contact for as long as it may be. Nobody told it to. Needs level 2.
+    Disconnected,
 }
 
 words!(StopCause {
@@ -203,6 +205,7 @@ words!(StopCause {
     Retried = "retried",
     MakesRoom = "makes_room",
     Rebalanced = "rebalanced",
+    Disconnected = "disconnected",
 });
 
 /// Something worth knowing about a deployment beside its status.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    CheckKind, DeploymentSpec, EnvValue, Kind, Name, NetworkMode, Permission, Rule, RuntimeKind, Violation, Volume, VolumeDriver,
-    VolumeKind,
+    CheckKind, DeploymentSpec, EnvValue, Kind, Name, NetworkMode, Permission, Rule, RuntimeKind, Span, Violation, Volume,
+    VolumeDriver, VolumeKind,
 };
 
 /// Every rule `spec` breaks, in the order of its fields; paths are relative to the deployment. Empty means valid.
@@ -19,6 +19,7 @@ pub fn validate(spec: &DeploymentSpec) -> Vec<Violation> {
     checks(spec, &mut found);
     credentials(spec, &mut found);
     autoscale(spec, &mut found);
+    cut_off(spec, &mut found);
     job_only(spec, &mut found);
     dependencies(spec, &mut found);
     found
@@ -234,6 +235,15 @@ fn autoscale(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
         let message = "target_cpu must be between 0 and 100, both excluded";
         found.push(Violation::new("autoscale.target_cpu", "deployment.autoscale", Rule::TargetCpu, message));
     }
+}
+
+/// The least time without contact after which an instance may be stopped: shorter ones come with every change of leader.
+const SHORTEST_DISCONNECT: Span = Span::seconds(10);
+
+fn cut_off(spec: &DeploymentSpec, found: &mut Vec<Violation>) {
+    let Some(limit) = spec.stop_on_disconnect.filter(|limit| *limit < SHORTEST_DISCONNECT) else { return };
+    let message = format!("stop_on_disconnect is {limit}, at least {SHORTEST_DISCONNECT} is needed: leave it out for none");
+    found.push(Violation::new("stop_on_disconnect", "deployment.stop_on_disconnect", Rule::Range, message));
 }
 
 /// Every attempt of a job is kept with what it wrote.

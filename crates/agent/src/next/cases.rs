@@ -52,6 +52,8 @@ pub(crate) fn record(phase: Phase) -> Record {
         exit: (phase >= Phase::Exited).then_some(exit),
         reported: None,
         health: None,
+        stop_on_disconnect: None,
+        cut_off: false,
     }
 }
 
@@ -93,6 +95,7 @@ struct Case {
     observed: Option<Observed>,
     volatile: Volatile,
     boot: &'static str,
+    silence: ring_types::Span,
 }
 
 impl Case {
@@ -106,6 +109,7 @@ impl Case {
             observed: self.observed.as_ref(),
             volatile: &self.volatile,
             now: NOW,
+            silence: self.silence,
         };
         let step = next(&facts);
         assert_eq!(words(&step), expected, "desired {:?}, observed {:?}", self.desired, self.observed);
@@ -132,7 +136,7 @@ impl Case {
 }
 
 fn desired(desired: Desired) -> Case {
-    Case { desired, record: None, observed: None, volatile: Volatile::default(), boot: BOOT }
+    Case { desired, record: None, observed: None, volatile: Volatile::default(), boot: BOOT, silence: ring_types::Span::ZERO }
 }
 
 fn run(state: InstanceState) -> Case {
@@ -278,6 +282,34 @@ fn what_is_to_linger_serves_on_for_that_long() {
     lingers(Some(90_000)).is("stop in 10s");
     lingers(None).is("stop in 10s");
     lingers(Some(50_000)).sees(ended()).is("write Exited code 7");
+}
+
+#[test]
+fn what_may_not_run_without_contact_is_stopped_and_not_started() {
+    let cut = |mut case: Case, silence: u64, cut_off: bool| {
+        let record = case.record.as_mut().unwrap();
+        (record.stop_on_disconnect, record.cut_off) = (Some(ring_types::Span(20_000)), cut_off);
+        case.silence = ring_types::Span(silence);
+        case
+    };
+    let runs = || run(Running).phase(Phase::Started).sees(running());
+    cut(runs(), 0, false).is("wait until 70000");
+    cut(runs(), 19_999, false).is("wait until 50001");
+    cut(runs(), 20_000, false).is("write Started lazily");
+    cut(runs(), 20_000, true).is("stop in 10s");
+    // It was told to end before contact came back: whether it has begun to is not known.
+    cut(runs(), 100, true).is("stop in 10s");
+    cut(desired(Desired::Unknown).phase(Phase::Started).sees(running()).with(|v| v.offered = Some(Running)), 20_000, true)
+        .is("stop in 10s");
+    cut(runs().sees(ended()), 30_000, true).is("write Exited code 7");
+    cut(run(Running).phase(Phase::Exited), 30_000, true).is("report exited");
+    let prepared = |v: &mut Volatile| v.prepared = Some(Prepared::default());
+    cut(run(Claimed).phase(Phase::Claimed).granted().with(prepared), 20_000, false).is("wait");
+    cut(run(Claimed).phase(Phase::Claimed).granted().with(prepared), 19_999, false).is("write Starting");
+    cut(run(Claimed).phase(Phase::Starting).granted().sees(Observed::Created), 20_000, false).is("wait");
+    let mut without = runs();
+    without.silence = ring_types::Span(u64::MAX);
+    without.is("wait");
 }
 
 #[test]

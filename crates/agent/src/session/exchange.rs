@@ -1,5 +1,6 @@
 //! What is said in one session after the welcome: heartbeats, assignments, claims, reports, log streams.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::questions::Questions;
 use super::streams::Streams;
 use super::{End, Open, logs, wire};
 use crate::config::ControlConnector;
+use crate::contact::{SinceBoot, since_boot};
 use crate::context::Context;
 use crate::instances::Instances;
 use crate::leave;
@@ -49,6 +51,8 @@ pub(super) struct Exchange {
     beat: Duration,
     /// Heartbeats sent, and the newest one answered.
     beats: (u64, u64),
+    /// When those that are not answered yet were sent.
+    sent: VecDeque<SinceBoot>,
     sequence: u64,
     claim: Turn<Vec<InstanceId>>,
     report: Turn<ReportBatch>,
@@ -110,6 +114,7 @@ impl Exchange {
             epoch: open.welcome.epoch,
             beat,
             beats: (0, 0),
+            sent: VecDeque::new(),
             sequence: 0,
             claim: Turn::new(),
             report: Turn::new(),
@@ -168,7 +173,13 @@ impl Exchange {
         if self.claim.is_overdue() || self.report.is_overdue() {
             return Err(End::Lost("a claim or report was not answered".into()));
         }
+        if self.instances.mind_contact()
+            && let Err(error) = self.context.contact.keep()
+        {
+            tracing::warn!(%error, "the last contact is not kept: after a restart of the agent it counts from then");
+        }
         self.beats.0 += 1;
+        self.sent.push_back(since_boot());
         self.send(Ours::Heartbeat(Heartbeat { sequence: self.beats.0, usage: self.context.unsent.take() }))
     }
 
@@ -203,7 +214,7 @@ impl Exchange {
             None => return Err(End::Lost("the control node ended it".into())),
         };
         match message {
-            Some(Theirs::Heartbeat(reply)) => self.beats.1 = self.beats.1.max(reply.sequence.min(self.beats.0)),
+            Some(Theirs::Heartbeat(reply)) => self.heard(reply.sequence),
             Some(Theirs::Assignments(message)) => {
                 let assigned = wire::assigned(message).map_err(|why| End::Lost(format!("unreadable assignments: {why}")))?;
                 tracing::debug!(revision = %assigned.revision, complete = assigned.complete, named = assigned.named.len(), "assignments");
@@ -248,6 +259,16 @@ impl Exchange {
             Some(Theirs::Welcome(_)) | None => {}
         }
         Ok(())
+    }
+
+    /// A heartbeat was answered, and with it those before.
+    fn heard(&mut self, sequence: u64) {
+        while self.beats.1 < sequence.min(self.beats.0) {
+            self.beats.1 += 1;
+            if let Some(sent) = self.sent.pop_front() {
+                self.context.contact.heard(sent);
+            }
+        }
     }
 
     fn claim_answered(&mut self, reply: ClaimReply) {

@@ -129,6 +129,7 @@ fn policies(reader: &mut Reader, fields: &Fields<'_>, spec: &mut DeploymentSpec)
     spec.timeout = parse(reader, fields, "timeout");
     spec.on_node_loss = parse::<OnNodeLoss>(reader, fields, "on_node_loss").unwrap_or(spec.on_node_loss);
     spec.stop_grace = parse(reader, fields, "stop_grace").unwrap_or(spec.stop_grace);
+    spec.stop_on_disconnect = parse(reader, fields, "stop_on_disconnect");
 }
 
 /// The rules of `ring_types`, with paths from the top and lines.

@@ -89,6 +89,7 @@ sections! {
         "depends_on", "list of [dependencies](#dependency)", "none", "A circle of deployments that wait for each other is refused.";
         "on_node_loss", "`reschedule`, `wait`, `fail`", "workers `reschedule`, jobs `fail`", "What it means that its node stays out of contact.";
         "stop_grace", "duration", "`10s`", "From SIGTERM to SIGKILL.";
+        "stop_on_disconnect", "duration", "none", "At least `10s`: an instance whose host is [cut off](../how-to/lost-hosts.md#never-two-of-it) for so long is stopped there.";
     }
     SECRET_REF "Secret reference" "The value of a secret of the same namespace, as the value of a variable." {
         "secretRef", "name", "", "A secret that is not there is `config_error` until it is.";

@@ -147,6 +147,10 @@ pub struct Deployment {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub stop_grace: Option<Span>,
+    /// An instance whose host is out of contact for so long is stopped there.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub stop_on_disconnect: Option<Span>,
     /// The deployment this one takes, or took, the place of in a rolling update.
     #[serde(default)]
     #[schema(value_type = Option<String>)]

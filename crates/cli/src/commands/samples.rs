@@ -114,6 +114,7 @@ pub(crate) fn worker() -> Deployment {
         depends_on: Vec::new(),
         on_node_loss: None,
         stop_grace: None,
+        stop_on_disconnect: None,
         parent_id: None,
         rollout: None,
         has_previous: false,

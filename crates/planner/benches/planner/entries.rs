@@ -27,7 +27,8 @@ pub(crate) fn measure(world: &World, times: usize) -> Table {
         ("a node out of contact", |world, n| {
             let all = world.state.node_count();
             let node = world.state.nodes_from(random_node(n)).take(all).find(|node| node.status == NodeStatus::Ready).unwrap();
-            let change = NodeChange { node: node.id, epoch: node.epoch, status: NodeStatus::Unreachable, held: false };
+            let change =
+                NodeChange { node: node.id, epoch: node.epoch, status: NodeStatus::Unreachable, held: false, silent_since: None };
             Command::SetNodeStatus { changes: vec![change] }
         }),
         ("change of a config", |_, n| {
@@ -80,6 +81,15 @@ fn exit(world: &mut World, n: u64) -> Command {
     let (node, instance): (_, InstanceId) = world.state.nodes_from(random_node(n)).find_map(|node| running(node.id)).unwrap();
     let exit = ExitStatus { outcome: Outcome::Code(1), started_at: Some(world.now), finished_at: world.now, node };
     let (state, exit) = (InstanceState::Exited, Some(exit));
-    let report = InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit, health: None };
+    let report = InstanceReport {
+        instance,
+        state,
+        address: None,
+        image_digest: None,
+        started_at: None,
+        exit,
+        health: None,
+        cut_off: false,
+    };
     Command::Report { node, reports: vec![report] }
 }

@@ -121,6 +121,7 @@ fn running(world: &World, instance: &Arc<Instance>) -> InstanceReport {
         started_at: Some(world.now),
         exit: None,
         health: None,
+        cut_off: false,
     }
 }
 

@@ -121,6 +121,9 @@ fn ended(turn: &Turn<'_, '_>, view: &View<'_>) -> (&'static str, String) {
         (Some(exit), Some(Verdict::Failed)) if view.stop_cause == Some(StopCause::Drained) => {
             (StopCause::Drained.as_str(), format!("its node was drained before it had ended: {}", text::ended(&exit.outcome)))
         }
+        (Some(exit), Some(Verdict::Failed)) if view.stop_cause == Some(StopCause::Disconnected) => {
+            (StopCause::Disconnected.as_str(), text::cut_off(&exit.outcome))
+        }
         (Some(exit), _) => (status::exit_reason(&exit.outcome), text::ended(&exit.outcome)),
     };
     let how = if spec.retries == 0 { how } else { format!("{}: {how}", text::attempt(view.attempt, spec)) };

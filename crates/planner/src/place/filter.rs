@@ -1,9 +1,12 @@
 //! What speaks against a node.
 
 use ring_state::{Deployment, Node, UnplacedReason, Usage};
-use ring_types::{Constraint, DeploymentSpec, NetworkMode, NodeId, NodeStatus, Port, VolumeDriver};
+use ring_types::{Constraint, DeploymentSpec, Level, NetworkMode, NodeId, NodeStatus, Port, VolumeDriver};
 
 use super::{Own, Placer};
+
+/// Agents of this level stop instances when they are cut off.
+const STOPS_WHAT_IS_CUT_OFF: Level = Level(2);
 
 /// A label of a node; what was set through the API wins over the agent's configuration.
 pub(super) fn label<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
@@ -21,6 +24,7 @@ impl Placer<'_> {
         let spec = &*deployment.spec;
         reachable(node)
             .or_else(|| runtime(node, spec))
+            .or_else(|| agent(node, spec))
             .or_else(|| constraints(node, spec))
             .or_else(|| self.volume_elsewhere(node.id, spec))
             .or_else(|| (!node.schedulable).then_some(UnplacedReason::Cordoned))
@@ -68,6 +72,12 @@ fn reachable(node: &Node) -> Option<UnplacedReason> {
 fn runtime(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
     let usable = node.info.runtimes.iter().any(|report| report.kind == spec.runtime && report.problem.is_none());
     (!usable).then(|| UnplacedReason::RuntimeMissing(spec.runtime.to_string()))
+}
+
+/// An agent that does not stop what it is to stop would leave it running beside what takes its place.
+fn agent(node: &Node, spec: &DeploymentSpec) -> Option<UnplacedReason> {
+    let too_old = spec.stop_on_disconnect.is_some() && node.info.level < STOPS_WHAT_IS_CUT_OFF;
+    too_old.then_some(UnplacedReason::AgentTooOld)
 }
 
 /// What the deployment says of nodes keeps this one out.

@@ -11,6 +11,7 @@ mod dependencies;
 mod drains;
 mod health;
 mod jobs;
+mod lonely;
 mod nodes;
 mod placement;
 mod plans;

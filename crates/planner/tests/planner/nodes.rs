@@ -35,6 +35,32 @@ fn silence_is_suspected_then_lost() {
     }
 }
 
+/// It registered anew, and was not heard of under that registration: the silence since then counts, and no more.
+#[test]
+fn a_node_that_fell_silent_after_it_registered_has_its_whole_time() {
+    use NodeStatus::{Lost, Ready, Unreachable};
+    let mut world = World::with_nodes(3);
+    world.apply(Command::RaiseLevel { level: ring_state::LEVEL });
+    let nodes: Vec<_> = world.state.nodes().map(|n| n.id).collect();
+    let since = world.now;
+    world.pass(Span(300_000));
+    let mut contacts = hear(&world, nodes.iter().copied(), world.now);
+    world.register(nodes[1], 4000, 8000);
+    for (after, expected) in
+        [(500, Ready), (4000, Ready), (1500, Unreachable), (500, Unreachable), (53_000, Unreachable), (2000, Lost)]
+    {
+        world.pass(Span(after));
+        for node in world.state.nodes() {
+            let contact = contacts.get_mut(&node.id).unwrap();
+            *contact = contact.renewed(node, world.now);
+            if node.id != nodes[1] {
+                contact.last_heard = world.now;
+            }
+        }
+        assert_eq!(judge(&mut world, &contacts, since), [Ready, expected, Ready], "{after} later");
+    }
+}
+
 #[test]
 fn a_node_heard_again_is_ready() {
     let mut world = World::with_nodes(1);

@@ -319,7 +319,9 @@ fn finish(world: &mut World) -> usize {
 #[test]
 fn no_two_wait_for_the_room_of_each_other() {
     let mut world = World::new();
-    (0..3).for_each(|n| drop(world.node(&format!("n{n}"), 4000, 8000, &[])));
+    for n in 0..3 {
+        world.node(&format!("n{n}"), 4000, 8000, &[]);
+    }
     for (n, spec) in [(1, 1, 0), (5, 3, 0), (1, 1, 0), (4, 3, 0), (5, 3, 0)].into_iter().enumerate() {
         world.create(some_spec(n, spec));
     }

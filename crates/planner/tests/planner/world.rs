@@ -119,7 +119,7 @@ impl World {
 
     pub(crate) fn set_node(&mut self, node: NodeId, status: NodeStatus) {
         let epoch = self.state.node(node).unwrap().epoch;
-        self.apply(Command::SetNodeStatus { changes: vec![NodeChange { node, epoch, status, held: false }] });
+        self.apply(Command::SetNodeStatus { changes: vec![NodeChange { node, epoch, status, held: false, silent_since: None }] });
     }
 
     pub(crate) fn create(&mut self, spec: DeploymentSpec) -> DeploymentId {
@@ -261,6 +261,24 @@ impl World {
         self.report(id, InstanceState::Exited, exit.started_at, Some(exit));
     }
 
+    /// Its agent stopped it since it was cut off.
+    pub(crate) fn end_cut_off(&mut self, id: InstanceId, outcome: Outcome) {
+        let instance = self.state.instance(id).unwrap().clone();
+        let exit = Some(ExitStatus { outcome, started_at: instance.started_at, finished_at: self.now, node: instance.node });
+        let (state, started_at) = (InstanceState::Exited, instance.started_at);
+        let report = InstanceReport {
+            instance: id,
+            state,
+            address: None,
+            image_digest: None,
+            started_at,
+            exit,
+            health: None,
+            cut_off: true,
+        };
+        self.apply(Command::Report { node: instance.node, reports: vec![report] });
+    }
+
     /// Everything that is bound comes to run.
     pub(crate) fn run_all_of_all(&mut self) {
         let all: Vec<_> = self.state.deployments().map(|d| d.id).collect();
@@ -272,7 +290,16 @@ impl World {
         let node = self.state.instance(id).unwrap().node;
         let health = Some(ring_types::Health { ready: true, failing: Vec::new() });
         let (state, started_at) = (InstanceState::Running, None);
-        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit: None, health };
+        let report = InstanceReport {
+            instance: id,
+            state,
+            address: None,
+            image_digest: None,
+            started_at,
+            exit: None,
+            health,
+            cut_off: false,
+        };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 
@@ -291,14 +318,31 @@ impl World {
         let node = self.state.instance(id).unwrap().node;
         let health = Some(Health { ready, failing });
         let state = InstanceState::Running;
-        let report =
-            InstanceReport { instance: id, state, address: None, image_digest: None, started_at: None, exit: None, health };
+        let report = InstanceReport {
+            instance: id,
+            state,
+            address: None,
+            image_digest: None,
+            started_at: None,
+            exit: None,
+            health,
+            cut_off: false,
+        };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 
     fn report(&mut self, id: InstanceId, state: InstanceState, started_at: Option<Timestamp>, exit: Option<ExitStatus>) {
         let node = self.state.instance(id).unwrap().node;
-        let report = InstanceReport { instance: id, state, address: None, image_digest: None, started_at, exit, health: None };
+        let report = InstanceReport {
+            instance: id,
+            state,
+            address: None,
+            image_digest: None,
+            started_at,
+            exit,
+            health: None,
+            cut_off: false,
+        };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 }

@@ -8,8 +8,8 @@ use ring_state::{
     Relocation, Reseal, Resealed, Role, RolloutPhase, SealedValue, Succession, TokenRotation, TokenUse, UserUpdate,
 };
 use ring_types::{
-    Condition, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, Level, MemberId, NodeStatus, Outcome, Revision, Span,
-    StartFailure, StopCause, UnknownExit, VolumeDriver,
+    Condition, DeploymentSpec, DeploymentStatus, Epoch, Goal, InstanceState, KeyId, Level, MemberId, NodeInfo, NodeStatus,
+    Outcome, Revision, Span, StartFailure, StopCause, UnknownExit, VolumeDriver,
 };
 
 use crate::object::{self, exit, failure, health, info, join_token, password, token};
@@ -194,6 +194,32 @@ fn bootstrap(change: impl Fn(Bootstrap) -> Bootstrap) -> Command {
 }
 
 /// What an agent asks for that stops.
+/// What agents stop that are cut off: who asks for it, what is said of it, and who can.
+pub(crate) fn cut_off() -> [(&'static str, Command); 4] {
+    let spec = Arc::new(DeploymentSpec { stop_on_disconnect: Some(Span(30_000)), ..crate::spec::plain() });
+    let deployments = vec![ApplyDeployment::new(DEPLOYMENT, spec)];
+    let apply = Command::Apply { namespaces: vec![], configs: vec![], deployments, force: false, rollout_deadline: None };
+    let (node, epoch, status) = (NODE, Epoch(5), NodeStatus::Lost);
+    let change = NodeChange { node, epoch, status, held: false, silent_since: Some(AT) };
+    let info = NodeInfo { level: Level(2), ..crate::object::info() };
+    let report = InstanceReport {
+        instance: INSTANCE,
+        state: InstanceState::Exited,
+        address: None,
+        image_digest: None,
+        started_at: Some(AT),
+        exit: Some(crate::object::exit(Outcome::Signal { signal: 15, oom_killed: false })),
+        health: None,
+        cut_off: true,
+    };
+    [
+        ("apply_stop_on_disconnect", apply),
+        ("node_silent", Command::SetNodeStatus { changes: vec![change] }),
+        ("node_register_level", Command::RegisterNode { node, boot: REQUEST, info }),
+        ("report_cut_off", Command::Report { node, reports: vec![report] }),
+    ]
+}
+
 pub(crate) fn drained_until_return() -> Command {
     Command::UpdateNode(NodeUpdate { drain: Some(Span(1500)), until_return: true, ..NodeUpdate::of(NODE) })
 }
@@ -239,6 +265,7 @@ fn nodes() -> Vec<Command> {
         epoch: Epoch(5),
         status,
         held: status == NodeStatus::Unreachable,
+        silent_since: None,
     });
     vec![
         Command::EnrolNode(EnrolNode {
@@ -282,6 +309,7 @@ fn reports() -> Vec<InstanceReport> {
         started_at: Some(LATER),
         exit: None,
         health: Some(health()),
+        cut_off: false,
     };
     let ended = ends.map(|end| InstanceReport {
         instance: INSTANCE,
@@ -291,6 +319,7 @@ fn reports() -> Vec<InstanceReport> {
         started_at: Some(AT),
         exit: Some(exit(end)),
         health: None,
+        cut_off: false,
     });
     [running].into_iter().chain(ended).collect()
 }

@@ -159,6 +159,12 @@ fn what_came_with_a_level_keeps_its_bytes() {
     check_wire("node_drained_until_return", &command::drained_until_return());
     let row = object::drained_until_return();
     check("node_until_return", &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    for (example, command) in command::cut_off() {
+        check_wire(example, &command);
+    }
+    for (example, row) in object::cut_off() {
+        check(example, &row, &encode_row(&row), |bytes| decode_row(row.key().table(), bytes));
+    }
 }
 
 #[test]
@@ -213,6 +219,12 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "bootstrap_at_level",
         "node_drained_until_return",
         "node_until_return",
+        "apply_stop_on_disconnect",
+        "node_silent",
+        "node_register_level",
+        "report_cut_off",
+        "node_silent_since",
+        "deployment_agent_too_old",
         "secret_sealed",
         "deployment_sealed",
         "reseal_webhook",

@@ -302,8 +302,18 @@ fn node() -> Node {
         member: Some(MemberId(3)),
         joined_at: AT,
         status_since: LATER,
+        silent_since: None,
         version: VERSION,
     }
+}
+
+/// A node that is silent, and whose agent says its level; a deployment for which there is no such agent.
+pub(crate) fn cut_off() -> [(&'static str, Row); 2] {
+    let info = NodeInfo { level: Level(2), ..info() };
+    let node = Node { info, silent_since: Some(AT), ..node() };
+    let reasons = vec![Unplaced { reason: UnplacedReason::AgentTooOld, nodes: 3 }];
+    let waits = Deployment { placement_failure: Some(PlacementFailure { missing: 1, reasons }), ..deployment() };
+    [("node_silent_since", Row::Node(Arc::new(node))), ("deployment_agent_too_old", Row::Deployment(Arc::new(waits)))]
 }
 
 /// A node whose agent stops.
@@ -323,6 +333,7 @@ pub(crate) fn info() -> NodeInfo {
         platform: "linux/x86_64".to_owned(),
         hostname: "n1.example".to_owned(),
         address: "10.0.0.9".to_owned(),
+        level: Level::FIRST,
     }
 }
 

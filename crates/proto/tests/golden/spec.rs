@@ -63,6 +63,7 @@ pub(crate) fn full() -> DeploymentSpec {
         depends_on: vec![Dependency { deployment: "db".to_owned(), condition: DependencyCondition::Running }],
         on_node_loss: OnNodeLoss::Wait,
         stop_grace: Span::seconds(30),
+        stop_on_disconnect: None,
     }
 }
 

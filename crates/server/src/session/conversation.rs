@@ -10,7 +10,7 @@ use ring_proto::agent::v1::{
 };
 use ring_state::{Command, RefusalCode, Reply, RowKey, State};
 use ring_store::Update;
-use ring_types::{Epoch, NodeId, NodeInfo, RequestId};
+use ring_types::{Epoch, Level, NodeId, NodeInfo, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Streaming;
@@ -63,6 +63,8 @@ pub(super) struct Conversation {
 struct Registered {
     epoch: Epoch,
     boot: RequestId,
+    /// What the agent understands.
+    level: Level,
     seat: Seat,
     claims: mpsc::Sender<ring_proto::agent::v1::ClaimRequest>,
     reports: mpsc::Sender<ring_proto::agent::v1::ReportRequest>,
@@ -83,6 +85,7 @@ impl Conversation {
         let hello = self.hello(&mut incoming).await?;
         let boot: RequestId = hello.boot_id.parse().map_err(|_| End::because("the hello has no usable boot id"))?;
         let info = read_info(hello.info)?;
+        let level = info.level;
         let (epoch, revision) = self.register(boot, info).await?;
         let stopping = || End::because("this control node is stopping");
         claims::state_at(&self.context.store, revision).await.ok_or_else(stopping)?;
@@ -96,7 +99,7 @@ impl Conversation {
         self.authorities(&watch.state, &mut trusted).await?;
         tracing::info!(node = %self.node, epoch = epoch.0, "the agent's session is open");
         let mut workers = JoinSet::new();
-        let registered = self.employ(epoch, boot, &mut workers);
+        let registered = self.employ((epoch, boot, level), &mut workers);
         self.talk(incoming, watch.changes, (told, trusted), registered).await
     }
 
@@ -114,6 +117,7 @@ impl Conversation {
     }
 
     async fn register(&self, boot: RequestId, info: NodeInfo) -> Result<(Epoch, ring_types::Revision), End> {
+        let info = sayable(&self.context.store, info);
         let command = Command::RegisterNode { node: self.node, boot, info };
         let done = self.context.store.propose(RequestId::NONE, command).await.map_err(|e| End::because(e.to_string()))?;
         match done.reply {
@@ -135,7 +139,7 @@ impl Conversation {
     }
 
     /// Starts what commits claims, reports and changes of the host, each in the order asked. All stop with the session.
-    fn employ(&self, epoch: Epoch, boot: RequestId, workers: &mut JoinSet<()>) -> Registered {
+    fn employ(&self, (epoch, boot, level): (Epoch, RequestId, Level), workers: &mut JoinSet<()>) -> Registered {
         let claims = self.answer(workers, |context, node, request| async move {
             Message::Claim(claims::claim(&context, node, &request).await)
         });
@@ -151,14 +155,14 @@ impl Conversation {
         let (store, node) = (self.context.store.clone(), self.node);
         workers.spawn(async move {
             while let Some(info) = info_queue.recv().await {
-                let command = Command::RegisterNode { node, boot, info };
+                let command = Command::RegisterNode { node, boot, info: sayable(&store, info) };
                 if let Err(error) = store.propose(RequestId::NONE, command).await {
                     tracing::warn!(%node, "a change of the host was not recorded: {error}");
                 }
             }
         });
         let seat = self.context.hub.enter(node, self.out.clone());
-        Registered { epoch, boot, seat, claims, reports, infos, leaves }
+        Registered { epoch, boot, level, seat, claims, reports, infos, leaves }
     }
 
     /// Starts what answers requests of one kind, one after another in the order asked.
@@ -202,7 +206,7 @@ impl Conversation {
                 },
                 update = changes.next() => {
                     let Some(update) = update else { return Ok(End::because("this control node is stopping")) };
-                    self.changed(update, &mut told, registered.epoch).await?;
+                    self.changed(update, &mut told, &registered).await?;
                 }
                 () = registered.seat.line.replaced() => return Ok(End::because("the agent opened another session")),
                 () = context.stop.cancelled() => return Ok(End::because("this control node is stopping")),
@@ -211,7 +215,13 @@ impl Conversation {
         }
     }
 
-    async fn changed(&self, update: Update, (told, trusted): &mut (Told, Authorities), epoch: Epoch) -> Result<(), End> {
+    async fn changed(
+        &self,
+        update: Update,
+        (told, trusted): &mut (Told, Authorities),
+        registered: &Registered,
+    ) -> Result<(), End> {
+        let epoch = registered.epoch;
         let news = match update {
             Update::Change(change) => {
                 if change.keys.contains(&RowKey::Node(self.node)) {
@@ -219,6 +229,9 @@ impl Conversation {
                 }
                 if change.keys.iter().any(|key| matches!(key, RowKey::Member(_))) {
                     self.control_nodes(&change.state).await?;
+                }
+                if change.keys.contains(&RowKey::Level) {
+                    self.say_level(&change.state, registered)?;
                 }
                 if change.keys.iter().any(decides_trust) {
                     self.authorities(&change.state, trusted).await?;
@@ -228,6 +241,7 @@ impl Conversation {
             Update::Lagged { state } => {
                 self.still_wanted(&state, epoch)?;
                 self.control_nodes(&state).await?;
+                self.say_level(&state, registered)?;
                 self.authorities(&state, trusted).await?;
                 Some(told.complete(&state))
             }
@@ -236,6 +250,15 @@ impl Conversation {
             Some(news) => self.send(Message::Assignments(news)).await,
             None => Ok(()),
         }
+    }
+
+    /// The cluster can record by now what the agent understands.
+    fn say_level(&self, state: &State, registered: &Registered) -> Result<(), End> {
+        let Some(node) = state.node(self.node) else { return Ok(()) };
+        if state.level() == Level::FIRST || node.info.level >= registered.level {
+            return Ok(());
+        }
+        hand_over(&registered.infos, NodeInfo { level: registered.level, ..node.info.clone() })
     }
 
     /// Whom to dial when this control node is gone.
@@ -302,6 +325,12 @@ impl Conversation {
         let sent = tokio::time::timeout(SEND_TIMEOUT, self.out.send(Ok(message(content)))).await;
         sent.map_err(|_| End::Closed)?.map_err(|_| End::Closed)
     }
+}
+
+/// What of an agent's words the cluster can record: its level only when the members speak the one that knows of it.
+fn sayable(store: &ring_store::Store, info: NodeInfo) -> NodeInfo {
+    let level = if store.local().level() > Level::FIRST { info.level } else { Level::FIRST };
+    NodeInfo { level, ..info }
 }
 
 fn message(content: Message) -> ControlMessage {

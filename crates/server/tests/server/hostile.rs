@@ -164,6 +164,7 @@ fn ended(instance: InstanceId) -> InstanceReport {
         started_at: Some(Timestamp(1)),
         exit: Some(exit),
         health: None,
+        cut_off: false,
     }
 }
 

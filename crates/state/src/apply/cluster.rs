@@ -120,6 +120,7 @@ impl Tx<'_> {
             member: wanted.member,
             joined_at: self.at,
             status_since: self.at,
+            silent_since: None,
             version: self.revision,
         };
         self.tell_node(&node, None, Some(node.status));
@@ -179,7 +180,7 @@ impl Tx<'_> {
         let node = self.node(id)?;
         let same_run = node.boot == boot && !matches!(node.status, NodeStatus::Lost | NodeStatus::Joining);
         let epoch = if same_run { node.epoch } else { node.epoch.next() };
-        let mut changed = Node { info: info.clone(), boot, epoch, held: false, ..Node::clone(&node) };
+        let mut changed = Node { info: info.clone(), boot, epoch, held: false, silent_since: None, ..Node::clone(&node) };
         if changed.drain.is_some_and(|drain| drain.until_return) && node.boot != boot {
             (changed.drain, changed.schedulable) = (None, true);
         }
@@ -196,7 +197,8 @@ impl Tx<'_> {
                 continue;
             }
             let epoch = if change.status == NodeStatus::Lost { node.epoch.next() } else { node.epoch };
-            self.put_node(Node { epoch, held: change.held, ..Node::clone(&node) }, change.status);
+            let silent_since = change.silent_since;
+            self.put_node(Node { epoch, held: change.held, silent_since, ..Node::clone(&node) }, change.status);
         }
         Ok(Reply::Done)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring_types::{Epoch, ExitStatus, Goal, InstanceId, InstanceState, NodeId, Outcome, StartFailure, UnknownExit};
+use ring_types::{Epoch, ExitStatus, Goal, InstanceId, InstanceState, NodeId, Outcome, StartFailure, StopCause, UnknownExit};
 
 use super::{Done, EventAt, Tx};
 use crate::{ClaimOutcome, EventKind, EventLevel, Instance, InstanceReport, Reply};
@@ -50,6 +50,9 @@ impl Tx<'_> {
         self.take_health(&mut after, report);
         if let Some(exit) = report.exit.as_ref().filter(|_| may_set_exit(before)) {
             after.exit = Some(Box::new(ExitStatus { node: before.node, ..exit.clone() }));
+            if report.cut_off {
+                after.stop_cause = after.stop_cause.or(Some(StopCause::Disconnected));
+            }
         }
         if after == **before {
             return;
@@ -102,7 +105,9 @@ impl Tx<'_> {
         if let Some(exit) = after.exit.as_deref().filter(|_| before.exit != after.exit) {
             let level = if exit.success() { EventLevel::Info } else { EventLevel::Warning };
             let kind = if corrected { EventKind::ExitCorrected } else { EventKind::InstanceExited };
-            let message = format!("{} on {node}", describe(&exit.outcome));
+            let cut_off = after.stop_cause == Some(StopCause::Disconnected);
+            let why = if cut_off { "stopped by its agent, which was cut off: " } else { "" };
+            let message = format!("{why}{} on {node}", describe(&exit.outcome));
             self.event(after.deployment, level, kind, place(), message);
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ring_types::{Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, StopCause, UnknownExit};
+use ring_types::{
+    Generation, Goal, InstanceId, InstanceState, Kind, NodeStatus, Outcome, StartFailure, StopCause, Timestamp, UnknownExit,
+};
 
 use super::{Done, EventAt, Tx};
 use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey, Scale};
@@ -193,7 +195,8 @@ impl Tx<'_> {
     }
 
     fn lose_instance(&mut self, id: InstanceId) -> bool {
-        let lost = |i: &&Arc<Instance>| i.state.is_live() && self.state.is_gone(i.node);
+        let may_run_on = |i: &Instance| self.state.stopped_at(i, Timestamp(0)).is_some_and(|stopped| self.at < stopped);
+        let lost = |i: &&Arc<Instance>| i.state.is_live() && self.state.is_gone(i.node) && !may_run_on(i);
         let Some(instance) = self.state.instance(id).filter(lost).cloned() else { return false };
         self.lose(&instance, UnknownExit::NodeLost);
         true

@@ -156,12 +156,13 @@ impl World {
             started_at: (state >= InstanceState::Running).then_some(at),
             exit,
             health: None,
+            cut_off: false,
         };
         self.run(Command::Report { node, reports: vec![report] });
     }
 
     pub fn lose_node(&mut self, node: NodeId, epoch: u64) {
-        let change = NodeChange { node, epoch: Epoch(epoch), status: NodeStatus::Lost, held: false };
+        let change = NodeChange { node, epoch: Epoch(epoch), status: NodeStatus::Lost, held: false, silent_since: None };
         self.run(Command::SetNodeStatus { changes: vec![change] });
     }
 

@@ -59,6 +59,10 @@ pub(crate) struct Agent {
     welcomed: Option<Epoch>,
     last_epoch: Option<Epoch>,
     heard_at: i64,
+    /// When the newest heartbeat that was answered was sent. Survives a crash of the agent.
+    contact: i64,
+    /// Since when this run of the agent is up.
+    pub(crate) up_since: i64,
     beat_at: i64,
     sent_at: i64,
     turn_at: i64,
@@ -84,6 +88,8 @@ impl Agent {
             welcomed: None,
             last_epoch: None,
             heard_at: 0,
+            contact: 0,
+            up_since: 0,
             beat_at: 0,
             sent_at: 0,
             turn_at: 0,
@@ -144,8 +150,9 @@ impl Sim {
         if self.agents[node].up {
             return;
         }
-        let boot = RequestId(self.rng.uuid());
+        let (boot, now) = (RequestId(self.rng.uuid()), self.now);
         let agent = &mut self.agents[node];
+        agent.up_since = now;
         (agent.up, agent.boot, agent.life) = (true, boot, agent.life + 1);
         agent.last_epoch = None;
         for (instance, record) in &agent.ledger {

@@ -88,6 +88,7 @@ impl Sim {
                 RowKey::Instance(id) => {
                     self.check_instance(before.instance(*id).map(|i| &**i), after.instance(*id).map(|i| &**i))?;
                     self.check_drain(before, after, keys, *id)?;
+                    self.check_given_up(before, after, *id)?;
                     if let (None, Some(made)) = (before.instance(*id), after.instance(*id)) {
                         check_volumes(made, after)?;
                     }
@@ -198,7 +199,8 @@ impl Sim {
         };
         let deployments = || state.deployments().find_map(|deployment| self.unhealed_deployment(state, deployment));
         let remains = || (0..self.agents.len()).find_map(|node| self.orphans(state, node));
-        busy.or_else(nodes).or_else(deployments).or_else(remains)
+        let moving = || state.moving().next().map(|instance| format!("still moving: {instance:?}"));
+        busy.or_else(nodes).or_else(moving).or_else(deployments).or_else(remains)
     }
 
     fn unhealed_deployment(&self, state: &State, deployment: &Deployment) -> Option<String> {

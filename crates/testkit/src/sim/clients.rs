@@ -93,6 +93,12 @@ impl Sim {
         self.propose(Origin::Client, request, Command::Rebalance(Rebalance { moves, within }));
     }
 
+    /// The operator asks once more for an even spread.
+    pub(crate) fn spreads_out(&mut self) {
+        let request = RequestId(self.rng.uuid());
+        self.rebalances(request);
+    }
+
     /// From here on every node takes new work.
     pub(crate) fn end_drains(&mut self) {
         let nodes: Vec<_> = self.control.tip().nodes().map(|node| node.id).collect();
@@ -108,7 +114,7 @@ impl Sim {
         let kind = if self.rng.chance(60) { Kind::Job } else { Kind::Worker };
         // Few names for workers, so that they are scaled and replaced; a name of its own for most jobs.
         let name = match kind {
-            Kind::Worker => format!("worker-{}", self.rng.range(0, 3)),
+            Kind::Worker => format!("worker-{}", self.rng.range(0, 5).min(3)),
             Kind::Job if self.rng.chance(20) => "job-again".to_owned(),
             Kind::Job => {
                 self.clients.made += 1;
@@ -122,6 +128,13 @@ impl Sim {
             let (kind, driver, permission) = (VolumeKind::Volume, VolumeDriver::Local, Permission::ReadOnly);
             let (source, destination) = ("data".to_owned(), "/data".to_owned());
             spec.volumes = vec![Volume { kind, source, destination, key: None, driver, permission }];
+        }
+        // One worker never runs twice at once, however long its node is cut off. It is rarely replaced: that takes long with it.
+        if name == "worker-3" {
+            "image:1".clone_into(&mut spec.image);
+            (spec.stop_on_disconnect, spec.stop_grace) = (Some(Span(5000)), Span(1000));
+            spec.restart = RestartPolicy { max: 5, backoff: Span(200), max_backoff: Span(5000) };
+            return Some(spec);
         }
         let image = ["image:1", "image:1", "image:1", "image:2", "image:2", BAD][self.rng.range(0, 6) as usize];
         image.clone_into(&mut spec.image);

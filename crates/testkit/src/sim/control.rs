@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ring_agent::Assignment;
 use ring_planner::{Contact, IdSource, LeaseOptions, Moment, Waiting, affected, judge_nodes, plan};
-use ring_state::{Command, EnrolNode, Entry, Instance, Reply, RowKey, State};
+use ring_state::{Command, EnrolNode, Entry, Instance, LEVEL, Reply, RowKey, State};
 use ring_types::{
     Cpu, DeploymentId, Epoch, InstanceId, Memory, Name, NodeCapacity, NodeId, NodeInfo, NodeStatus, RequestId, Revision,
     RuntimeKind, RuntimeReport, Span, Timestamp,
@@ -19,6 +19,8 @@ use super::run::{Event, Sim};
 const MEMBERS: usize = 3;
 const LEASES: LeaseOptions = LeaseOptions { suspect_after: Span(4000), lost_after: Span(12_000), max_lost_percent: 50 };
 const JUDGE_EVERY: u64 = 500;
+/// States that are not needed go so many at a time.
+const KEEP: usize = 1000;
 
 /// Who proposed something, and is to hear of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +70,16 @@ struct Driver {
 pub(crate) struct Control {
     /// The state after each entry.
     states: Vec<State>,
+    /// So many of the first are not there any more.
+    forgotten: usize,
     /// What each entry changed.
     changes: Vec<Vec<RowKey>>,
     pub(crate) members: Vec<Member>,
     pub(crate) leader: Option<usize>,
     pub(crate) term: u64,
     leader_since: Timestamp,
+    /// The same for what is decided, which is never before what is recorded.
+    leading_since: Timestamp,
     /// The leader's clock is off by so much.
     pub(crate) skew: i64,
     contacts: BTreeMap<NodeId, Contact>,
@@ -94,11 +100,13 @@ impl Control {
     pub(crate) fn new() -> Self {
         Self {
             states: vec![State::default()],
+            forgotten: 0,
             changes: vec![Vec::new()],
             members: vec![Member { applied: 0, stalled_until: 0 }; MEMBERS],
             leader: None,
             term: 0,
             leader_since: Timestamp(0),
+            leading_since: Timestamp(0),
             skew: 0,
             contacts: BTreeMap::new(),
             driver: None,
@@ -124,6 +132,23 @@ impl Control {
         self.sessions.retain(|_, session| session.member != member);
     }
 
+    /// What nobody looks at any more takes no memory: a day has half a million states.
+    fn forget_the_past(&mut self) {
+        if !self.states.len().is_multiple_of(KEEP) {
+            return;
+        }
+        let members = self.members.iter().map(|member| member.applied);
+        let sessions = self.sessions.values().map(|session| session.pushed);
+        let driver = self.driver.iter().map(|driver| driver.seen);
+        let needed = members.chain(sessions).chain(driver).min().unwrap_or(0);
+        for old in self.forgotten..needed.saturating_sub(1) {
+            self.states[old] = State::default();
+            self.changes[old].clear();
+            self.changes[old].shrink_to_fit();
+        }
+        self.forgotten = self.forgotten.max(needed.saturating_sub(1));
+    }
+
     /// Nothing is under way in the leader.
     pub(crate) fn is_idle(&self) -> bool {
         self.driver.as_ref().is_some_and(|driver| !driver.in_flight && driver.dirty.is_empty())
@@ -131,6 +156,10 @@ impl Control {
 }
 
 impl Sim {
+    pub(crate) fn raise_level(&mut self) {
+        self.propose(Origin::Nobody, RequestId::NONE, Command::RaiseLevel { level: LEVEL });
+    }
+
     pub(crate) fn enrol(&mut self, node: usize) {
         let agent = &self.agents[node];
         let Ok(name) = Name::new(&agent.name) else { return };
@@ -189,6 +218,7 @@ impl Sim {
         self.summary.lost += state.nodes().filter(lost).count().saturating_sub(before.nodes().filter(lost).count()) as u64;
         self.control.states.push(state);
         self.control.changes.push(keys);
+        self.control.forget_the_past();
         self.followers_apply(leader, index.0 as usize);
         let (term, answers) = (self.control.term, !(self.chaos && self.rng.chance(4)));
         self.after(1, Event::Lead { term });
@@ -272,11 +302,11 @@ impl Sim {
                 let info = node_info();
                 self.propose(Origin::Session(id), RequestId::NONE, Command::RegisterNode { node: from, boot, info });
             }
-            ToControl::Heartbeat => {
+            ToControl::Heartbeat { sent } => {
                 if let Some(epoch) = session.epoch {
                     let last_heard = Timestamp(self.now + self.control.skew);
                     self.control.contacts.insert(from, Contact { epoch, last_heard });
-                    self.send_down(node, id, ToAgent::Beat);
+                    self.send_down(node, id, ToAgent::Beat { sent });
                 }
             }
             ToControl::Claim(instances) => {
@@ -370,6 +400,7 @@ impl Sim {
         control.term += 1;
         control.skew = self.rng.range(0, 2000) as i64 - 1000;
         control.leader_since = Timestamp(self.now + control.skew);
+        control.leading_since = control.leader_since.max(control.tip().clock());
         control.contacts.clear();
         let view = control.tip();
         let dirty = view.deployments().map(|deployment| deployment.id).collect();
@@ -408,7 +439,7 @@ impl Sim {
         }
         let dirty = std::mem::take(&mut driver.dirty);
         driver.timers.retain(|id, _| !dirty.contains(id));
-        let when = Moment { now, leading_since: control.leader_since };
+        let when = Moment { now, leading_since: control.leading_since };
         let mut plan = plan(&view, &dirty, when, &mut Ids(rng));
         super::mutate::planned(self.options.mutation, &mut plan.actions);
         driver.dirty.extend(&plan.remaining);
@@ -426,11 +457,15 @@ impl Sim {
     }
 
     pub(crate) fn judge(&mut self, term: u64) {
-        let control = &self.control;
+        let control = &mut self.control;
         if control.term != term || control.leader.is_none() {
             return;
         }
         let now = Timestamp(self.now + control.skew);
+        let tip = &control.states[control.states.len() - 1];
+        for (id, contact) in &mut control.contacts {
+            *contact = tip.node(*id).map_or(*contact, |node| contact.renewed(node, now));
+        }
         let judgement = judge_nodes(control.tip(), &control.contacts, control.leader_since, now, &LEASES);
         if !judgement.changes.is_empty() {
             let command = Command::SetNodeStatus { changes: judgement.changes };
@@ -456,5 +491,10 @@ fn assignment(view: &State, instance: &Instance) -> Option<Assignment> {
 
 fn node_info() -> NodeInfo {
     let runtimes = vec![RuntimeReport { kind: RuntimeKind::Docker, version: String::new(), problem: None }];
-    NodeInfo { capacity: NodeCapacity { cpu: Cpu(16_000), memory: Memory(1 << 34) }, runtimes, ..NodeInfo::default() }
+    NodeInfo {
+        capacity: NodeCapacity { cpu: Cpu(16_000), memory: Memory(1 << 34) },
+        runtimes,
+        level: LEVEL,
+        ..NodeInfo::default()
+    }
 }

@@ -55,14 +55,17 @@ impl Sim {
             return;
         }
         self.agents[node].cut_off = true;
-        let longest = if self.rng.chance(40) { 40_000 } else { 6000 };
-        let delay = self.rng.range(50, longest);
+        let longest = if self.steady { 60_000 } else { 40_000 };
+        let delay = if self.rng.chance(40) { self.rng.range(50, longest) } else { self.rng.range(50, 6000) };
         self.note(|| format!("node {node} is cut off for {delay}"));
         self.after(delay, Event::Rejoin(node));
     }
 
     /// The leader's process ends; its sessions with it.
     fn crash_leader(&mut self) {
+        if self.steady {
+            return;
+        }
         let Some(leader) = self.control.leader.take() else { return };
         self.note(|| format!("member {leader}, the leader, crashes"));
         self.control.close_sessions(leader);

@@ -10,7 +10,7 @@ use super::run::{Event, Sim};
 #[derive(Clone, Debug)]
 pub(crate) enum ToControl {
     Hello { boot: RequestId },
-    Heartbeat,
+    Heartbeat { sent: i64 },
     Claim(Vec<InstanceId>),
     Report(Vec<InstanceReport>),
 }
@@ -22,7 +22,7 @@ pub(crate) enum ToAgent {
     Assignments { revision: Revision, complete: bool, assignments: Vec<Assignment>, removed: Vec<InstanceId> },
     Claimed { instance: InstanceId, granted: bool },
     Committed { instance: InstanceId, state: InstanceState },
-    Beat,
+    Beat { sent: i64 },
     Goodbye,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use ring_types::InstanceId;
+use ring_types::{InstanceId, Span};
 
 use super::agent::Agent;
 use super::check::Checks;
@@ -15,8 +15,8 @@ use super::rng::Rng;
 
 /// Nodes that run work.
 const NODES: usize = 4;
-/// Faults and clients act for so long.
-const CHAOS: i64 = 60_000;
+/// In an ordinary history faults and clients act for so long.
+const CHAOS: Span = Span::seconds(60);
 /// Then everything has to heal within so long.
 const HEALING: i64 = 240_000;
 /// Lines of the history shown with a violation.
@@ -29,6 +29,15 @@ pub struct Options {
     pub seed: u64,
     /// A fault built in on purpose, which has to be found.
     pub mutation: Option<Mutation>,
+    /// Faults and clients act for so long, by the clock of the simulation.
+    pub chaos: Span,
+}
+
+impl Options {
+    /// An ordinary history.
+    pub fn of(seed: u64) -> Self {
+        Self { seed, mutation: None, chaos: CHAOS }
+    }
 }
 
 /// Faults built in on purpose, to prove that the simulation can find faults.
@@ -56,6 +65,8 @@ pub enum Mutation {
     DependenciesForgotten,
     /// The load of a deployment leads beyond its bounds, and the state lets it.
     ScaleBeyondBounds,
+    /// An agent that is cut off lets run what it is to stop.
+    RunOnCutOff,
 }
 
 /// What a history had in it.
@@ -85,6 +96,10 @@ pub struct Summary {
     pub drained: u64,
     /// Instances that moved for an even spread.
     pub moved: u64,
+    /// Instances of those that do not run without contact that were given up.
+    pub given_up: u64,
+    /// Instances that an agent stopped since it was cut off.
+    pub cut_off: u64,
     /// Deployments that were made to wait, and began when what they depend on was there.
     pub released: u64,
 }
@@ -141,6 +156,8 @@ pub(crate) struct Sim {
     pub(crate) rng: Rng,
     pub(crate) now: i64,
     pub(crate) chaos: bool,
+    /// Its leaders do not crash: what takes longer than most of them lead comes about too.
+    pub(crate) steady: bool,
     pub(crate) control: Control,
     pub(crate) agents: Vec<Agent>,
     pub(crate) hosts: Hosts,
@@ -170,6 +187,7 @@ impl Sim {
         let agents: Vec<_> = (0..NODES).map(|index| Agent::new(index, &mut rng)).collect();
         let mut sim = Self {
             options,
+            steady: rng.chance(30),
             rng,
             now: 1_000_000,
             chaos: true,
@@ -183,6 +201,7 @@ impl Sim {
             sequence: 0,
             trace: VecDeque::new(),
         };
+        sim.raise_level();
         for index in 0..NODES {
             sim.enrol(index);
             sim.after(index as u64 * 7, Event::AgentTurn(index));
@@ -195,8 +214,17 @@ impl Sim {
 
     fn live(&mut self) -> Result<(), String> {
         let begun = self.now;
-        self.advance(begun + CHAOS)?;
+        self.advance(begun + self.options.chaos.0 as i64)?;
         self.end_chaos();
+        self.heals()?;
+        // Whole as it is now, what moves has nothing in its way.
+        self.end_drains();
+        self.heals()?;
+        self.spreads_out();
+        self.heals()
+    }
+
+    fn heals(&mut self) -> Result<(), String> {
         let deadline = self.now + HEALING;
         loop {
             let next = self.now + 1000;

@@ -56,6 +56,7 @@ pub(in crate::rest) fn deployment(state: &State, deployment: &Deployment) -> mod
         depends_on: spec.depends_on.clone(),
         on_node_loss: Some(spec.on_node_loss),
         stop_grace: Some(spec.stop_grace),
+        stop_on_disconnect: spec.stop_on_disconnect,
         parent_id: deployment.parent,
         exit_status: deployment.exit.as_ref().map(|e| exit(state, e)),
         rollout: deployment.rollout.map(|rollout| phase(rollout.phase)),

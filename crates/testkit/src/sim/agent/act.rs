@@ -2,7 +2,7 @@
 
 use ring_agent::{Claim, Desired, Durability, Facts, Record, Step, next};
 use ring_runtime::{Observed, Prepared};
-use ring_types::{InstanceId, Outcome, StartFailure, Timestamp};
+use ring_types::{InstanceId, Outcome, Span, StartFailure, Timestamp};
 
 use super::super::run::{Event, Mutation, Sim};
 use super::{Container, Known};
@@ -13,7 +13,7 @@ const SWEEP: i64 = 3000;
 impl Sim {
     /// Asks what is next for an instance and does it; true when something was done.
     pub(super) fn step(&mut self, node: usize, instance: InstanceId) -> Result<bool, String> {
-        let now = self.now;
+        let (now, lets_run) = (self.now, self.mutated(Mutation::RunOnCutOff));
         let agent = &mut self.agents[node];
         let Some(known) = agent.known.get_mut(&instance) else { return Ok(false) };
         if known.preparing {
@@ -31,8 +31,12 @@ impl Sim {
             observed: known.observed.as_ref(),
             volatile: &known.volatile,
             now: Timestamp(now),
+            silence: Span((now - agent.contact).max(0) as u64),
         };
-        let step = next(&facts);
+        let mut step = next(&facts);
+        if lets_run && matches!(&step, Step::Write(record, _) if record.cut_off) {
+            step = Step::Wait;
+        }
         if step == Step::Wait || matches!(step, Step::WaitUntil(_)) {
             return Ok(false);
         }

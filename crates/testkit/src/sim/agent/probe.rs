@@ -37,7 +37,16 @@ impl Sim {
             return;
         }
         let health = Some(health);
-        let report = InstanceReport { instance, state, address: None, image_digest: None, started_at: None, exit: None, health };
+        let report = InstanceReport {
+            instance,
+            state,
+            address: None,
+            image_digest: None,
+            started_at: None,
+            exit: None,
+            health,
+            cut_off: false,
+        };
         self.send_up(node, session, ToControl::Report(vec![report]));
     }
 }

@@ -33,7 +33,7 @@ impl Sim {
         let beats = agent.welcomed.is_some() && now - agent.beat_at >= 1000;
         if let Some(session) = agent.session.filter(|_| beats) {
             agent.beat_at = now;
-            self.send_up(node, session, ToControl::Heartbeat);
+            self.send_up(node, session, ToControl::Heartbeat { sent: now });
         }
     }
 
@@ -76,7 +76,11 @@ impl Sim {
         self.agents[node].heard_at = self.now;
         match message {
             ToAgent::Welcome { epoch } => self.welcomed(node, epoch),
-            ToAgent::Beat => return Ok(()),
+            ToAgent::Beat { sent } => {
+                let agent = &mut self.agents[node];
+                agent.contact = agent.contact.max(sent);
+                return Ok(());
+            }
             ToAgent::Goodbye => self.agents[node].end_session(),
             ToAgent::Claimed { instance, granted } => {
                 let until = Timestamp(self.now + 500);
