@@ -132,7 +132,9 @@ fn an_agent_goes_to_another_control_node_when_its_own_is_cut_off() {
 #[test]
 fn what_must_not_run_twice_is_stopped_by_its_agent_before_another_takes_its_place() {
     let options = Options::default().env("RING_NODE_GRACE", "8s");
-    let Some((lab, cluster)) = three::start(Lab::builder("agent-alone"), &["a1", "a2"], &options) else { return };
+    let Some((lab, cluster)) = three::start(Lab::builder("agent-alone").hosts(["a1", "a2"]), &["a1", "a2"], &options) else {
+        return;
+    };
     let (lives, lock) = (lab.dir().join("lives"), lab.dir().join("lock"));
     let script = format!(
         "exec 9>{lock}; flock -n 9 || {{ echo twice >>{lives}; exit 3; }}; echo starts >>{lives}; \
