@@ -86,6 +86,9 @@ pub(crate) fn unknown(why: UnknownExit) -> &'static str {
         UnknownExit::NodeRemoved => "its node was removed from the cluster before the end was reported",
         UnknownExit::LedgerLost => "the agent's records were lost on its node; look at the application's own traces",
         UnknownExit::InstanceVanished => "it was removed from the runtime by hand before its end was seen",
+        UnknownExit::VmLost => {
+            "its virtual machine ended, or began anew, before anybody heard how it ended; its logs may say more"
+        }
         UnknownExit::ClusterRestored => "the cluster was restored, and the node did not say yet whether it had run it",
         UnknownExit::HostRestarted => "its host went down while it ran and kept no record of its end",
     }

@@ -249,7 +249,7 @@ fn crash(turn: &Turn<'_, '_>, view: &View<'_>) -> Option<Crash> {
     match view.exit().map(|exit| &exit.outcome) {
         Some(Outcome::NotStarted { .. }) | None => None,
         // The host's doing, not the workload's.
-        Some(Outcome::Unknown(why)) if *why != UnknownExit::InstanceVanished => None,
+        Some(Outcome::Unknown(why)) if !matches!(why, UnknownExit::InstanceVanished | UnknownExit::VmLost) => None,
         Some(outcome) => Some(Crash { outcome: outcome.clone(), check }),
     }
 }

@@ -32,5 +32,5 @@ enumeration! {
         ImageNotFound, ImagePull, Create, Network, Config, FileSystem, Cancelled, NodeGone, Other,
     }
     StopCause => StopCause { ScaledDown, Superseded, Deleted, Unhealthy, StoppedByCheck, TimedOut, Drained, Cleared, Retried, MakesRoom, Rebalanced, Disconnected }
-    UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted, ClusterRestored }
+    UnknownExit => UnknownExit { NodeLost, NodeRemoved, LedgerLost, InstanceVanished, HostRestarted, ClusterRestored, VmLost }
 }

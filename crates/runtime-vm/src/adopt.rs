@@ -48,7 +48,7 @@ impl Shared {
         }
         let Some(vmm) = vmm else {
             let why = "the record of its VMM is gone".to_owned();
-            return self.ended_without(instance, lost(UnknownExit::InstanceVanished), Some(why)).await;
+            return self.ended_without(instance, lost(UnknownExit::VmLost), Some(why)).await;
         };
         self.ledger.adopt(instance, record.memory);
         self.rewire(instance).await;

@@ -135,7 +135,7 @@ impl Shared {
             let outcome = match &error {
                 ApiError::Refused { .. } => Outcome::NotStarted { cause: StartFailure::Create, message: error.to_string() },
                 // It may have been booted all the same.
-                _ => Outcome::Unknown(UnknownExit::InstanceVanished),
+                _ => Outcome::Unknown(UnknownExit::VmLost),
             };
             self.ended_without(instance, outcome, Some(format!("{error}{}", vmm::said(&dir)))).await?;
             return Ok(None);

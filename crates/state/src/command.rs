@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ring_types::{
     ClusterId, Condition, ConfigId, DeploymentId, DeploymentSpec, DeploymentStatus, Epoch, ExitStatus, Goal, Health, InstanceId,
-    InstanceState, JoinTokenId, KeyId, Level, MemberId, Name, NodeId, NodeInfo, RequestId, SecretId, Span, StopCause, Timestamp,
-    TokenId, UserId, VolumeId,
+    InstanceState, JoinTokenId, KeyId, Level, MemberId, Name, NodeId, NodeInfo, Outcome, RequestId, SecretId, Span, StopCause,
+    Timestamp, TokenId, UserId, VolumeId,
 };
 
 use crate::{
@@ -380,6 +380,13 @@ pub struct InstanceReport {
     pub health: Option<Health>,
     /// Its agent stopped it since the host was out of contact for longer than it may be. Needs level 2.
     pub cut_off: bool,
+}
+
+impl InstanceReport {
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.exit.as_ref().map(|exit| &exit.outcome)
+    }
 }
 
 /// One decision of a controller. An action that does not fit the facts any more is passed over, and the reply counts it.

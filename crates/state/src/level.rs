@@ -1,6 +1,6 @@
 //! Which releases may read the log: commands and rows of a level are written when every control node speaks it.
 
-use ring_types::Level;
+use ring_types::{Level, Outcome, UnknownExit};
 
 use crate::{Command, Refusal, RefusalCode, Row, State};
 
@@ -8,7 +8,7 @@ use crate::{Command, Refusal, RefusalCode, Row, State};
 ///
 /// 1. Everything before there were levels.
 /// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`]; instances that are stopped by an agent that is cut
-///    off: [`ring_types::DeploymentSpec::stop_on_disconnect`].
+///    off: [`ring_types::DeploymentSpec::stop_on_disconnect`]; virtual machines that are lost: [`UnknownExit::VmLost`].
 pub const LEVEL: Level = Level(2);
 
 /// The row of the cluster's level. There is one, from level 2 on: a release before that does not know the table, and so opens no
@@ -34,6 +34,11 @@ impl Command {
             }
             Self::Report { reports, .. } if reports.iter().any(|report| report.cut_off) => {
                 (Level(2), "that an agent stopped an instance since it was cut off")
+            }
+            Self::Report { reports, .. }
+                if reports.iter().any(|report| report.outcome() == Some(&Outcome::Unknown(UnknownExit::VmLost))) =>
+            {
+                (Level(2), "that a virtual machine was lost")
             }
             _ => (Level::FIRST, ""),
         }

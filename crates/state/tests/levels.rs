@@ -8,7 +8,8 @@ use std::sync::Arc;
 use common::World;
 use ring_state::{ApplyDeployment, Command, Entry, InstanceReport, LEVEL, NodeChange, NodeUpdate, Row, State};
 use ring_types::{
-    DeploymentId, Epoch, InstanceId, InstanceState, Level, NodeId, NodeInfo, NodeStatus, RequestId, Revision, Span, Timestamp,
+    DeploymentId, Epoch, ExitStatus, InstanceId, InstanceState, Level, NodeId, NodeInfo, NodeStatus, Outcome, RequestId,
+    Revision, Span, Timestamp, UnknownExit,
 };
 use uuid::Uuid;
 
@@ -59,7 +60,7 @@ fn what_an_operator_wants_outlasts_the_agent() {
 }
 
 /// What came with it, and how it is called.
-fn second_level() -> [(Command, &'static str); 4] {
+fn second_level() -> [(Command, &'static str); 5] {
     let mut spec = common::worker("w", 1);
     spec.stop_on_disconnect = Some(Span::seconds(30));
     let deployments = vec![ApplyDeployment::new(DeploymentId(Uuid::from_u128(1)), Arc::new(spec))];
@@ -78,11 +79,17 @@ fn second_level() -> [(Command, &'static str); 4] {
         health: None,
         cut_off: true,
     };
+    let outcome = Outcome::Unknown(UnknownExit::VmLost);
+    let lost = ExitStatus { outcome, started_at: None, finished_at: Timestamp(1), node };
     [
         (apply, "stop_on_disconnect"),
         (Command::RegisterNode { node, boot: RequestId::NONE, info }, "an agent's level"),
         (Command::SetNodeStatus { changes: vec![change] }, "since when a node is silent"),
-        (Command::Report { node, reports: vec![report] }, "that an agent stopped an instance"),
+        (Command::Report { node, reports: vec![report.clone()] }, "that an agent stopped an instance"),
+        (
+            Command::Report { node, reports: vec![InstanceReport { cut_off: false, exit: Some(lost), ..report }] },
+            "that a virtual machine",
+        ),
     ]
 }
 

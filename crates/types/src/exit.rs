@@ -93,6 +93,8 @@ pub enum UnknownExit {
     LedgerLost,
     /// The runtime no longer knows the instance (its container was removed by hand, its data directory wiped).
     InstanceVanished,
+    /// Its virtual machine is gone, or was restarted, and said nothing of its end. Needs level 2.
+    VmLost,
     /// The host went down while it ran and kept no record of its end.
     HostRestarted,
     /// The cluster was begun anew, from a snapshot or from one survivor, while it was not known whether it had begun.
@@ -107,6 +109,7 @@ impl UnknownExit {
             Self::NodeRemoved => "node_removed",
             Self::LedgerLost => "ledger_lost",
             Self::InstanceVanished => "instance_vanished",
+            Self::VmLost => "vm_lost",
             Self::HostRestarted => "host_restarted",
             Self::ClusterRestored => "cluster_restored",
         }

@@ -99,7 +99,7 @@ impl Machine {
 
     /// Outcome, when by the guest's clock, and what people are told.
     fn outcome(ending: Ending, killed: bool) -> (Outcome, Option<u64>, Option<String>) {
-        let lost = Outcome::Unknown(UnknownExit::InstanceVanished);
+        let lost = Outcome::Unknown(UnknownExit::VmLost);
         let killed_by_us = Outcome::Signal { signal: KILL, oom_killed: false };
         match ending {
             Ending::Told(End::Exited { code, at }) => (Outcome::Code(code), Some(at), None),

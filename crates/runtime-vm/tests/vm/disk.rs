@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::world::{Boots, FOLLOW, World, launch, outcome, printed, swept, texts, within};
 
-const LOST: Outcome = Outcome::Unknown(UnknownExit::InstanceVanished);
+const LOST: Outcome = Outcome::Unknown(UnknownExit::VmLost);
 
 fn image(world: &World, script: &str) -> (PathBuf, Workload) {
     let path = world.dir.path().join(format!("{}.raw", uuid::Uuid::new_v4()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::world::{Boots, FOLLOW, FOREVER, World, is_root, launch, outcome, printed, swept, texts, within};
 
-const LOST: Outcome = Outcome::Unknown(UnknownExit::InstanceVanished);
+const LOST: Outcome = Outcome::Unknown(UnknownExit::VmLost);
 
 /// Whatever ends a guest without a word of how its workload ended: it is lost, said so in its log, and never run again.
 #[tokio::test(flavor = "multi_thread")]

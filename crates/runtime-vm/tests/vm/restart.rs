@@ -11,7 +11,7 @@ use ring_types::{Outcome, Span, UnknownExit};
 use crate::guest::Played;
 use crate::world::{Boots, FOLLOW, FOREVER, World, is_root, launch, outcome, printed, swept, texts, until, within};
 
-const LOST: Outcome = Outcome::Unknown(UnknownExit::InstanceVanished);
+const LOST: Outcome = Outcome::Unknown(UnknownExit::VmLost);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_agent_prepared_the_next_starts() {

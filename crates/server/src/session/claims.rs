@@ -6,7 +6,7 @@ use ring_proto::Wire;
 use ring_proto::agent::v1::{ClaimReply, ClaimRequest, ClaimResult, ReportReply, ReportRequest};
 use ring_state::{ClaimOutcome, Command, InstanceReport, Reply, State};
 use ring_store::Store;
-use ring_types::{Epoch, InstanceId, NodeId, RequestId};
+use ring_types::{Epoch, InstanceId, Level, NodeId, Outcome, RequestId, UnknownExit};
 
 use super::provision;
 use super::service::SessionContext;
@@ -60,6 +60,9 @@ pub(super) async fn report(context: &SessionContext, node: NodeId, request: Repo
     let (sequence, mut refused) = (request.sequence, String::new());
     let error = match read(request) {
         Ok(mut reports) => {
+            if context.store.local().level() == Level::FIRST {
+                reports.iter_mut().for_each(as_before);
+            }
             if pass_over_strange(context, node, &mut reports) {
                 STRANGE.clone_into(&mut refused);
             }
@@ -68,6 +71,14 @@ pub(super) async fn report(context: &SessionContext, node: NodeId, request: Repo
         Err(why) => why,
     };
     ReportReply { sequence, error, refused }
+}
+
+/// In the words of the first level, which has none for virtual machines.
+fn as_before(report: &mut InstanceReport) {
+    let outcome = report.exit.as_mut().map(|exit| &mut exit.outcome);
+    if let Some(outcome) = outcome.filter(|outcome| **outcome == Outcome::Unknown(UnknownExit::VmLost)) {
+        *outcome = Outcome::Unknown(UnknownExit::InstanceVanished);
+    }
 }
 
 fn read(request: ReportRequest) -> Result<Vec<InstanceReport>, String> {
