@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ring_types::{ClusterId, MemberId};
 
@@ -15,6 +17,9 @@ const IDENTITY: &str = "identity";
 /// The same, while a cluster is being made: what is there with it alone was never finished.
 const UNFINISHED: &str = "identity.unfinished";
 const LOCK: &str = "lock";
+/// A lock that was given back can be held for a moment longer, by a process that was forked and has not executed its program yet.
+const GIVEN_BACK: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A data directory that this process alone uses.
 #[derive(Debug)]
@@ -33,10 +38,14 @@ impl DataDir {
         }
         let path = root.join(LOCK);
         let lock = File::options().create(true).write(true).truncate(false).open(&path).map_err(|e| disk("open", &path, &e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: root.to_owned() }),
-            Err(TryLockError::Error(e)) => Err(disk("lock", &path, &e)),
+        let deadline = Instant::now() + GIVEN_BACK;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { root: root.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(AGAIN),
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: root.to_owned() }),
+                Err(TryLockError::Error(e)) => return Err(disk("lock", &path, &e)),
+            }
         }
     }
 
