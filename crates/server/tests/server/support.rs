@@ -31,10 +31,9 @@ pub(crate) struct Control {
     running: JoinHandle<Result<(), ring_server::node::NodeError>>,
 }
 
-/// An address nobody listens on.
+/// An address nobody listens on, and nobody else is given while this process lives.
 pub(crate) fn free_address() -> SocketAddr {
-    let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    std::net::TcpListener::bind(local).unwrap().local_addr().unwrap()
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ring_testkit::ports::free_one().unwrap())
 }
 
 impl Control {
