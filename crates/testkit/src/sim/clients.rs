@@ -32,7 +32,7 @@ impl Sim {
         if !self.chaos {
             return;
         }
-        let pause = self.rng.range(100, 1500);
+        let pause = self.rng.range(100, 1500) * self.options.pace;
         self.after(pause, Event::Client);
         let all: Vec<_> = self.control.tip().deployments().map(|deployment| deployment.id).collect();
         let deletes = all.len() >= MOST || self.rng.chance(25);

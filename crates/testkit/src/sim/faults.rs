@@ -11,7 +11,7 @@ impl Sim {
         if !self.chaos {
             return;
         }
-        let pause = self.rng.range(200, 3500);
+        let pause = self.rng.range(200, 3500) * self.options.pace;
         self.after(pause, Event::Fault);
         let node = self.rng.range(0, self.agents.len() as u64) as usize;
         match self.rng.range(0, 100) {

@@ -31,12 +31,15 @@ pub struct Options {
     pub mutation: Option<Mutation>,
     /// Faults and clients act for so long, by the clock of the simulation.
     pub chaos: Span,
+    /// From one fault to the next, and from one request to the next, it takes so many times as long as in an ordinary history,
+    /// where there is a fault every two seconds.
+    pub pace: u64,
 }
 
 impl Options {
     /// An ordinary history.
     pub fn of(seed: u64) -> Self {
-        Self { seed, mutation: None, chaos: CHAOS }
+        Self { seed, mutation: None, chaos: CHAOS, pace: 1 }
     }
 }
 
