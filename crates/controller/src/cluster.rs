@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use ring_state::{Command, State};
 use ring_store::{Changes, Committed, Leadership, MemberError, MemberLevel, ProposeError, Store, StoreStatus, Update};
-use ring_types::{MemberId, RequestId};
+use ring_types::{MemberId, RequestId, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ pub(crate) trait Cluster: Clone + Send + Sync + 'static {
 
     /// Has a command committed.
     async fn propose(&self, command: Command) -> Result<Committed, ProposeError>;
+
+    /// Now by the cluster's time, which decisions go by.
+    fn now(&self) -> Timestamp;
 
     /// The state as it is here.
     fn local(&self) -> State;
@@ -54,6 +57,10 @@ impl Cluster for Store {
             _ => RequestId::NONE,
         };
         Store::propose(self, request, command).await
+    }
+
+    fn now(&self) -> Timestamp {
+        Store::now(self)
     }
 
     fn local(&self) -> State {

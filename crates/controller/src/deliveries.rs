@@ -20,9 +20,9 @@ use ring_types::{ClusterId, Revision, Span, Timestamp, WebhookId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::ControllerOptions;
 use crate::cluster::{Cluster, Stream};
 use crate::supervise::Controller;
-use crate::{ControllerOptions, clock};
 
 pub use pause::DeliveryOptions;
 
@@ -179,7 +179,7 @@ impl<C: Cluster> Run<C> {
     /// Starts what is due; yields how long until the next is.
     fn start(&mut self) -> Option<Duration> {
         let cluster = self.state.meta().map(|meta| meta.cluster)?;
-        let now = clock::now(&self.state);
+        let now = self.cluster.now();
         self.resting.retain(|_, until| *until > now);
         let mut next: Option<Timestamp> = None;
         for webhook in self.state.webhooks() {
@@ -211,7 +211,7 @@ impl<C: Cluster> Run<C> {
         let attempt = delivery.attempts + 1;
         let failed = result.err();
         let again = failed.is_some() && attempt < options.attempts;
-        let now = clock::now(&self.state);
+        let now = self.cluster.now();
         let asked = failed.as_ref().and_then(|failed| failed.after).map(|after| options.bounded(after));
         if let Some(asked) = asked {
             self.resting.insert(webhook.id, now + asked);
@@ -244,7 +244,7 @@ impl<C: Cluster> Run<C> {
             self.settle_at = None;
         }
         let idle = keys.is_empty() && self.settled.is_empty() && self.settle_at.is_none();
-        let forget = idle && !self.state.expired_dead_letters(clock::now(&self.state)).is_empty();
+        let forget = idle && !self.state.expired_dead_letters(self.cluster.now()).is_empty();
         if !(time && !keys.is_empty() || forget) {
             return;
         }

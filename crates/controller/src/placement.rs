@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use uuid::Uuid;
 
 use crate::ControllerOptions;
-use crate::clock::{self, Fault, Look};
+use crate::clock::{Fault, Look};
 use crate::cluster::{Cluster, Stream};
 use crate::queue::Queue;
 use crate::supervise::Controller;
@@ -48,7 +48,7 @@ impl<C: Cluster> Controller<C> for Planner {
     async fn lead(self, cluster: C) {
         let (view, changes) = cluster.watch();
         let queue = Queue::new(view);
-        let leading_since = clock::now(&queue.view);
+        let leading_since = cluster.now();
         let driver = Driver {
             cluster,
             changes,
@@ -87,7 +87,7 @@ impl<C: Cluster> Driver<C> {
             if !self.queue.is_idle() {
                 continue;
             }
-            let wake = self.queue.wake_at().map(|at| clock::until(&self.queue.view, at));
+            let wake = self.queue.wake_at().map(|at| at.since(self.cluster.now()).duration());
             tokio::select! {
                 update = self.changes.next() => match update {
                     Some(update) => self.queue.take_in(update),
@@ -109,7 +109,7 @@ impl<C: Cluster> Driver<C> {
     /// Takes in what has changed, plans one batch, and has it committed.
     async fn turn(&mut self) -> Result<(), Closed> {
         self.catch_up().await?;
-        let now = clock::now(&self.queue.view);
+        let now = self.cluster.now();
         self.mind_the_clock(now);
         let batch = self.queue.next_batch(now);
         if batch.is_empty() {
@@ -158,7 +158,7 @@ impl<C: Cluster> Driver<C> {
             return;
         }
         let (repeated, first): (BTreeSet<_>, BTreeSet<_>) = batch.iter().partition(|id| self.misfits.contains(id));
-        self.queue.later(&repeated, clock::now(&self.queue.view) + MISFIT);
+        self.queue.later(&repeated, self.cluster.now() + MISFIT);
         self.queue.again(first);
         self.misfits = batch;
     }

@@ -31,7 +31,7 @@ impl Scaling {
         let (state, options) = (cluster.local(), &self.options.autoscale);
         let loads = self.contacts.loads();
         loads.prune(&state);
-        let (wall, now) = (clock::wall(), clock::now(&state));
+        let (wall, now) = (clock::wall(), cluster.now());
         let mut measured = loads.snapshot(wall, options.stale_after);
         // Dated by this host's clock, which the clock of the state may be ahead of.
         for load in measured.values_mut() {

@@ -37,6 +37,7 @@ mod store;
 #[cfg(test)]
 mod suite;
 mod tail;
+mod time;
 mod types;
 mod view;
 mod watch;

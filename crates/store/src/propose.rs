@@ -1,8 +1,5 @@
 //! Commands on their way into the log.
 
-use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use futures::future::join_all;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -93,7 +90,7 @@ impl Replica {
     /// Writes an entry as the leader.
     async fn write(&self, request: RequestId, command: Command, deadline: Instant) -> Tried {
         let access = changes_access(&command);
-        let entry = Entry { at: self.stamp(), request, command }.encode();
+        let entry = Entry { at: self.now(), request, command }.encode();
         fits(entry.len())?;
         let written = timeout_at(deadline, self.raft.client_write(Encoded(entry.into()))).await;
         match written.map_err(|_| Failed::Uncertain)? {
@@ -112,11 +109,9 @@ impl Replica {
         }
     }
 
-    /// Now, but never before what was stamped or applied already.
-    fn stamp(&self) -> Timestamp {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        let now = clock.max(self.view.clock().0);
-        Timestamp(self.stamped.fetch_max(now, Ordering::Relaxed).max(now))
+    /// Now by the cluster's time: never before what was stamped or applied already.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.time.now(self.view.clock())
     }
 
     /// Commands that another member forwards in one message. One that makes no sense is refused by itself.

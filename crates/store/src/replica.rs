@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -22,6 +22,7 @@ use crate::machine::Machine;
 use crate::network::Network;
 use crate::peers::Peers;
 use crate::snapshot::Snapshots;
+use crate::time::ClusterTime;
 use crate::types::{DataMetrics, Metrics, Peer, Raft, ServerMetrics, Types, index_of, node_id};
 use crate::view::View;
 use crate::{Leadership, PeerConnector, PeerStatus, StoreConfig, StoreError, StoreStatus, Timing};
@@ -39,8 +40,7 @@ pub(crate) struct Replica {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) failure: Failure,
-    /// The latest time this leader has stamped; two entries never go back.
-    pub(crate) stamped: AtomicI64,
+    pub(crate) time: ClusterTime,
     closed: watch::Receiver<()>,
     stopping: Arc<AtomicBool>,
 }
@@ -154,7 +154,7 @@ impl Replica {
             snapshots: opened.snapshots,
             leadership,
             failure,
-            stamped: AtomicI64::new(0),
+            time: ClusterTime::default(),
             closed: opened.closed,
             stopping,
         }))

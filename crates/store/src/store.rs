@@ -99,6 +99,14 @@ impl Store {
         self.replica.view.state()
     }
 
+    /// Now by the cluster's time: what an entry would be dated with, were this member to write it. Decisions go by this time too.
+    ///
+    /// It is this host's clock, but never before the latest entry this member knows of; while such an entry is from the future,
+    /// it goes on slower than real time.
+    pub fn now(&self) -> Timestamp {
+        self.replica.now()
+    }
+
     /// The state with everything that was acknowledged before this call.
     ///
     /// # Errors

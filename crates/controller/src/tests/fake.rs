@@ -8,7 +8,7 @@ use ring_state::{ApplyDeployment, Command, EnrolNode, Entry, InstanceReport, Rep
 use ring_store::{Change, Committed, Leadership, MemberError, MemberLevel, ProposeError, StoreStatus, Update};
 use ring_types::{
     Cpu, DeploymentId, DeploymentSpec, ExitStatus, InstanceId, InstanceState, Kind, MemberId, Memory, Name, NodeCapacity, NodeId,
-    NodeInfo, Outcome, RequestId, RuntimeKind, RuntimeReport,
+    NodeInfo, Outcome, RequestId, RuntimeKind, RuntimeReport, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
@@ -59,6 +59,10 @@ impl Cluster for Fake {
         }
         let reply = self.apply(command);
         Ok(Committed { revision: self.state().revision(), reply })
+    }
+
+    fn now(&self) -> Timestamp {
+        clock::wall().max(self.state().clock())
     }
 
     fn local(&self) -> State {
