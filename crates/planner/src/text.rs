@@ -85,7 +85,9 @@ pub(crate) fn unknown(why: UnknownExit) -> &'static str {
         }
         UnknownExit::NodeRemoved => "its node was removed from the cluster before the end was reported",
         UnknownExit::LedgerLost => "the agent's records were lost on its node; look at the application's own traces",
-        UnknownExit::InstanceVanished => "it was removed from the runtime by hand before its end was seen",
+        UnknownExit::InstanceVanished => {
+            "its runtime does not know how it ended: it was removed by hand, or lost when the runtime itself was killed"
+        }
         UnknownExit::VmLost => {
             "its virtual machine ended, or began anew, before anybody heard how it ended; its logs may say more"
         }

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::client::{Client, status, told};
 use crate::config::DockerConfig;
 use crate::files::Files;
+use crate::outages::Watched;
 use crate::prepare::prepare;
 use crate::probe::Known;
 use crate::pulls::Pulls;
@@ -61,6 +62,7 @@ pub(crate) struct Containers {
     pub(crate) networks: tokio::sync::Mutex<()>,
     pub(crate) files: Files,
     pub(crate) pulls: Pulls,
+    pub(crate) outages: Watched,
 }
 
 impl fmt::Debug for DockerRuntime {
@@ -78,6 +80,7 @@ impl DockerRuntime {
             networks: tokio::sync::Mutex::default(),
             files: Files::new(config.files.clone()),
             pulls: Pulls::default(),
+            outages: Watched::default(),
             config,
         };
         Self { containers: Arc::new(containers), starts: Arc::default(), known: Known::default() }
@@ -283,7 +286,7 @@ impl Containers {
     pub(crate) fn moment(&self) -> Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Moment { now, boot: self.is_local().then(boot).flatten() }
+        Moment { now, boot: self.is_local().then(boot).flatten(), outages: self.outages.so_far() }
     }
 }
 

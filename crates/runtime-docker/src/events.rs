@@ -9,6 +9,7 @@ use bollard::query_parameters::EventsOptions;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use ring_runtime::Hint;
+use ring_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -49,14 +50,17 @@ async fn read(containers: &Containers, sender: &mpsc::Sender<Hint>) {
     let mut told = true;
     loop {
         told &= reached(&containers.client).await;
+        containers.outages.back(containers.moment().now);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(OVERLAP);
         if !told && sender.send(Hint::Everything).await.is_err() {
             return;
         }
         told = false;
-        if pass_on(containers, since, sender).await.is_none() {
+        let mut heard = containers.moment().now;
+        if pass_on(containers, since, sender, &mut heard).await.is_none() {
             return;
         }
+        containers.outages.silent(heard);
     }
 }
 
@@ -72,8 +76,9 @@ async fn reached(client: &Client) -> bool {
     at_once
 }
 
-/// Passes events on until the stream breaks or the engine hangs. None when nobody listens any more.
-async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender<Hint>) -> Option<()> {
+/// Passes events on until the stream breaks or the engine hangs; `heard` is when it was known to be there. None when nobody
+/// listens any more.
+async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender<Hint>, heard: &mut Timestamp) -> Option<()> {
     let (client, config) = (&containers.client, &containers.config);
     // Podman tells no labels with its events, and so finds none: there the containers are told by their own ids.
     let labelled = config.engine == Engine::Docker;
@@ -95,11 +100,18 @@ async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender
                         sender.send(hint).await.ok()?;
                     }
                 }
-                Some(Err(_)) | None => return Some(()),
+                Some(Err(_)) | None => {
+                    *heard = containers.moment().now;
+                    return Some(());
+                }
             },
-            _ = ping.tick() => if !matches!(client.ask(|docker| async move { docker.ping().await }).await, Ok(Ok(_))) {
-                return Some(());
-            },
+            _ = ping.tick() => {
+                let asked = containers.moment().now;
+                if !matches!(client.ask(|docker| async move { docker.ping().await }).await, Ok(Ok(_))) {
+                    return Some(());
+                }
+                *heard = asked;
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ mod logs;
 mod marks;
 mod mounts;
 mod network;
+mod outages;
 mod prepare;
 mod probe;
 mod pulls;

@@ -4,8 +4,14 @@ use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateSt
 use ring_runtime::Observed;
 use ring_types::{Outcome, Timestamp, UnknownExit};
 
+use crate::outages::Outages;
+
 /// Signals that end a process unless it handles them.
 const FATAL: [i32; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34];
+
+/// An engine that was killed between a process's end and writing it down finds nothing of the process when it comes up, and closes
+/// its books with this code and the time of its own start. A process that ended with it meanwhile looks the same.
+const MADE_UP: i32 = 255;
 
 /// What else is known when a container is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +20,8 @@ pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     /// When the engine's host was started; None when that is not known.
     pub(crate) boot: Option<Timestamp>,
+    /// When the engine did not answer.
+    pub(crate) outages: Outages,
 }
 
 /// How a container is.
@@ -28,7 +36,7 @@ pub(crate) fn observed(container: &ContainerInspectResponse, moment: Moment) -> 
         (None, None) => Observed::Created,
         (Some(started), _) => {
             let finished = time(state.finished_at.as_deref());
-            let outcome = outcome(state, started, finished, moment.boot);
+            let outcome = outcome(state, started, finished, moment);
             // The start is noted a moment after it happened: a process that ends at once has then ended before it.
             Observed::Exited { outcome, started_at, finished_at: finished.unwrap_or(moment.now).max(started) }
         }
@@ -48,10 +56,13 @@ pub(crate) fn refused(state: &ContainerState) -> Option<i32> {
     state.exit_code.filter(|code| failed && matches!(code, 126 | 127)).and_then(|code| i32::try_from(code).ok())
 }
 
-fn outcome(state: &ContainerState, started: Timestamp, finished: Option<Timestamp>, boot: Option<Timestamp>) -> Outcome {
+fn outcome(state: &ContainerState, started: Timestamp, finished: Option<Timestamp>, moment: Moment) -> Outcome {
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or(255);
-    if matches!(code, 0 | 255) && ended_unseen(started, finished, boot) {
+    if matches!(code, 0 | 255) && ended_unseen(started, finished, moment.boot) {
         return Outcome::Unknown(UnknownExit::HostRestarted);
+    }
+    if code == MADE_UP && finished.is_none_or(|finished| moment.outages.cover(finished)) {
+        return Outcome::Unknown(UnknownExit::InstanceVanished);
     }
     match code - 128 {
         9 if state.oom_killed == Some(true) => Outcome::Signal { signal: 9, oom_killed: true },
@@ -82,8 +93,9 @@ pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outages::Watched;
 
-    const MOMENT: Moment = Moment { now: Timestamp(9_000_000_000_000), boot: None };
+    const MOMENT: Moment = Moment { now: Timestamp(9_000_000_000_000), boot: None, outages: Outages::NONE };
     const NEVER: &str = "0001-01-01T00:00:00Z";
     const STARTED: &str = "2026-04-12T13:20:00.123456789Z";
     const FINISHED: &str = "2026-04-12T13:20:05Z";
@@ -139,6 +151,19 @@ mod tests {
         assert_eq!(ended(7, false, between), Outcome::Code(7));
         assert_eq!(ended(0, false, boot("2026-04-12T13:00:00Z")), Outcome::Code(0));
         assert_eq!(ended(0, false, boot("2026-04-12T14:00:00Z")), Outcome::Code(0));
+    }
+
+    #[test]
+    fn a_code_that_an_engine_makes_up_when_it_comes_back_is_unknown() {
+        let watched = Watched::default();
+        watched.silent("2026-04-12T13:20:03Z".parse().unwrap());
+        watched.back("2026-04-12T13:20:06Z".parse().unwrap());
+        let outage = Moment { outages: watched.so_far(), ..MOMENT };
+        assert_eq!(ended(255, false, outage), Outcome::Unknown(UnknownExit::InstanceVanished));
+        assert_eq!(ended(7, false, outage), Outcome::Code(7), "kept for the engine by its helpers");
+        let later = Watched::default();
+        later.silent("2026-04-12T14:00:00Z".parse().unwrap());
+        assert_eq!(ended(255, false, Moment { outages: later.so_far(), ..MOMENT }), Outcome::Code(255), "ended before");
     }
 
     #[test]

@@ -91,7 +91,8 @@ pub enum UnknownExit {
     NodeRemoved,
     /// The agent's own records are gone.
     LedgerLost,
-    /// The runtime no longer knows the instance (its container was removed by hand, its data directory wiped).
+    /// The runtime no longer knows the instance, or not how it ended (its container was removed by hand, its data directory wiped, the
+    /// engine killed before it had written down the end).
     InstanceVanished,
     /// Its virtual machine is gone, or was restarted, and said nothing of its end. Needs level 2.
     VmLost,
