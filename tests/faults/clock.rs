@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context, Result};
 use ring_testkit::cluster::Options;
 use ring_testkit::lab::Lab;
 use ring_testkit::work::{Gate, IN_TIME, Runtime, job, new_key};
@@ -15,7 +16,7 @@ use crate::run::CONTROLS;
 /// Where Debian has it.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// Far beyond the time after which a silent host counts as lost.
-const JUMP: i64 = 300;
+pub(crate) const JUMP: i64 = 300;
 
 /// The file that says how far the clock of a node is off.
 fn file(lab: &Lab, node: &str) -> PathBuf {
@@ -23,28 +24,65 @@ fn file(lab: &Lab, node: &str) -> PathBuf {
 }
 
 fn jump(file: &Path, seconds: i64) {
-    // As a whole: the library may read it at any moment.
-    let new = file.with_extension("new");
-    fs::write(&new, format!("{seconds:+}s\n")).unwrap();
-    fs::rename(new, file).unwrap();
+    set(file, seconds).unwrap();
 }
 
-/// A cluster whose control nodes have clocks of their own. Durations go on as they are: no suspended machine, another time of day.
-fn start() -> Option<(Lab, Cluster)> {
-    if !Path::new(LIBRARY).exists() {
+/// The clock of a host is off by so much from now on.
+pub(crate) fn set_clock(lab: &Lab, node: &str, seconds: i64) -> Result<()> {
+    set(&file(lab, node), seconds)
+}
+
+fn set(file: &Path, seconds: i64) -> Result<()> {
+    // As a whole: the library may read it at any moment.
+    let new = file.with_extension("new");
+    fs::write(&new, format!("{seconds:+}s\n"))?;
+    Ok(fs::rename(new, file)?)
+}
+
+/// Can hosts have clocks of their own here? Says so when they cannot.
+pub(crate) fn can_jump() -> bool {
+    let there = Path::new(LIBRARY).exists();
+    if !there {
         report::skipped("clock", "there is no libfaketime here (scripts/setup --tests installs it)");
+    }
+    there
+}
+
+/// Nodes with clocks of their own. Durations go on as they are: no suspended machine, another time of day.
+pub(crate) fn own_clocks(lab: &Lab, options: Options, nodes: &[&str]) -> Result<Options> {
+    nodes.iter().try_fold(options, |options, node| {
+        set_clock(lab, node, 0)?;
+        let file = file(lab, node).display().to_string();
+        let options = options.node_env(node, "LD_PRELOAD", LIBRARY).node_env(node, "DONT_FAKE_MONOTONIC", "1");
+        Ok(options.node_env(node, "FAKETIME_NO_CACHE", "1").node_env(node, "FAKETIME_TIMESTAMP_FILE", file))
+    })
+}
+
+/// A cluster whose control nodes have clocks of their own.
+fn start() -> Option<(Lab, Cluster)> {
+    if !can_jump() {
         return None;
     }
     let lab = Lab::builder("clock").hosts(CONTROLS).hosts(["a1"]).start_or_skip()?;
-    let own = |options: Options, node: &&str| {
-        let file = file(&lab, node);
-        jump(&file, 0);
-        let options = options.node_env(node, "LD_PRELOAD", LIBRARY).node_env(node, "DONT_FAKE_MONOTONIC", "1");
-        options.node_env(node, "FAKETIME_NO_CACHE", "1").node_env(node, "FAKETIME_TIMESTAMP_FILE", file.display().to_string())
-    };
-    let options = CONTROLS.iter().fold(Options::default(), own);
+    let options = own_clocks(&lab, Options::default(), &CONTROLS).unwrap();
     let cluster = Cluster::in_lab_with(&lab, &CONTROLS, &["a1"], &options).unwrap();
     Some((lab, cluster))
+}
+
+/// A job whose first attempt fails and whose second does not.
+fn again(mark: &Path) -> Value {
+    let mark = mark.display();
+    let mut again = job("again", Runtime::Process, &format!("test -e {mark} && exit 0; touch {mark}; exit 1"));
+    again["retries"] = 1.into();
+    again
+}
+
+/// A time that the API shows, in seconds since 1970, and by how many it is off.
+pub(crate) fn seconds(shown: &Value) -> Result<(i64, i64)> {
+    let shown = shown.as_str().context("no time")?;
+    let seconds: i64 = command::run(command::command("date", ["--date", shown, "+%s"]))?.ok()?.trim().parse()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as i64;
+    Ok((seconds, seconds - now))
 }
 
 /// Makes a namespace; by how many seconds its time of making is off, and that time in seconds.
@@ -56,11 +94,8 @@ fn off(cluster: &Cluster, name: &str) -> (i64, i64) {
         answer.json().map(Some)
     });
     let made = made.unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.tails()));
-    let at = made["created_at"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
-    let seconds = command::run(command::command("date", ["--date", &at, "+%s"])).unwrap().ok().unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as i64;
-    let seconds = seconds.trim().parse::<i64>().unwrap();
-    (seconds - now, seconds)
+    let (at, off) = seconds(&made["created_at"]).unwrap();
+    (off, at)
 }
 
 fn transfer(cluster: &Cluster, from: usize, to: usize) {
@@ -97,6 +132,9 @@ fn a_clock_that_jumps_loses_no_host_and_no_job_and_time_never_goes_back() {
     jump(&clock(leader), 0);
     let (_, second) = off(&cluster, "back");
     assert!(second >= first, "time went back from {first} to {second}");
+    // It does not stand still for these minutes either: the second attempt comes after its pause.
+    let retried = cluster.apply_one(again(&lab.dir().join("again"))).unwrap();
+    assert_eq!(cluster.wait_final(&retried).unwrap()["exit_status"]["code"], 0);
     jump(&clock(next), -JUMP);
     transfer(&cluster, leader, next);
     let (_, third) = off(&cluster, "behind");

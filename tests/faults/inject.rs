@@ -15,6 +15,7 @@ use ring_testkit::{Cluster, RingNode, sweep, wait};
 use serde_json::{Value, json};
 
 use crate::kinds::Kind;
+use crate::load::Load;
 
 /// The faults of one run.
 pub(crate) struct Faults<'a> {
@@ -24,6 +25,8 @@ pub(crate) struct Faults<'a> {
     pub(crate) small: &'a SmallDisk,
     /// Under the second control node.
     pub(crate) ailing: &'a AilingDisk,
+    /// The kinds of this run.
+    pub(crate) chosen: Vec<Kind>,
     pub(crate) rng: StdRng,
     /// How often each kind was seen to have its effect.
     pub(crate) effects: BTreeMap<Kind, usize>,
@@ -31,7 +34,7 @@ pub(crate) struct Faults<'a> {
 
 impl Faults<'_> {
     /// Makes one fault, holds it for a while, and ends it.
-    pub(crate) fn inject(&mut self, kind: Kind) -> Result<()> {
+    pub(crate) fn inject(&mut self, kind: Kind, load: &Load<'_>) -> Result<()> {
         let felt = match kind {
             Kind::KillControl => {
                 let one = self.some_control();
@@ -77,6 +80,11 @@ impl Faults<'_> {
             Kind::PowerLoss => self.power_loss(),
             Kind::FailingSync => self.failing_sync(),
             Kind::SlowDisk => Ok(self.slow_disk()),
+            Kind::LeaderClock => self.leader_clock(),
+            Kind::AgentClock => self.agent_clock(),
+            Kind::FreezeDocker => self.freeze_docker(),
+            Kind::RestartDocker => self.restart_docker(load),
+            Kind::KillDocker => self.kill_docker(load),
         };
         let felt = felt.with_context(|| format!("{kind:?}"))?;
         *self.effects.entry(kind).or_default() += usize::from(felt);
@@ -87,7 +95,7 @@ impl Faults<'_> {
         self.rng.random_range(0..self.cluster.controls().len())
     }
 
-    fn some_agent(&mut self) -> usize {
+    pub(crate) fn some_agent(&mut self) -> usize {
         self.rng.random_range(0..self.cluster.agents().len())
     }
 
@@ -98,7 +106,7 @@ impl Faults<'_> {
     }
 
     /// The fault lasts.
-    fn hold(&mut self) {
+    pub(crate) fn hold(&mut self) {
         thread::sleep(Duration::from_millis(self.rng.random_range(1000..3500)));
     }
 

@@ -46,11 +46,21 @@ pub(crate) enum Kind {
     FailingSync,
     /// The disk of a control node takes long for each sync.
     SlowDisk,
+    /// The leader's clock jumps by minutes, and back.
+    LeaderClock,
+    /// The clock of an agent jumps by minutes, and back.
+    AgentClock,
+    /// SIGSTOP to a Docker daemon, and SIGCONT.
+    FreezeDocker,
+    /// SIGTERM to a Docker daemon, and a new start; containers run on.
+    RestartDocker,
+    /// SIGKILL to a Docker daemon, and a new start; containers run on.
+    KillDocker,
 }
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::KillControl,
         Self::KillLeader,
         Self::KillAll,
@@ -71,6 +81,11 @@ impl Kind {
         Self::PowerLoss,
         Self::FailingSync,
         Self::SlowDisk,
+        Self::LeaderClock,
+        Self::AgentClock,
+        Self::FreezeDocker,
+        Self::RestartDocker,
+        Self::KillDocker,
     ];
 
     /// Those `RING_FAULT_KINDS` names; all of them when it is not set.
@@ -81,6 +96,11 @@ impl Kind {
             kind.unwrap_or_else(|| panic!("RING_FAULT_KINDS: there is no kind '{name}', only {:?}", Self::ALL))
         };
         text.split(',').map(find).collect()
+    }
+
+    /// Does it need nodes with clocks of their own?
+    pub(crate) fn needs_clocks(self) -> bool {
+        matches!(self, Self::LeaderClock | Self::AgentClock)
     }
 
     /// Every chosen kind once, in an order of the seed.

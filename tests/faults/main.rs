@@ -7,6 +7,7 @@
 
 mod clients;
 mod clock;
+mod hosts;
 mod inject;
 mod jobs;
 mod kinds;

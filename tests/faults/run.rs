@@ -7,12 +7,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ring_testkit::cluster::Options;
-use ring_testkit::lab::Lab;
+use ring_testkit::lab::{DockerOptions, Lab};
 use ring_testkit::work::new_key;
 use ring_testkit::{Cluster, history, report, wait};
 use serde_json::json;
 
 use crate::clients::{self, READER, Registers};
+use crate::clock;
 use crate::inject::Faults;
 use crate::jobs::Jobs;
 use crate::kinds::Kind;
@@ -38,15 +39,21 @@ fn length() -> Duration {
 
 #[test]
 fn whatever_fails_and_heals_nothing_acknowledged_is_lost_and_every_job_runs_once() {
-    let Some(lab) = Lab::builder("faults").hosts(CONTROLS).hosts(AGENTS).start_or_skip() else { return };
+    let daemons = DockerOptions { live_restore: true, ..DockerOptions::default() };
+    let lab = Lab::builder("faults").hosts(CONTROLS).docker_hosts(AGENTS).docker_options(daemons);
+    let Some(lab) = lab.start_or_skip() else { return };
     let (small, ailing) = (lab.small_disk(CONTROLS[2], "small", DISK).unwrap(), lab.ailing_disk(CONTROLS[1], "ailing").unwrap());
     let options = Options::default().data_dir(CONTROLS[2], small.path()).data_dir(CONTROLS[1], ailing.path());
+    let clocks = clock::can_jump();
+    let nodes = [&CONTROLS[..], &AGENTS[..]].concat();
+    let options = if clocks { clock::own_clocks(&lab, options, &nodes).unwrap() } else { options };
     let cluster = Cluster::in_lab_with(&lab, &CONTROLS, &AGENTS, &options).unwrap();
     let seed = seed();
     report::line(&format!("faults of seed {seed}: repeat them with RING_FAULT_SEED={seed}"));
     let rng = StdRng::seed_from_u64(seed);
-    let effects = Kind::chosen().into_iter().map(|kind| (kind, 0)).collect();
-    let faults = Faults { lab: &lab, cluster: &cluster, small: &small, ailing: &ailing, rng, effects };
+    let chosen: Vec<_> = Kind::chosen().into_iter().filter(|kind| clocks || !kind.needs_clocks()).collect();
+    let effects = chosen.iter().map(|kind| (*kind, 0)).collect();
+    let faults = Faults { chosen, lab: &lab, cluster: &cluster, small: &small, ailing: &ailing, rng, effects };
     if let Err(error) = run(faults, seed) {
         panic!("seed {seed}: {error:?}\n{}", cluster.tails());
     }
@@ -54,7 +61,7 @@ fn whatever_fails_and_heals_nothing_acknowledged_is_lost_and_every_job_runs_once
 
 fn run(mut faults: Faults<'_>, seed: u64) -> Result<()> {
     let (lab, cluster) = (faults.lab, faults.cluster);
-    let (load, registers, jobs) = (Load::on(cluster), Registers::default(), Jobs::in_dir(&lab.dir().join("jobs"))?);
+    let (load, registers, jobs) = (Load::on(cluster), Registers::default(), Jobs::of(lab)?);
     let made = thread::scope(|scope| {
         let (load, registers, jobs) = (&load, &registers, &jobs);
         for client in 0..3 {
@@ -76,11 +83,11 @@ fn run(mut faults: Faults<'_>, seed: u64) -> Result<()> {
 
 /// One round of all chosen kinds, and more as long as there is time.
 fn faults_until_over(faults: &mut Faults<'_>, load: &Load<'_>) -> Result<()> {
-    let (begun, length, chosen) = (Instant::now(), length(), Kind::chosen());
+    let (begun, length, chosen) = (Instant::now(), length(), faults.chosen.clone());
     let mut longest = (Duration::ZERO, None);
     loop {
         for kind in Kind::round(&chosen, &mut faults.rng) {
-            faults.inject(kind)?;
+            faults.inject(kind, load)?;
             let healed = Instant::now();
             converge(faults.cluster, load).with_context(|| format!("after {kind:?}"))?;
             longest = longest.max((healed.elapsed(), Some(kind)));
@@ -124,7 +131,7 @@ fn converge(cluster: &Cluster, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-fn judge(faults: &Faults<'_>, load: &Load<'_>, (registers, jobs): (&Registers, &Jobs)) -> Result<()> {
+fn judge(faults: &Faults<'_>, load: &Load<'_>, (registers, jobs): (&Registers, &Jobs<'_>)) -> Result<()> {
     let cluster = faults.cluster;
     converge(cluster, load)?;
     let ended = jobs.judge(cluster)?;

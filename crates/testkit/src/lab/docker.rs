@@ -137,6 +137,18 @@ impl Docker {
         self.up()
     }
 
+    /// Its process id; None while it is stopped.
+    pub fn pid(&self) -> Option<i32> {
+        self.process().as_ref().map(Process::pid)
+    }
+
+    /// Exit codes of all containers with `label` (`name=value`) that were ever started and have ended.
+    pub fn exit_codes(&self, label: &str) -> Result<Vec<i64>> {
+        let all = self.ok(["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])?;
+        let code = |id: &str| Ok(self.ok(["inspect", "--format", "{{.State.ExitCode}}", id])?.parse()?);
+        all.lines().map(code).collect()
+    }
+
     /// SIGSTOP: the daemon accepts connections and answers none.
     pub fn pause(&self) -> Result<()> {
         self.process().as_ref().context("the Docker daemon is not running")?.pause()
