@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use ring_testkit::work::{Runtime, job, manifest};
-use ring_testkit::{Cluster, RingNode, report};
+use ring_testkit::{Cluster, RingNode, report, wait};
 
 use crate::clients::Registers;
 use crate::load::{Change, EndsLoad, Load, Sent};
@@ -19,6 +19,8 @@ use crate::workers;
 
 /// From one look at the processes to the next.
 const LOOK: Duration = Duration::from_secs(10);
+/// A job ends within this time, on a machine that has other work besides.
+const ENDS: Duration = Duration::from_mins(5);
 /// Clients that have jobs run, one after another.
 const JOBS: usize = 4;
 /// What a process may need more in the last quarter than in the second: a share, in percent, and bytes on top.
@@ -59,10 +61,14 @@ fn jobs(load: &Load<'_>, seed: u64, lives: &AtomicUsize) {
         let request = Change { method: "POST", path: "/deployments".to_owned(), body: Some(&body) };
         let Sent::Done(done, _) = load.change(&mut rng, &request, None).0 else { continue };
         let id = done["deployments"][0]["id"].as_str().unwrap_or_default().to_owned();
-        match load.cluster.wait_final(&id) {
+        let ended = wait::eventually(ENDS, "the end of a job", || {
+            let now = load.cluster.deployment(&id)?;
+            Ok(matches!(now["status"].as_str(), Some("completed" | "failed")).then_some(now))
+        });
+        match ended {
             Ok(ended) if ended["exit_status"]["code"] == 7 => {}
             Ok(other) => load.wrong(format!("a job that ends with 7: {other}")),
-            Err(error) => load.wrong(format!("a job did not end: {error:#}")),
+            Err(error) => load.wrong(format!("job {id} did not end: {error:#}\n{}", load.cluster.tails())),
         }
         let delete = Change { method: "DELETE", path: format!("/deployments/{id}"), body: None };
         let _ = load.change(&mut rng, &delete, None);

@@ -126,16 +126,7 @@ mod tests {
 
     fn report(n: u128, state: InstanceState) -> InstanceReport {
         let instance = InstanceId(Uuid::from_u128(n));
-        InstanceReport {
-            instance,
-            state,
-            address: None,
-            image_digest: None,
-            started_at: None,
-            exit: None,
-            health: None,
-            cut_off: false,
-        }
+        InstanceReport::of(instance, state)
     }
 
     #[test]

@@ -336,18 +336,7 @@ impl InstanceTask {
 
     fn report_preparing(&mut self) {
         if self.volatile.offered.is_none() {
-            let state = InstanceState::Preparing;
-            let (instance, none) = (self.instance, None::<String>);
-            self.report(InstanceReport {
-                instance,
-                state,
-                address: none.clone(),
-                image_digest: none,
-                started_at: None,
-                exit: None,
-                health: None,
-                cut_off: false,
-            });
+            self.report(InstanceReport::of(self.instance, InstanceState::Preparing));
         }
     }
 

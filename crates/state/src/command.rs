@@ -383,6 +383,12 @@ pub struct InstanceReport {
 }
 
 impl InstanceReport {
+    /// That it is so far, and nothing else of it.
+    pub fn of(instance: InstanceId, state: InstanceState) -> Self {
+        let (exit, health) = (None, None);
+        Self { instance, state, address: None, image_digest: None, started_at: None, exit, health, cut_off: false }
+    }
+
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.exit.as_ref().map(|exit| &exit.outcome)

@@ -69,16 +69,7 @@ fn second_level() -> [(Command, &'static str); 5] {
     let info = NodeInfo { level: Level(2), ..NodeInfo::default() };
     let (epoch, status, silent_since) = (Epoch(1), NodeStatus::Lost, Some(Timestamp(1)));
     let change = NodeChange { node, epoch, status, held: false, silent_since };
-    let report = InstanceReport {
-        instance: InstanceId(Uuid::from_u128(1)),
-        state: InstanceState::Exited,
-        address: None,
-        image_digest: None,
-        started_at: None,
-        exit: None,
-        health: None,
-        cut_off: true,
-    };
+    let report = InstanceReport { cut_off: true, ..InstanceReport::of(InstanceId(Uuid::from_u128(1)), InstanceState::Exited) };
     let outcome = Outcome::Unknown(UnknownExit::VmLost);
     let lost = ExitStatus { outcome, started_at: None, finished_at: Timestamp(1), node };
     [

@@ -116,14 +116,8 @@ fn scales_checks_nodes_and_leaders_are_told() {
     world.report(node, 11, InstanceState::Running, None);
     let failing = vec![FailingCheck { check: 0, message: "HTTP 503".into() }];
     let report = ring_state::InstanceReport {
-        instance: instance_id(11),
-        state: InstanceState::Running,
-        address: None,
-        image_digest: None,
-        started_at: None,
-        exit: None,
         health: Some(Health { ready: false, failing }),
-        cut_off: false,
+        ..ring_state::InstanceReport::of(instance_id(11), InstanceState::Running)
     };
     world.run(Command::Report { node, reports: vec![report.clone()] });
     world.run(Command::Report { node, reports: vec![report] });

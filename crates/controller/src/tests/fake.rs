@@ -240,8 +240,7 @@ impl Fake {
     fn report(&self, instance: InstanceId, state: InstanceState, exit: Option<ExitStatus>) {
         let node = self.state().instance(instance).unwrap().node;
         let started_at = Some(clock::wall());
-        let report =
-            InstanceReport { instance, state, address: None, image_digest: None, started_at, exit, health: None, cut_off: false };
+        let report = InstanceReport { started_at, exit, ..InstanceReport::of(instance, state) };
         self.apply(Command::Report { node, reports: vec![report] });
     }
 

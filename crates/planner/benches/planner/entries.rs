@@ -81,15 +81,6 @@ fn exit(world: &mut World, n: u64) -> Command {
     let (node, instance): (_, InstanceId) = world.state.nodes_from(random_node(n)).find_map(|node| running(node.id)).unwrap();
     let exit = ExitStatus { outcome: Outcome::Code(1), started_at: Some(world.now), finished_at: world.now, node };
     let (state, exit) = (InstanceState::Exited, Some(exit));
-    let report = InstanceReport {
-        instance,
-        state,
-        address: None,
-        image_digest: None,
-        started_at: None,
-        exit,
-        health: None,
-        cut_off: false,
-    };
+    let report = InstanceReport { exit, ..InstanceReport::of(instance, state) };
     Command::Report { node, reports: vec![report] }
 }

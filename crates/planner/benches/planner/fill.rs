@@ -114,14 +114,10 @@ fn start(world: &mut World) {
 
 fn running(world: &World, instance: &Arc<Instance>) -> InstanceReport {
     InstanceReport {
-        instance: instance.id,
-        state: InstanceState::Running,
         address: Some("172.17.0.2".to_owned()),
         image_digest: Some(format!("sha256:{:064x}", 7)),
         started_at: Some(world.now),
-        exit: None,
-        health: None,
-        cut_off: false,
+        ..InstanceReport::of(instance.id, InstanceState::Running)
     }
 }
 

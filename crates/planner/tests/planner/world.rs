@@ -265,18 +265,8 @@ impl World {
     pub(crate) fn end_cut_off(&mut self, id: InstanceId, outcome: Outcome) {
         let instance = self.state.instance(id).unwrap().clone();
         let exit = Some(ExitStatus { outcome, started_at: instance.started_at, finished_at: self.now, node: instance.node });
-        let (state, started_at) = (InstanceState::Exited, instance.started_at);
-        let report = InstanceReport {
-            instance: id,
-            state,
-            address: None,
-            image_digest: None,
-            started_at,
-            exit,
-            health: None,
-            cut_off: true,
-        };
-        self.apply(Command::Report { node: instance.node, reports: vec![report] });
+        let of = InstanceReport::of(id, InstanceState::Exited);
+        self.tell(InstanceReport { started_at: instance.started_at, exit, cut_off: true, ..of });
     }
 
     /// Everything that is bound comes to run.
@@ -287,20 +277,7 @@ impl World {
 
     /// Passes its readiness checks.
     pub(crate) fn ready(&mut self, id: InstanceId) {
-        let node = self.state.instance(id).unwrap().node;
-        let health = Some(ring_types::Health { ready: true, failing: Vec::new() });
-        let (state, started_at) = (InstanceState::Running, None);
-        let report = InstanceReport {
-            instance: id,
-            state,
-            address: None,
-            image_digest: None,
-            started_at,
-            exit: None,
-            health,
-            cut_off: false,
-        };
-        self.apply(Command::Report { node, reports: vec![report] });
+        self.health(id, true, &[]);
     }
 
     pub(crate) fn fail_start(&mut self, id: InstanceId, cause: StartFailure) {
@@ -315,34 +292,16 @@ impl World {
     /// What the checks of an instance that runs say.
     pub(crate) fn health(&mut self, id: InstanceId, ready: bool, failing: &[u32]) {
         let failing = failing.iter().map(|check| FailingCheck { check: *check, message: "refused".to_owned() }).collect();
-        let node = self.state.instance(id).unwrap().node;
         let health = Some(Health { ready, failing });
-        let state = InstanceState::Running;
-        let report = InstanceReport {
-            instance: id,
-            state,
-            address: None,
-            image_digest: None,
-            started_at: None,
-            exit: None,
-            health,
-            cut_off: false,
-        };
-        self.apply(Command::Report { node, reports: vec![report] });
+        self.tell(InstanceReport { health, ..InstanceReport::of(id, InstanceState::Running) });
     }
 
     fn report(&mut self, id: InstanceId, state: InstanceState, started_at: Option<Timestamp>, exit: Option<ExitStatus>) {
-        let node = self.state.instance(id).unwrap().node;
-        let report = InstanceReport {
-            instance: id,
-            state,
-            address: None,
-            image_digest: None,
-            started_at,
-            exit,
-            health: None,
-            cut_off: false,
-        };
+        self.tell(InstanceReport { started_at, exit, ..InstanceReport::of(id, state) });
+    }
+
+    fn tell(&mut self, report: InstanceReport) {
+        let node = self.state.instance(report.instance).unwrap().node;
         self.apply(Command::Report { node, reports: vec![report] });
     }
 }

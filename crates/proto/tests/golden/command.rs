@@ -203,14 +203,10 @@ pub(crate) fn cut_off() -> [(&'static str, Command); 4] {
     let change = NodeChange { node, epoch, status, held: false, silent_since: Some(AT) };
     let info = NodeInfo { level: Level(2), ..crate::object::info() };
     let report = InstanceReport {
-        instance: INSTANCE,
-        state: InstanceState::Exited,
-        address: None,
-        image_digest: None,
         started_at: Some(AT),
         exit: Some(crate::object::exit(Outcome::Signal { signal: 15, oom_killed: false })),
-        health: None,
         cut_off: true,
+        ..InstanceReport::of(INSTANCE, InstanceState::Exited)
     };
     [
         ("apply_stop_on_disconnect", apply),
@@ -302,24 +298,16 @@ fn reports() -> Vec<InstanceReport> {
         Outcome::Unknown(UnknownExit::HostRestarted),
     ];
     let running = InstanceReport {
-        instance: INSTANCE,
-        state: InstanceState::Running,
         address: Some("172.18.0.2".to_owned()),
         image_digest: Some("sha256:00".to_owned()),
         started_at: Some(LATER),
-        exit: None,
         health: Some(health()),
-        cut_off: false,
+        ..InstanceReport::of(INSTANCE, InstanceState::Running)
     };
     let ended = ends.map(|end| InstanceReport {
-        instance: INSTANCE,
-        state: InstanceState::Exited,
-        address: None,
-        image_digest: None,
         started_at: Some(AT),
         exit: Some(exit(end)),
-        health: None,
-        cut_off: false,
+        ..InstanceReport::of(INSTANCE, InstanceState::Exited)
     });
     [running].into_iter().chain(ended).collect()
 }

@@ -157,14 +157,10 @@ fn ended(instance: InstanceId) -> InstanceReport {
         node: NodeId(Uuid::nil()),
     };
     InstanceReport {
-        instance,
-        state: InstanceState::Exited,
         address: Some("10.6.6.6".to_owned()),
-        image_digest: None,
         started_at: Some(Timestamp(1)),
         exit: Some(exit),
-        health: None,
-        cut_off: false,
+        ..InstanceReport::of(instance, InstanceState::Exited)
     }
 }
 

@@ -149,14 +149,9 @@ impl World {
         let at = Timestamp(self.now);
         let exit = exit.map(|outcome| ExitStatus { outcome, started_at: Some(at), finished_at: at, node });
         let report = InstanceReport {
-            instance: instance_id(instance),
-            state,
-            address: None,
-            image_digest: None,
             started_at: (state >= InstanceState::Running).then_some(at),
             exit,
-            health: None,
-            cut_off: false,
+            ..InstanceReport::of(instance_id(instance), state)
         };
         self.run(Command::Report { node, reports: vec![report] });
     }

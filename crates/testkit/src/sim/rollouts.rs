@@ -37,7 +37,7 @@ impl Sim {
             }
         }
         touched.iter().try_for_each(|name| one_stands(after, name))?;
-        grown.iter().try_for_each(|name| not_too_many(after, name))
+        grown.iter().try_for_each(|name| not_too_many(before, after, name))
     }
 
     /// A rolling update is over once.
@@ -87,13 +87,15 @@ fn one_stands(state: &State, name: &(Name, Name)) -> Checked {
     Err(format!("of {name:?} stand {active:#?}"))
 }
 
-/// While one version gives way to another there is at most one instance too many.
-fn not_too_many(state: &State, name: &(Name, Name)) -> Checked {
+/// While one version gives way to another there is at most one instance too many. An entry that ends an update may have made an
+/// instance while it was still under way: what was wanted then counts too.
+fn not_too_many(before: &State, state: &State, name: &(Name, Name)) -> Checked {
     let unfinished = |d: &Deployment| d.rollout.is_some_and(|rollout| rollout.phase != RolloutPhase::Completed);
     if !all(state, name).any(unfinished) {
         return Ok(());
     }
-    let wanted = all(state, name).filter(|d| !d.deleting && !failed(d)).map(super::scaling::wanted).max().unwrap_or(0);
+    let wanted = |state| all(state, name).filter(|d| !d.deleting && !failed(d)).map(super::scaling::wanted).max().unwrap_or(0);
+    let wanted = wanted(before).max(wanted(state));
     let live = |i: &Instance| i.state.is_live() && (i.state > InstanceState::Assigned || i.goal == Goal::Run);
     let count: usize = all(state, name).map(|d| state.instances_of(d.id).filter(|i| live(i)).count()).sum();
     if count <= wanted as usize + 1 { Ok(()) } else { Err(format!("{count} of {name:?} may run, {wanted} are wanted")) }

@@ -37,16 +37,7 @@ impl Sim {
             return;
         }
         let health = Some(health);
-        let report = InstanceReport {
-            instance,
-            state,
-            address: None,
-            image_digest: None,
-            started_at: None,
-            exit: None,
-            health,
-            cut_off: false,
-        };
+        let report = InstanceReport { health, ..InstanceReport::of(instance, state) };
         self.send_up(node, session, ToControl::Report(vec![report]));
     }
 }
