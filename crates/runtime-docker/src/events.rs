@@ -91,18 +91,16 @@ async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            event = events.next() => match event {
-                Some(Ok(mut event)) => {
-                    if !labelled {
-                        label(&mut event, containers);
-                    }
-                    if let Some(hint) = hint(event) {
-                        sender.send(hint).await.ok()?;
-                    }
-                }
-                Some(Err(_)) | None => {
+            event = events.next() => {
+                let Some(Ok(mut event)) = event else {
                     *heard = containers.moment().now;
                     return Some(());
+                };
+                if !labelled {
+                    label(&mut event, containers);
+                }
+                if let Some(hint) = hint(event) {
+                    sender.send(hint).await.ok()?;
                 }
             },
             _ = ping.tick() => {
