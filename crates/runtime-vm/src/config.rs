@@ -1,7 +1,7 @@
 //! What the runtime has to be told about its host.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ const SOCKET_PATH: usize = 107;
 
 /// The longest name of a socket of an instance, below the directory for sockets.
 const LONGEST_SOCKET: &str = "/00000000-0000-0000-0000-000000000000/vsock_65535";
+
+/// Longest path of the directory for sockets, bytes.
+pub(crate) const SOCKET_DIR: usize = SOCKET_PATH - LONGEST_SOCKET.len();
 
 /// Where micro-VMs come from and where their files go: the section `[server.runtime.cloud_hypervisor]` and the data directory.
 #[derive(Clone, Debug)]
@@ -107,7 +110,7 @@ pub struct Host {
 
 /// A text that is no value of `seccomp`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("server.runtime.cloud_hypervisor.seccomp: '{0}' is not one of true, false, log")]
+#[error("'{0}' is not one of true, false, log")]
 pub struct SeccompError(String);
 
 impl VmConfig {
@@ -151,11 +154,11 @@ impl VmConfig {
             _ => Some(self.binary.clone()).filter(|path| is_program(path)),
         }
     }
+}
 
-    /// Do the paths of sockets fit into what a socket's address holds?
-    pub(crate) fn sockets_fit(&self) -> bool {
-        self.socket_dir.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_PATH
-    }
+/// Do the paths of sockets in this directory fit into what a socket's address holds?
+pub(crate) fn sockets_fit(dir: &Path) -> bool {
+    dir.as_os_str().len() <= SOCKET_DIR
 }
 
 impl Host {
@@ -207,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_socket_directory_that_is_too_deep_is_known() {
-        let of = |length| VmConfig { socket_dir: PathBuf::from("/".repeat(length)), ..VmConfig::new("/data") };
-        assert!(of(58).sockets_fit());
-        assert!(!of(59).sockets_fit());
+        assert_eq!(SOCKET_DIR, 58);
+        assert!(sockets_fit(Path::new(&"/".repeat(58))));
+        assert!(!sockets_fit(Path::new(&"/".repeat(59))));
     }
 
     #[test]

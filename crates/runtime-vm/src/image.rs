@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use cache::Cache;
 use config::Config;
+pub use engine::EngineAt;
 use engine::{Engine, Here};
 pub use init::{init_size, initramfs};
 use layer::Layer;
@@ -54,9 +55,8 @@ const AT_ONCE: usize = 2;
 pub struct ImagesConfig {
     /// Directory of the file systems, of nothing else. Made when it is not there.
     pub dir: PathBuf,
-    /// The host's Docker engine: `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`. None: the usual socket. It need
-    /// not be there.
-    pub engine: Option<String>,
+    /// The host's Docker engine.
+    pub engine: EngineAt,
     /// Configuration of the client that logged in to registries on this host. None: the usual place.
     pub logins: Option<PathBuf>,
     /// Registries, as `host:port`, that are spoken to without TLS. Those on loopback always are.
@@ -68,7 +68,7 @@ pub struct ImagesConfig {
 impl ImagesConfig {
     /// The defaults: images of up to 32 GiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), engine: None, logins: None, plain: Vec::new(), largest: 32 << 30 }
+        Self { dir: dir.into(), engine: EngineAt::default(), logins: None, plain: Vec::new(), largest: 32 << 30 }
     }
 }
 
@@ -91,7 +91,7 @@ impl Images {
     pub fn new(config: ImagesConfig) -> Self {
         // Fails when a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (cache, engine) = (Cache::new(config.dir.clone()), Engine::new(config.engine.as_deref()));
+        let (cache, engine) = (Cache::new(config.dir.clone()), Engine::new(&config.engine));
         Self { config, cache, engine, slots: Semaphore::new(AT_ONCE) }
     }
 

@@ -4,6 +4,7 @@ mod agent;
 mod begun_anew;
 mod control;
 mod logging;
+mod micro_vms;
 mod options;
 mod reset;
 mod runtimes;
@@ -18,6 +19,8 @@ use ring_agent::AgentError;
 use ring_cli::output::failure_message;
 use ring_cli::{Exit, JoinAs, NodeCommand, NodeSettings};
 use ring_server::node::NodeError;
+
+pub(super) use micro_vms::Drivers;
 
 /// What to do with a host that was removed.
 const REJOIN: &str = "to use this host again, join it with a new token and an empty data directory: ring cluster join";
