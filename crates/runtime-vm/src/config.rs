@@ -1,5 +1,6 @@
 //! What the runtime has to be told about its host.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -66,6 +67,9 @@ pub struct VmConfig {
     pub seed_dir: Option<PathBuf>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
+    /// Program and first arguments of a keeper, which ends in [`crate::keeper_main`]. Empty: there are none, and what a guest
+    /// writes on its console is kept whole while no agent reads it.
+    pub keeper_command: Vec<OsString>,
     /// How long is waited for what should take less.
     pub patience: Patience,
 }
@@ -132,6 +136,7 @@ impl VmConfig {
             initramfs: None,
             seed_dir: None,
             kvm: PathBuf::from("/dev/kvm"),
+            keeper_command: Vec::new(),
             data_dir,
             patience: Patience::default(),
         }

@@ -33,6 +33,7 @@ mod find;
 pub mod image;
 mod inside;
 mod journal;
+mod keeper;
 mod layout;
 mod leftovers;
 mod link;
@@ -60,5 +61,6 @@ mod wiring;
 
 pub use config::{BINARY, DEFAULT_CPUS, DEFAULT_MEMORY, Host, LEAST_MEMORY, Patience, Seccomp, SeccompError, VmConfig};
 pub use driver::VmRuntime;
+pub use keeper::keeper_main;
 pub use roots::{RootImage, Roots};
 pub use settings::{SettingError, Settings};

@@ -30,7 +30,8 @@ pub(super) async fn all(settings: &NodeSettings, host: &AgentHost) -> anyhow::Re
             found.push(Arc::new(DockerRuntime::new(config)));
         }
     }
-    if let Some(config) = micro_vms::config(section, &host.data_dir)? {
+    if let Some(mut config) = micro_vms::config(section, &host.data_dir)? {
+        config.keeper_command = vec![SELF.into(), super::VM_KEEPER.into()];
         let runtime = VmRuntime::new(config).await.map_err(|e| anyhow::anyhow!("{}", e.message));
         found.push(Arc::new(runtime.context("the runtime of micro-VMs does not open")?));
     }

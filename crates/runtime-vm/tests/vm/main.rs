@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod console;
 mod disk;
 mod faults;
 mod given;
