@@ -16,6 +16,7 @@ mod leaks;
 mod loud;
 mod real;
 mod restart;
+mod rollout;
 mod world;
 
 #[path = "../tiny/vmm.rs"]
