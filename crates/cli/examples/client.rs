@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         return ring_cli::output::failure_message("there is a rustls provider already", None, ring_cli::Exit::General);
     }
     match ring_cli::parse(std::env::args_os()) {
-        Invocation::Client(command) => command.run(),
+        Invocation::Client(command) => command.run(None),
         Invocation::Node(_, command) => ring_cli::client_only(&command),
         Invocation::Done(code) => code,
     }

@@ -10,6 +10,7 @@ pub mod config;
 mod context;
 mod error;
 mod format;
+mod host;
 mod node;
 pub mod output;
 mod password;
@@ -27,6 +28,7 @@ use args::Runner;
 use clap::Parser;
 
 pub use error::{CliError, Exit};
+pub use host::{Finding, HostChecks};
 pub use node::{
     AgentStart, ClusterInit, ClusterJoin, ClusterRecover, JoinAs, NodeCommand, NodeSettings, ResetPassword, ServerStart,
     SnapshotInspect, SnapshotReport, SnapshotRestore,
@@ -69,10 +71,11 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Invocation {
 
 impl ClientCommand {
     /// Runs it to its end, prints what it has to say, and gives the exit code. A rustls provider has to be installed.
-    pub fn run(self) -> ExitCode {
+    /// `host` is what the drivers of this program say of its host; None: it has none.
+    pub fn run(self, host: Option<&dyn HostChecks>) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let result = match runtime {
-            Ok(runtime) => runtime.block_on(commands::run(self.globals, self.command)),
+            Ok(runtime) => runtime.block_on(commands::run(self.globals, self.command, host)),
             Err(error) => Err(CliError::Runtime(error)),
         };
         match result {

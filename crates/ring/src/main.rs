@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     // Fails when there is one already, and then there is nothing to do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match parse(std::env::args_os()) {
-        Invocation::Client(command) => command.run(),
+        #[cfg(feature = "node")]
+        Invocation::Client(command) => command.run(Some(&node::Drivers)),
+        #[cfg(not(feature = "node"))]
+        Invocation::Client(command) => command.run(None),
         #[cfg(feature = "node")]
         Invocation::Node(settings, command) => node::run(&settings, command),
         #[cfg(not(feature = "node"))]

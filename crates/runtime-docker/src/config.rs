@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ring_runtime::registry::HostClient;
 use ring_types::{NodeId, RuntimeKind};
 
 /// Which engine is on the other side.
@@ -19,6 +20,14 @@ impl Engine {
         match self {
             Self::Docker => RuntimeKind::Docker,
             Self::Podman => RuntimeKind::Podman,
+        }
+    }
+
+    /// Whose logins are the host's own.
+    pub(crate) const fn client(self) -> HostClient {
+        match self {
+            Self::Docker => HostClient::Docker,
+            Self::Podman => HostClient::Podman,
         }
     }
 

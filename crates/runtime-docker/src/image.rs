@@ -7,6 +7,7 @@ use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt;
+use ring_runtime::registry::{self, Login, LoginSecret, PUBLIC, Refused};
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::{PullPolicy, StartFailure};
 use tokio::time::{Instant, timeout};
@@ -30,23 +31,18 @@ const PING: Duration = Duration::from_secs(10);
 pub(crate) struct Wanted {
     pub(crate) image: String,
     pub(crate) policy: PullPolicy,
-    pub(crate) login: Option<DockerCredentials>,
+    pub(crate) login: Option<Login>,
 }
 
 /// Makes sure that the image is there, as the policy says, and gives its digest.
 ///
-/// `Always` is content with an image of the host when the registry cannot be reached. It is too when the registry does not know
-/// the image and nobody logged in: that is how an image that was built on the host looks. A registry that knows who asks and says
-/// no has the last word.
+/// `Always` is content with an image of the host unless the registry has the last word: see [`Refused::is_final`].
 pub(crate) async fn ensure(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted) -> Result<Option<String>, RuntimeError> {
     let here = inspect(client, &wanted.image).await?;
     let (image, known) = (wanted.image.clone(), wanted.login.is_some());
     match (wanted.policy, here) {
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(here)) => Ok(here.digest),
-        (PullPolicy::Never, None) => {
-            let message = format!("image '{image}' is not on this host, and its pull policy is Never");
-            Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImageNotFound), message))
-        }
+        (PullPolicy::Never, None) => Err(registry::never_fetched(&image)),
         (PullPolicy::IfNotPresent | PullPolicy::Always, None) => {
             fetch(client, pulls, wanted, STALL).await.map_err(|refused| refused.error)?;
             Ok(inspect(client, &image).await?.and_then(|here| here.digest))
@@ -54,7 +50,7 @@ pub(crate) async fn ensure(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted) 
         (PullPolicy::Always, Some(here)) => match fetch(client, pulls, wanted, REACH).await {
             Ok(()) => Ok(inspect(client, &image).await?.and_then(|here| here.digest)),
             Err(Refused { error, .. }) if error.kind == RuntimeErrorKind::Unavailable => Err(error),
-            Err(Refused { error, by_registry: true }) if known => Err(error),
+            Err(refused) if refused.is_final(known) => Err(refused.error),
             Err(Refused { error, .. }) => {
                 tracing::warn!(image, %error, "the image was not fetched; the one on this host is used");
                 Ok(here.digest)
@@ -87,17 +83,9 @@ async fn inspect(client: &Client, image: &str) -> Result<Option<Here>, RuntimeEr
     }
 }
 
-/// Why an image was not fetched.
-#[derive(Clone, Debug)]
-pub(crate) struct Refused {
-    pub(crate) error: RuntimeError,
-    /// The registry was reached, and said no.
-    pub(crate) by_registry: bool,
-}
-
 async fn fetch(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted, patience: Duration) -> Result<(), Refused> {
     // Whoever has another login has not shown that he may have the image.
-    let key = format!("{} {:?} {}", wanted.image, wanted.login, patience.as_secs());
+    let key = format!("{} {:?} {}", wanted.image, credentials(wanted.login.as_ref()), patience.as_secs());
     let client = Arc::clone(client);
     pulls.join(key, move |slot| async move { pull(&client, &wanted, patience, slot).await }).await
 }
@@ -108,7 +96,7 @@ async fn pull(client: &Client, wanted: &Wanted, patience: Duration, mut slot: Sl
     let (name, tag) = split(&wanted.image);
     let options = CreateImageOptions { from_image: Some(name), tag: Some(tag), ..CreateImageOptions::default() };
     let docker = client.docker().await.map_err(unreached)?;
-    let mut progress = docker.create_image(Some(options), None, wanted.login.clone()).boxed();
+    let mut progress = docker.create_image(Some(options), None, credentials(wanted.login.as_ref())).boxed();
     let (mut patience, mut last) = (patience, Instant::now());
     loop {
         let look = if slot.is_held() { HOLD } else { PING };
@@ -133,19 +121,8 @@ async fn pull(client: &Client, wanted: &Wanted, patience: Duration, mut slot: Sl
 
 fn refused(client: &Client, wanted: &Wanted, error: &Error) -> Refused {
     let (answer, image) = (answer(error), &wanted.image);
-    let doing = match (answer, &wanted.login) {
-        (Answer::Denied, Some(login)) => {
-            let server = login.serveraddress.as_deref().unwrap_or_default();
-            let account = login.username.as_deref().map_or_else(|| "its token".to_owned(), |name| format!("'{name}'"));
-            format!(
-                "image '{image}': registry '{server}' does not accept the login of {account}; check config.username, config.password or the secret"
-            )
-        }
-        (Answer::Denied, None) => {
-            format!(
-                "image '{image}': its registry wants a login; give config.username and password, image_pull_secret or use_host_auth"
-            )
-        }
+    let doing = match answer {
+        Answer::Denied => registry::denied(image, wanted.login.as_ref()),
         _ => format!("image '{image}'"),
     };
     let cause = if answer == Answer::Absent { StartFailure::ImageNotFound } else { StartFailure::ImagePull };
@@ -182,6 +159,29 @@ fn answer(error: &Error) -> Answer {
     }
 }
 
+/// A login, as the engine wants it told.
+fn credentials(login: Option<&Login>) -> Option<DockerCredentials> {
+    let login = login?;
+    let serveraddress = Some(login.server.clone());
+    Some(match &login.secret {
+        LoginSecret::Token(token) => {
+            DockerCredentials { identitytoken: Some(token.clone()), serveraddress, ..DockerCredentials::default() }
+        }
+        LoginSecret::Password { username, password } => DockerCredentials {
+            username: Some(username.clone()),
+            password: Some(password.clone()),
+            serveraddress,
+            ..DockerCredentials::default()
+        },
+    })
+}
+
+/// The registry an image's name says: its first part when that has a dot or a colon or is `localhost`, as every client has it.
+pub(crate) fn registry_of(image: &str) -> &str {
+    let first = image.split_once('/').map(|(first, _)| first);
+    first.filter(|first| first.contains(['.', ':']) || *first == "localhost").unwrap_or(PUBLIC)
+}
+
 /// Name and tag or digest. Without either an engine would fetch every tag there is.
 fn split(image: &str) -> (String, String) {
     if let Some((name, digest)) = image.split_once('@') {
@@ -210,6 +210,30 @@ mod tests {
         for (image, (name, tag)) in cases {
             assert_eq!(split(image), (name.to_owned(), tag.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_registry_is_the_first_part_of_a_name_that_looks_like_a_host() {
+        let cases = [
+            ("busybox", "docker.io"),
+            ("team/app:1", "docker.io"),
+            ("registry.lan/app", "registry.lan"),
+            ("localhost/app", "localhost"),
+            ("registry:5000/team/app:1", "registry:5000"),
+        ];
+        for (image, expected) in cases {
+            assert_eq!(registry_of(image), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_told_as_one() {
+        let of = |secret| credentials(Some(&Login { server: "r".to_owned(), secret })).expect("a login");
+        let token = of(LoginSecret::Token("t".to_owned()));
+        assert_eq!((token.identitytoken.as_deref(), token.username), (Some("t"), None));
+        let account = of(LoginSecret::Password { username: "ann".to_owned(), password: "p".to_owned() });
+        assert_eq!((account.username.as_deref(), account.serveraddress.as_deref()), (Some("ann"), Some("r")));
+        assert!(credentials(None).is_none());
     }
 
     #[test]

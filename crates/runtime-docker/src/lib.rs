@@ -34,7 +34,6 @@ mod exec;
 mod files;
 mod health;
 mod image;
-mod login;
 mod logs;
 mod marks;
 mod mounts;

@@ -2,6 +2,7 @@
 
 use bollard::errors::Error;
 use bollard::query_parameters::CreateContainerOptions;
+use ring_runtime::registry::login;
 use ring_runtime::{Prepared, RuntimeError, RuntimeErrorKind, Workload};
 use ring_types::{NetworkMode, StartFailure};
 
@@ -10,7 +11,6 @@ use crate::config::Engine;
 use crate::create;
 use crate::driver::{Containers, FILES};
 use crate::image::{self, Wanted};
-use crate::login::login;
 use crate::{marks, mounts, network};
 
 /// Makes the container of a workload unless it is there.
@@ -24,11 +24,9 @@ pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Res
         mounts::missing_here(workload, &host(containers)).map_or(Ok(()), |message| Err(no_path(message)))?;
     }
     let client = &containers.client;
-    let wanted = Wanted {
-        image: spec.image.clone(),
-        policy: spec.config.image_pull_policy,
-        login: login(workload, config.engine, config.logins.as_deref()).await?,
-    };
+    let registry = image::registry_of(&spec.image);
+    let login = login(workload, registry, config.engine.client(), config.logins.as_deref()).await?;
+    let wanted = Wanted { image: spec.image.clone(), policy: spec.config.image_pull_policy, login };
     let image_digest = image::ensure(client, &containers.pulls, wanted).await?;
     if spec.network == NetworkMode::Bridge {
         let _one_at_a_time = containers.networks.lock().await;

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, WeakShared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::image::Refused;
+use ring_runtime::registry::Refused;
 
 /// Pulls that make progress at the same time. An engine fetches a few layers of each at once.
 const AT_ONCE: usize = 8;

@@ -1,12 +1,12 @@
 //! The verbs of the process runtime.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -15,10 +15,11 @@ use ring_runtime::{
     ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
     RuntimeErrorKind, Workload,
 };
+use ring_runtime_host::hints::Hints;
+use ring_runtime_host::locks::Locks;
 use ring_runtime_host::logs;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cgroup::Cgroups;
@@ -27,9 +28,6 @@ use crate::observe::{State, observe};
 use crate::record::{self, Record};
 use crate::vault::{self, Kept, Vault};
 use crate::{mounts, prepare};
-
-/// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
-const HINTS: usize = 1024;
 
 /// What the runtime needs to know.
 #[derive(Clone, Debug)]
@@ -60,11 +58,10 @@ pub(crate) struct Shared {
     pub(crate) cgroups: Cgroups,
     pub(crate) ended: CancellationToken,
     pub(crate) vault: Vault,
-    /// Held by whoever starts or removes the instance.
-    locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Locks,
     pub(crate) watched: Mutex<BTreeSet<InstanceId>>,
     changes: watch::Sender<u64>,
-    hints: broadcast::Sender<Hint>,
+    hints: Hints,
 }
 
 impl fmt::Debug for ProcessRuntime {
@@ -82,10 +79,10 @@ impl ProcessRuntime {
             cgroups: Cgroups::detect(),
             ended: ended.clone(),
             vault: Vault::open(vault::NAME),
-            locks: Mutex::default(),
+            locks: Locks::default(),
             watched: Mutex::default(),
             changes: watch::Sender::new(0),
-            hints: broadcast::Sender::new(HINTS),
+            hints: Hints::default(),
         });
         let root = shared.config.root.clone();
         shared.blocking(move |_| tidy(&root)).await?;
@@ -162,14 +159,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {
-        let hints = stream::unfold(self.shared.hints.subscribe(), |mut hints| async move {
-            match hints.recv().await {
-                Ok(hint) => Some((hint, hints)),
-                Err(RecvError::Lagged(_)) => Some((Hint::Everything, hints)),
-                Err(RecvError::Closed) => None,
-            }
-        });
-        stream::once(async { Hint::Everything }).chain(hints).boxed()
+        self.shared.hints.stream()
     }
 
     async fn logs(
@@ -208,10 +198,7 @@ impl Shared {
     }
 
     fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody holds need not be kept.
-        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(locks.entry(instance).or_default())
+        self.locks.of(instance)
     }
 
     /// Looks at an instance, and watches it from now on when it runs.
@@ -227,8 +214,7 @@ impl Shared {
     /// Tells everybody that an instance may have changed.
     pub(crate) fn changed(&self, instance: InstanceId) {
         self.changes.send_modify(|version| *version += 1);
-        // Nobody listening is fine: whoever comes later starts with `Everything`.
-        let _ = self.hints.send(Hint::Instance(instance));
+        self.hints.changed(instance);
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

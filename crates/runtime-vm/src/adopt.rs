@@ -52,6 +52,9 @@ impl Shared {
         };
         self.ledger.adopt(instance, record.memory);
         self.rewire(instance).await;
+        if vmm.process.alive() {
+            self.keep(instance, vmm.process).await;
+        }
         let book = self.book(instance, &record.boot).await?;
         let image = starting.guest.is_some();
         let started = match started {

@@ -1,7 +1,8 @@
 //! What the runtime has to be told about its host.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const SOCKET_PATH: usize = 107;
 
 /// The longest name of a socket of an instance, below the directory for sockets.
 const LONGEST_SOCKET: &str = "/00000000-0000-0000-0000-000000000000/vsock_65535";
+
+/// Longest path of the directory for sockets, bytes.
+pub(crate) const SOCKET_DIR: usize = SOCKET_PATH - LONGEST_SOCKET.len();
 
 /// Where micro-VMs come from and where their files go: the section `[server.runtime.cloud_hypervisor]` and the data directory.
 #[derive(Clone, Debug)]
@@ -63,6 +67,9 @@ pub struct VmConfig {
     pub seed_dir: Option<PathBuf>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
+    /// Program and first arguments of a keeper, which ends in [`crate::keeper_main`]. Empty: there are none, and what a guest
+    /// writes on its console is kept whole while no agent reads it.
+    pub keeper_command: Vec<OsString>,
     /// How long is waited for what should take less.
     pub patience: Patience,
 }
@@ -107,7 +114,7 @@ pub struct Host {
 
 /// A text that is no value of `seccomp`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("server.runtime.cloud_hypervisor.seccomp: '{0}' is not one of true, false, log")]
+#[error("'{0}' is not one of true, false, log")]
 pub struct SeccompError(String);
 
 impl VmConfig {
@@ -129,6 +136,7 @@ impl VmConfig {
             initramfs: None,
             seed_dir: None,
             kvm: PathBuf::from("/dev/kvm"),
+            keeper_command: Vec::new(),
             data_dir,
             patience: Patience::default(),
         }
@@ -151,11 +159,11 @@ impl VmConfig {
             _ => Some(self.binary.clone()).filter(|path| is_program(path)),
         }
     }
+}
 
-    /// Do the paths of sockets fit into what a socket's address holds?
-    pub(crate) fn sockets_fit(&self) -> bool {
-        self.socket_dir.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_PATH
-    }
+/// Do the paths of sockets in this directory fit into what a socket's address holds?
+pub(crate) fn sockets_fit(dir: &Path) -> bool {
+    dir.as_os_str().len() <= SOCKET_DIR
 }
 
 impl Host {
@@ -207,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_socket_directory_that_is_too_deep_is_known() {
-        let of = |length| VmConfig { socket_dir: PathBuf::from("/".repeat(length)), ..VmConfig::new("/data") };
-        assert!(of(58).sockets_fit());
-        assert!(!of(59).sockets_fit());
+        assert_eq!(SOCKET_DIR, 58);
+        assert!(sockets_fit(Path::new(&"/".repeat(58))));
+        assert!(!sockets_fit(Path::new(&"/".repeat(59))));
     }
 
     #[test]

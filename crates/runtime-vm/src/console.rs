@@ -1,14 +1,16 @@
 //! The serial console: what the VMM prints, into a file it only appends to.
 //!
 //! The file cannot be renamed or cut while the VMM has it open. What was read is given back to the file system instead, from the
-//! beginning of the file on: the file keeps its length and takes no room.
+//! beginning of the file on: the file keeps its length and takes no room. What nobody has read is given back, too, when it becomes
+//! too much (see [`crate::keeper`]): a reader goes on behind the hole.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
 
 /// Read at once, bytes.
 const PIECE: usize = 64 * 1024;
@@ -36,17 +38,22 @@ impl Console {
 
     /// The next piece and where it begins. Empty when there is no more now.
     pub(crate) fn read(&mut self) -> io::Result<(u64, Vec<u8>)> {
-        let at = self.offset;
         let file = match File::options().read(true).write(true).open(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((at, Vec::new())),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((self.offset, Vec::new())),
             opened => opened?,
         };
         let mut piece = vec![0; PIECE];
-        let read = file.read_at(&mut piece, at)?;
-        piece.truncate(read);
-        self.offset += read as u64;
-        self.give_back(&file);
-        Ok((at, piece))
+        loop {
+            let Some(at) = data(&file, self.offset)? else { return Ok((self.offset, Vec::new())) };
+            let read = file.read_at(&mut piece, at)?;
+            // What is given back is so from the beginning on. So what was read is whole when its first byte is still there.
+            if data(&file, at)? == Some(at) {
+                piece.truncate(read);
+                self.offset = at + read as u64;
+                self.give_back(&file);
+                return Ok((at, piece));
+            }
+        }
     }
 
     fn give_back(&mut self, file: &File) {
@@ -59,6 +66,15 @@ impl Console {
             tracing::warn!(path = %self.path.display(), %error, "what was read of a console stays on the disk");
         }
         self.freed = until;
+    }
+}
+
+/// The first place that is no hole, at this one or behind it. None at the end of the file.
+fn data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(place) => Ok(Some(place)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -101,6 +117,29 @@ mod tests {
         assert!(console.read().unwrap().1.is_empty());
         let room = std::fs::metadata(&path).unwrap().blocks() * 512;
         assert!(room <= 4 << 20, "{room} bytes are taken");
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_what_was_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        let mut file = File::options().create(true).append(true).open(&path).unwrap();
+        file.write_all(&vec![1; 4 << 20]).unwrap();
+        file.write_all(b"end").unwrap();
+        let mut console = Console::new(&path, 100);
+        assert_eq!(console.read().unwrap().0, 100);
+        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, 3 << 20).unwrap();
+        let (at, piece) = console.read().unwrap();
+        assert_eq!((at, piece[0]), (3 << 20, 1));
+        let mut last = piece;
+        loop {
+            let (_, piece) = console.read().unwrap();
+            if piece.is_empty() {
+                break;
+            }
+            last = piece;
+        }
+        assert!(last.ends_with(b"end"));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use ring_runtime::{
     ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, Observed, Prepared, Runtime, RuntimeError,
     RuntimeErrorKind, Workload,
 };
+use ring_runtime_host::hints::Hints;
+use ring_runtime_host::locks::Locks;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Ledger;
@@ -32,9 +32,6 @@ use crate::record::{self, Record};
 use crate::roots::Roots;
 use crate::seed::Seeds;
 use crate::vault::{self, Vault};
-
-/// Hints kept for a receiver that is slow; one that falls further behind is told [`Hint::Everything`].
-const HINTS: usize = 1024;
 
 /// The micro-VM runtime of a host. One at a time may be open on a data directory.
 pub struct VmRuntime {
@@ -54,12 +51,11 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) known: Known,
     pub(crate) ended: CancellationToken,
-    /// Held by whoever prepares, starts or removes the instance.
-    locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Locks,
     pub(crate) machines: Mutex<HashMap<InstanceId, Handle>>,
     /// Instances whose machine is being found again.
     pub(crate) adopting: Mutex<BTreeSet<InstanceId>>,
-    hints: broadcast::Sender<Hint>,
+    hints: Hints,
 }
 
 impl fmt::Debug for VmRuntime {
@@ -84,10 +80,10 @@ impl VmRuntime {
             ledger: Ledger::default(),
             known: Known::default(),
             ended: ended.clone(),
-            locks: Mutex::default(),
+            locks: Locks::default(),
             machines: Mutex::default(),
             adopting: Mutex::default(),
-            hints: broadcast::Sender::new(HINTS),
+            hints: Hints::default(),
         });
         shared.blocking(|shared| tidy(&shared.config)).await?;
         let runtime = Self { shared, _watching: ended.drop_guard() };
@@ -148,14 +144,7 @@ impl Runtime for VmRuntime {
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {
-        let hints = stream::unfold(self.shared.hints.subscribe(), |mut hints| async move {
-            match hints.recv().await {
-                Ok(hint) => Some((hint, hints)),
-                Err(RecvError::Lagged(_)) => Some((Hint::Everything, hints)),
-                Err(RecvError::Closed) => None,
-            }
-        });
-        stream::once(async { Hint::Everything }).chain(hints).boxed()
+        self.shared.hints.stream()
     }
 
     async fn logs(
@@ -199,10 +188,7 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody holds need not be kept.
-        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(locks.entry(instance).or_default())
+        self.locks.of(instance)
     }
 
     /// Looks at an instance. One that runs and whose machine is not watched is watched again.
@@ -217,8 +203,7 @@ impl Shared {
 
     /// Tells everybody that an instance may have changed.
     pub(crate) fn changed(&self, instance: InstanceId) {
-        // Nobody listening is fine: whoever comes later starts with `Everything`.
-        let _ = self.hints.send(Hint::Instance(instance));
+        self.hints.changed(instance);
     }
 
     /// The machine of an instance that is watched.

@@ -10,7 +10,6 @@ mod disk;
 mod engine;
 mod init;
 mod layer;
-mod login;
 mod registry;
 mod unpack;
 
@@ -25,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use oci_client::Reference;
+use ring_runtime::registry::{HostClient, Refused, login, never_fetched};
 use ring_runtime::{RuntimeError, RuntimeErrorKind, Workload};
 use ring_types::{PullPolicy, StartFailure};
 use tempfile::TempDir;
@@ -32,11 +32,11 @@ use tokio::sync::Semaphore;
 
 use cache::Cache;
 use config::Config;
+pub use engine::EngineAt;
 use engine::{Engine, Here};
 pub use init::{init_size, initramfs};
 use layer::Layer;
-use login::Login;
-use registry::{Refused, Remote};
+use registry::Remote;
 use unpack::{Stop, Unpacker};
 
 use crate::roots::{RootImage, Roots};
@@ -55,9 +55,8 @@ const AT_ONCE: usize = 2;
 pub struct ImagesConfig {
     /// Directory of the file systems, of nothing else. Made when it is not there.
     pub dir: PathBuf,
-    /// The host's Docker engine: `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`. None: the usual socket. It need
-    /// not be there.
-    pub engine: Option<String>,
+    /// The host's Docker engine.
+    pub engine: EngineAt,
     /// Configuration of the client that logged in to registries on this host. None: the usual place.
     pub logins: Option<PathBuf>,
     /// Registries, as `host:port`, that are spoken to without TLS. Those on loopback always are.
@@ -69,7 +68,7 @@ pub struct ImagesConfig {
 impl ImagesConfig {
     /// The defaults: images of up to 32 GiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), engine: None, logins: None, plain: Vec::new(), largest: 32 << 30 }
+        Self { dir: dir.into(), engine: EngineAt::default(), logins: None, plain: Vec::new(), largest: 32 << 30 }
     }
 }
 
@@ -92,7 +91,7 @@ impl Images {
     pub fn new(config: ImagesConfig) -> Self {
         // Fails when a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (cache, engine) = (Cache::new(config.dir.clone()), Engine::new(config.engine.as_deref()));
+        let (cache, engine) = (Cache::new(config.dir.clone()), Engine::new(&config.engine));
         Self { config, cache, engine, slots: Semaphore::new(AT_ONCE) }
     }
 
@@ -210,9 +209,8 @@ impl Images {
             Ok(root) => return Ok(root),
             Err(refused) => refused,
         };
-        // A registry that knows who asks and says no has the last word.
         match here {
-            Some(here) if !(refused.by_registry && known) => {
+            Some(here) if !refused.is_final(known) => {
                 tracing::warn!(image, error = %refused.error, "the image was not fetched; the one on this host is used");
                 self.local(image, here).await
             }
@@ -223,26 +221,23 @@ impl Images {
 
 #[async_trait]
 impl Roots for Images {
-    /// `Always` is content with an image of the host when the registry cannot be reached. It is too when the registry does not know
-    /// the image and nobody logged in: that is how an image that was built on the host looks.
+    /// `Always` is content with an image of the host unless the registry has the last word: see [`Refused::is_final`].
     async fn ensure(&self, workload: &Workload) -> Result<RootImage, RuntimeError> {
         let image = workload.spec.image.as_str();
         self.cache.open().await.map_err(|error| self.no_room(image, &error))?;
         let reference: Reference = image.parse().map_err(|error| {
             refuse(StartFailure::ImageNotFound, format!("image '{image}': it is no name of an image: {error}"))
         })?;
-        let remote = |login: Option<Login>| Remote::new(image, reference.clone(), login, &self.config.plain);
-        let login = login::login(workload, reference.registry(), self.config.logins.as_deref()).await?;
+        let file = self.config.logins.as_deref();
+        let login = login(workload, reference.registry(), HostClient::Docker, file).await?;
         let known = login.is_some();
+        let remote = || Remote::new(image, reference, login, &self.config.plain);
         match workload.spec.config.image_pull_policy {
-            PullPolicy::Always => self.always(image, &remote(login), known).await,
+            PullPolicy::Always => self.always(image, &remote()?, known).await,
             policy => match (self.look(image).await, policy) {
                 (Some(here), _) => self.local(image, here).await,
-                (None, PullPolicy::Never) => {
-                    let message = format!("image '{image}' is not on this host, and its pull policy is Never");
-                    Err(refuse(StartFailure::ImageNotFound, message))
-                }
-                (None, _) => self.remote(image, &remote(login), PATIENCE).await.map_err(|refused| refused.error),
+                (None, PullPolicy::Never) => Err(never_fetched(image)),
+                (None, _) => self.remote(image, &remote()?, PATIENCE).await.map_err(|refused| refused.error),
             },
         }
     }

@@ -91,11 +91,19 @@ impl InstanceDir {
     }
 
     pub(crate) fn vmm_log(&self) -> PathBuf {
-        self.run().join("vmm.log")
+        Self::vmm_log_in(&self.run())
+    }
+
+    pub(crate) fn vmm_log_in(run: &Path) -> PathBuf {
+        run.join("vmm.log")
     }
 
     pub(crate) fn console(&self) -> PathBuf {
-        self.run().join("console")
+        Self::console_in(&self.run())
+    }
+
+    pub(crate) fn console_in(run: &Path) -> PathBuf {
+        run.join("console")
     }
 
     pub(crate) fn sockets(&self) -> &Path {

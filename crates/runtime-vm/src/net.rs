@@ -274,6 +274,11 @@ impl Network {
     }
 }
 
+/// A network that guests can be given addresses from; None when it is no private IPv4 network from /8 to /30.
+pub(crate) fn parse_range(text: &str) -> Option<Ipv4Net> {
+    text.parse().ok().map(|range: Ipv4Net| range.trunc()).filter(|range| range::usable(*range))
+}
+
 /// Locally administered, not multicast, and a function of the instance.
 fn mac(instance: InstanceId) -> String {
     let digest = Sha256::digest(instance.0.as_bytes());

@@ -45,9 +45,7 @@ impl Shared {
         };
         let missing = requirements::missing(&all);
         let note = if missing.is_empty() { String::new() } else { format!("; {missing}") };
-        let places = self.blocking(|shared| Ok(directories(&shared.config))).await;
-        let places = places.unwrap_or_else(|error| Some(error.message));
-        report(format!("{version}{note}"), requirements::obstacle(&all).or(places))
+        report(format!("{version}{note}"), requirements::obstacle(&all))
     }
 
     /// Empty when there is no program, or it does not say.
@@ -101,35 +99,4 @@ pub(crate) fn no_program(config: &VmConfig) -> String {
         "Cloud Hypervisor: there is no program '{}' that can be executed; install cloud-hypervisor, or set {key} to where it is",
         config.binary.display()
     )
-}
-
-/// Why instances cannot be kept here.
-fn directories(config: &VmConfig) -> Option<String> {
-    if !config.sockets_fit() {
-        return Some(format!(
-            "server.runtime.cloud_hypervisor.socket_dir: '{}' is too long for the sockets in it; choose a path of at most 58 bytes",
-            config.socket_dir.display()
-        ));
-    }
-    [&config.socket_dir, &config.data_dir].into_iter().find_map(|dir| {
-        let probe = dir.join(".probe");
-        let tried = std::fs::write(&probe, b"ring").and_then(|()| std::fs::remove_file(&probe));
-        tried.err().map(|error| format!("'{}' cannot be written to: {error}", dir.display()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_that_are_of_no_use_are_named_with_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        let whole = VmConfig { socket_dir: dir.path().to_owned(), ..VmConfig::new(dir.path()) };
-        assert_eq!(directories(&whole), None);
-        let deep = VmConfig { socket_dir: PathBuf::from(format!("/{}", "x".repeat(58))), ..whole.clone() };
-        assert!(directories(&deep).unwrap().contains("at most 58 bytes"));
-        let gone = VmConfig { data_dir: dir.path().join("gone"), ..whole };
-        assert!(directories(&gone).unwrap().contains("cannot be written to"));
-    }
 }

@@ -1,7 +1,9 @@
 //! What a host has to have for micro-VMs, and how to get what it lacks.
 
 mod kernel;
+mod places;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,8 +29,16 @@ pub struct Wanted {
     pub firmware: Option<PathBuf>,
     /// The kernel's device for virtual machines.
     pub kvm: PathBuf,
+    /// Files of kernel modules that guests load.
+    pub modules: Vec<PathBuf>,
     /// How volumes are shared.
     pub shares: SharesConfig,
+    /// Guests have a network.
+    pub network: bool,
+    /// Where sockets are made.
+    pub socket_dir: PathBuf,
+    /// Where everything else is kept.
+    pub data_dir: PathBuf,
 }
 
 impl From<&VmConfig> for Wanted {
@@ -38,7 +48,11 @@ impl From<&VmConfig> for Wanted {
             kernel: config.kernel.clone(),
             firmware: config.firmware.clone(),
             kvm: config.kvm.clone(),
+            modules: config.modules.clone(),
             shares: config.shares.clone(),
+            network: config.network.is_some(),
+            socket_dir: config.socket_dir.clone(),
+            data_dir: config.data_dir.clone(),
         }
     }
 }
@@ -65,27 +79,43 @@ pub struct Requirement {
     pub without: &'static str,
     /// How to get it on Debian; one line.
     pub remedy: String,
+    /// The configuration names it, so that its lack is a fault, whatever it is needed for.
+    pub configured: bool,
 }
 
 impl Requirement {
     fn new(name: &'static str, found: Result<String, String>, weight: Weight, without: &'static str, remedy: &str) -> Self {
-        Self { name, found, weight, without, remedy: remedy.to_owned() }
+        Self { name, found, weight, without, remedy: remedy.to_owned(), configured: false }
     }
 
-    /// `NAME: what is wrong; without it …; how to get it`. None when nothing is wrong.
-    pub fn problem(&self) -> Option<String> {
+    fn configured(self, configured: bool) -> Self {
+        Self { configured, ..self }
+    }
+
+    /// `what is wrong; without it …; how to get it`. None when nothing is wrong.
+    pub fn lack(&self) -> Option<String> {
         let wrong = self.found.as_ref().err()?;
-        Some(format!("{}: {wrong}; without it {}; {}", self.name, self.without, self.remedy))
+        Some(format!("{wrong}; without it {}; {}", self.without, self.remedy))
+    }
+
+    /// [`Self::lack`] with the name before it.
+    pub fn problem(&self) -> Option<String> {
+        self.lack().map(|lack| format!("{}: {lack}", self.name))
     }
 }
 
 /// Looks at everything; takes at most a few seconds, and changes nothing. In an order in which one would see to it.
 pub async fn requirements(wanted: &Wanted) -> Vec<Requirement> {
-    let (binary, virtiofsd) = tokio::join!(vmm(&wanted.binary), virtiofsd(&wanted.shares));
-    let payloads = [kernel::kernel(wanted), kernel::firmware(wanted)];
-    let mut all = vec![binary, kvm(&wanted.kvm), kernel::capabilities(), tun()];
-    all.extend(payloads);
-    all.extend([packet_filter(), forwarding(), virtiofsd, mke2fs()]);
+    let asked = async { tokio::join!(vmm(&wanted.binary), virtiofsd(&wanted.shares), places::places(wanted)) };
+    let (binary, virtiofsd, places) = asked.await;
+    let mut all = vec![binary, kvm(&wanted.kvm), kernel::capabilities(wanted.network)];
+    if wanted.network {
+        all.extend([tun(), packet_filter(), forwarding()]);
+    }
+    all.push(places);
+    all.push(kernel::kernel(wanted));
+    all.extend(kernel::modules(wanted));
+    all.extend([kernel::firmware(wanted), virtiofsd, mke2fs()]);
     all
 }
 
@@ -129,24 +159,37 @@ fn vmm_version(text: &str) -> Option<String> {
 
 fn kvm(device: &Path) -> Requirement {
     let found = opened(device).map(|()| "usable".to_owned());
-    let remedy = "switch virtualization on in the firmware of the host (or nesting, where the host is a virtual machine itself) and \
-                  load kvm_intel or kvm_amd; the agent needs the group kvm or root";
+    let remedy = match std::fs::OpenOptions::new().read(true).write(true).open(device) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => "run the agent as root, or as a member of the group kvm",
+        _ => {
+            "switch virtualization on in the firmware of the host (or nesting, where the host is a virtual machine itself) and load \
+             kvm_intel or kvm_amd"
+        }
+    };
     Requirement::new("/dev/kvm", found, Weight::Everything, "no micro-VM runs", remedy)
 }
 
 fn tun() -> Requirement {
     let found = opened(Path::new("/dev/net/tun")).map(|()| "usable".to_owned());
-    let remedy = "modprobe tun; the agent needs root or CAP_NET_ADMIN";
+    let remedy = "modprobe tun, and run the agent as root";
     Requirement::new("/dev/net/tun", found, Weight::Everything, "no micro-VM has a network", remedy)
 }
 
 fn opened(path: &Path) -> Result<(), String> {
     let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
     opened.map(drop).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "it is not there".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "the agent may not open it".to_owned(),
+        ErrorKind::NotFound => "it is not there".to_owned(),
+        ErrorKind::PermissionDenied => format!("{} may not open it", who()),
         _ => error.to_string(),
     })
+}
+
+/// Whose rights were looked at: the agent's, or those of whoever asks.
+fn who() -> String {
+    match rustix::process::geteuid() {
+        user if user.is_root() => "root".to_owned(),
+        user => format!("user {}", user.as_raw()),
+    }
 }
 
 fn packet_filter() -> Requirement {
@@ -163,7 +206,7 @@ fn forwarding() -> Requirement {
         Ok(value) if value.trim() != "0" => Ok("on".to_owned()),
         Ok(_) => match std::fs::OpenOptions::new().write(true).open(SETTING) {
             Ok(_) => Ok("off; it is switched on with the first micro-VM".to_owned()),
-            Err(error) => Err(format!("it is off, and the agent cannot switch it on: {error}")),
+            Err(error) => Err(format!("it is off, and {} cannot switch it on: {error}", who())),
         },
         Err(error) => Err(error.to_string()),
     };
@@ -176,7 +219,9 @@ async fn virtiofsd(config: &SharesConfig) -> Requirement {
         Err(why) => Err(why),
     };
     let without = "no micro-VM has volumes or bind mounts";
-    Requirement::new("virtiofsd", found, Weight::Some, without, "apt install virtiofsd (Debian 13), or cargo install virtiofsd")
+    let remedy = "apt install virtiofsd (Debian 13), or cargo install virtiofsd, and where it is elsewhere set \
+                  server.runtime.cloud_hypervisor.virtiofsd_path";
+    Requirement::new("virtiofsd", found, Weight::Some, without, remedy).configured(config.program.is_some())
 }
 
 fn mke2fs() -> Requirement {

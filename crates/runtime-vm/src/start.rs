@@ -11,6 +11,7 @@ use ring_types::{InstanceId, Outcome, StartFailure, UnknownExit};
 use crate::api::{Api, ApiError};
 use crate::driver::{Shared, not_found};
 use crate::journal::Book;
+use crate::keeper;
 use crate::logs::Ends;
 use crate::machine::{Handle, Machine, Stage};
 use crate::machine_config;
@@ -77,6 +78,7 @@ impl Shared {
         let afterwards = self.afterwards(&record, &program).await;
         let process = vmm::start(&self.config, &program, &dir, afterwards)
             .map_err(|error| refuse(format!("'{}' cannot be executed: {error}", program.display())))?;
+        self.keep(instance, process).await;
         let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), afterwards, wiring };
         let (path, written) = (dir.vmm(), vmm.clone());
         self.blocking(move |_| record::write(&path, &written)).await?;
@@ -97,6 +99,14 @@ impl Shared {
                 Ok(())
             }
             Boot::Disk(_) => self.boot_disk(instance, (record, vmm), book, &api).await,
+        }
+    }
+
+    /// Lets somebody keep the files of a VMM small. Without it they grow.
+    pub(crate) async fn keep(self: &Arc<Self>, instance: InstanceId, vmm: proc::ProcessId) {
+        let dir = self.dir(instance);
+        if let Err(error) = self.blocking(move |shared| keeper::ensure(&shared.config.keeper_command, &dir, vmm)).await {
+            tracing::warn!(%instance, %error, "what the guest writes on its console is not bounded while no agent is there");
         }
     }
 

@@ -24,6 +24,11 @@ impl Shared {
             let message = "network.mode: a micro-VM cannot have the host's network; leave it out, or use another runtime";
             return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Network), message));
         }
+        if self.network.is_none() && !workload.spec.ports.is_empty() {
+            let key = "server.runtime.cloud_hypervisor.network.enabled";
+            let message = format!("ports: the guests of this node have no network; publish nothing, or set {key} on the node");
+            return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::Network), message));
+        }
         let dir = self.dir(workload.instance);
         shares::check(&self.config.shares, places(&dir), workload.instance, &workload.spec)
     }

@@ -6,6 +6,8 @@
 //!
 //! How it misbehaves is told by options of its own before those of the real one (see [`options`]), and while it runs by calls that
 //! the real one does not have: `test.reboot`, `test.panic`, `test.hang`.
+//!
+//! With `--standin-keeper` it is the keeper itself, as the hidden subcommand of the product is.
 
 mod guest;
 mod http;
@@ -33,6 +35,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("--standin-virtiofsd", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return virtiofsd::main(arguments);
+    }
+    if arguments.first().is_some_and(|first| first == "--standin-keeper") {
+        return ring_runtime_vm::keeper_main(std::env::args_os().skip(2));
     }
     let options = match Options::parse(arguments.into_iter()) {
         Ok(options) => options,

@@ -11,6 +11,7 @@ mod fake;
 mod health;
 mod logs;
 mod private;
+pub mod registry;
 mod stats;
 mod workload;
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::config::read_secret_key;
+use crate::config::{RuntimeSection, read_secret_key};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::OutputArgs;
+use crate::host::{Finding, HostChecks};
 use crate::output::{Cell, ListView, Reply, Row, data, data_screen};
 
 /// `ring doctor`
@@ -36,7 +37,7 @@ pub(crate) enum Verdict {
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    check: &'static str,
+    check: String,
     result: Verdict,
     detail: String,
 }
@@ -50,28 +51,28 @@ impl Row for Check {
             Verdict::Absent => Cell::from("absent"),
             Verdict::Failed => Cell::status("failed"),
         };
-        vec![self.check.into(), result, self.detail.as_str().into()]
+        vec![self.check.as_str().into(), result, self.detail.as_str().into()]
     }
 }
 
 impl Check {
-    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Ok, detail: detail.into() }
+    fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { check: check.into(), result: Verdict::Ok, detail: detail.into() }
     }
 
-    fn failed(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Failed, detail: detail.into() }
+    fn failed(check: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { check: check.into(), result: Verdict::Failed, detail: detail.into() }
     }
 
     /// A failure when the configuration asks for it, else just absent.
-    fn missing(check: &'static str, wanted: bool, detail: impl Into<String>) -> Self {
+    fn missing(check: impl Into<String>, wanted: bool, detail: impl Into<String>) -> Self {
         let result = if wanted { Verdict::Failed } else { Verdict::Absent };
-        Self { check, result, detail: detail.into() }
+        Self { check: check.into(), result, detail: detail.into() }
     }
 }
 
-pub(crate) async fn run(context: &Context, args: &DoctorArgs) -> Result<Reply, CliError> {
-    let checks = checks(context).await;
+pub(crate) async fn run(context: &Context, host: Option<&dyn HostChecks>, args: &DoctorArgs) -> Result<Reply, CliError> {
+    let checks = checks(context, host).await;
     let failed = checks.iter().filter(|check| check.result == Verdict::Failed).count();
     let reply = Reply::view(ListView(checks), args.output.format);
     if failed == 0 {
@@ -88,15 +89,15 @@ pub(super) fn told(checks: &[Check]) -> String {
         Verdict::Absent => "absent",
         Verdict::Failed => "FAILED",
     };
-    let lines: Vec<_> = checks.iter().map(|c| format!("  {:<18} {:<7} {}", c.check, word(c), c.detail)).collect();
+    let lines: Vec<_> = checks.iter().map(|c| format!("  {:<19} {:<7} {}", c.check, word(c), c.detail)).collect();
     format!("checks of this host:\n{}", lines.join("\n"))
 }
 
 /// Every check, in the order people read them.
-pub(super) async fn checks(context: &Context) -> Vec<Check> {
+pub(super) async fn checks(context: &Context, host: Option<&dyn HostChecks>) -> Vec<Check> {
     let runtime = &context.file.server.runtime;
     let port = context.file.context(None).map_or(ring_api::API_PORT, |(_, section)| section.api.port);
-    vec![
+    let mut checks = vec![
         configuration(context),
         secret_key(context),
         data_dir(&context.paths.data_dir),
@@ -106,9 +107,10 @@ pub(super) async fn checks(context: &Context) -> Vec<Check> {
         free_port("cluster port", ring_api::CLUSTER_PORT),
         daemon("docker", runtime.docker.enabled == Some(true), &docker_sockets(runtime.docker.host.as_deref())),
         daemon("podman", runtime.podman.enabled == Some(true), &podman_sockets(runtime.podman.host.as_deref())),
-        kvm(runtime.cloud_hypervisor.enabled == Some(true)),
         process(),
-    ]
+    ];
+    checks.extend(micro_vms(host, runtime, &context.paths.data_dir).await);
+    checks
 }
 
 fn configuration(context: &Context) -> Check {
@@ -263,11 +265,21 @@ fn ping(mut stream: impl Read + Write) -> io::Result<()> {
     if status.ends_with(b"200") { Ok(()) } else { Err(io::Error::other("it answers, but not as a container daemon")) }
 }
 
-fn kvm(wanted: bool) -> Check {
-    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => Check::ok("kvm", "/dev/kvm can be used"),
-        Err(error) => Check::missing("kvm", wanted, format!("/dev/kvm: {error}")),
-    }
+/// Where nobody said that micro-VMs are wanted, nothing about them is a failure.
+async fn micro_vms(host: Option<&dyn HostChecks>, runtime: &RuntimeSection, data_dir: &Path) -> Vec<Check> {
+    let wanted = runtime.cloud_hypervisor.enabled == Some(true);
+    let Some(host) = host else {
+        return vec![Check::missing("micro-VMs", wanted, "this program is the client alone, which runs none and cannot say")];
+    };
+    let findings = host.micro_vms(runtime, data_dir).await;
+    let told = |finding: Finding| {
+        let name = format!("vm {}", finding.name);
+        match finding.found {
+            Ok(detail) => Check::ok(name, detail),
+            Err(lack) => Check::missing(name, wanted && finding.needed, lack),
+        }
+    };
+    findings.into_iter().map(told).collect()
 }
 
 fn process() -> Check {
@@ -280,6 +292,8 @@ fn process() -> Check {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+
     use super::*;
 
     #[test]
@@ -306,6 +320,36 @@ mod tests {
         let gone = [Socket::Unix(dir.path().join("gone.sock"))];
         assert_eq!(daemon("docker", true, &gone).result, Verdict::Failed);
         assert_eq!(daemon("docker", false, &gone).result, Verdict::Absent);
+    }
+
+    /// A host that has one thing and lacks two.
+    #[derive(Debug)]
+    struct Poor;
+
+    impl HostChecks for Poor {
+        fn micro_vms<'a>(&'a self, _: &'a RuntimeSection, data_dir: &'a Path) -> BoxFuture<'a, Vec<Finding>> {
+            let finding = |name: &str, found, needed| Finding { name: name.to_owned(), found, needed };
+            let dir = data_dir.display().to_string();
+            Box::pin(async move {
+                let lack = |what: &str| Err(format!("no {what}"));
+                vec![finding("a", Ok(dir), true), finding("b", lack("b"), true), finding("c", lack("c"), false)]
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_micro_vms_lack_is_a_failure_where_they_are_wanted() {
+        let mut runtime = RuntimeSection::default();
+        let dir = Path::new("/data");
+        for (enabled, verdict) in [(None, Verdict::Absent), (Some(false), Verdict::Absent), (Some(true), Verdict::Failed)] {
+            runtime.cloud_hypervisor.enabled = enabled;
+            let told = micro_vms(Some(&Poor), &runtime, dir).await;
+            let results: Vec<_> = told.iter().map(|check| (check.check.as_str(), check.result, check.detail.as_str())).collect();
+            let expected = [("vm a", Verdict::Ok, "/data"), ("vm b", verdict, "no b"), ("vm c", Verdict::Absent, "no c")];
+            assert_eq!(results, expected, "enabled: {enabled:?}");
+            let alone = micro_vms(None, &runtime, dir).await;
+            assert_eq!(alone.iter().map(|check| check.result).collect::<Vec<_>>(), [verdict]);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::doctor;
 use crate::config::{create_secret_key, read_secret_key};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::host::HostChecks;
 use crate::output::Reply;
 
 /// `ring init`
@@ -23,7 +24,7 @@ pub(crate) struct InitArgs {
     force: bool,
 }
 
-pub(crate) async fn run(context: &Context, args: &InitArgs) -> Result<Reply, CliError> {
+pub(crate) async fn run(context: &Context, host: Option<&dyn HostChecks>, args: &InitArgs) -> Result<Reply, CliError> {
     let path = &context.paths.config_file;
     if path.exists() && !args.force {
         return Err(CliError::Exists(path.clone()));
@@ -40,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: &InitArgs) -> Result<Reply, Cli
         format!("secret key written: {} (keep a copy: secrets cannot be read without it)", key.display())
     };
     let fresh = Context::load(context.globals.clone())?;
-    let checks = doctor::checks(&fresh).await;
+    let checks = doctor::checks(&fresh, host).await;
     Ok(Reply::default()
         .note(format!("configuration written: {}", path.display()))
         .note(key_line)

@@ -33,14 +33,15 @@ pub(crate) mod webhook;
 use crate::args::{Command, Globals};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::host::HostChecks;
 use crate::output::Reply;
 
 /// Runs a command of the client.
-pub(crate) async fn run(globals: Globals, command: Command) -> Result<Reply, CliError> {
+pub(crate) async fn run(globals: Globals, command: Command, host: Option<&dyn HostChecks>) -> Result<Reply, CliError> {
     let context = Context::load(globals)?;
     match command {
-        Command::Init(args) => init::run(&context, &args).await,
-        Command::Doctor(args) => doctor::run(&context, &args).await,
+        Command::Init(args) => init::run(&context, host, &args).await,
+        Command::Doctor(args) => doctor::run(&context, host, &args).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::Node(command) => node::run(&context, command).await,
         Command::Login(args) => login::login(&context, args).await,

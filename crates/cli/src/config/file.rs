@@ -159,10 +159,45 @@ pub struct CloudHypervisorSection {
     pub firmware_path: Option<PathBuf>,
     /// Kernel to boot directly.
     pub kernel_path: Option<PathBuf>,
+    /// More words for its command line.
+    pub kernel_cmdline: String,
+    /// Files of its modules, in the order in which guests load them.
+    pub kernel_modules: Vec<PathBuf>,
+    /// The program that shows directories to guests.
+    pub virtiofsd_path: Option<PathBuf>,
     /// Where its sockets are made.
     pub socket_dir: Option<PathBuf>,
     /// `true`, `false` or `log`.
-    pub seccomp: Option<toml::Value>,
+    #[serde(deserialize_with = "word_or_bool")]
+    pub seccomp: Option<String>,
+    /// The network of guests.
+    pub network: GuestNetworkSection,
+    /// Where images come from.
+    pub images: GuestImagesSection,
+}
+
+/// `[server.runtime.cloud_hypervisor.network]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuestNetworkSection {
+    /// Guests have a network.
+    pub enabled: Option<bool>,
+    /// Where they get their addresses from.
+    pub address_range: Option<String>,
+    /// Name servers they are told of.
+    pub dns: Option<Vec<String>>,
+}
+
+/// `[server.runtime.cloud_hypervisor.images]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuestImagesSection {
+    /// The Docker engine that is asked before registries are, or `none`.
+    pub engine: Option<String>,
+    /// Registries that are spoken to without TLS.
+    pub plain_http: Vec<String>,
+    /// Most that the files of an image may have together.
+    pub max_size: Option<String>,
 }
 
 /// `[server.webhooks]`
@@ -266,6 +301,20 @@ fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span
     }
 }
 
+/// A word, which may look like a boolean.
+fn word_or_bool<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Bool(bool),
+        Text(String),
+    }
+    Ok(Some(match Written::deserialize(deserializer)? {
+        Written::Bool(value) => value.to_string(),
+        Written::Text(text) => text,
+    }))
+}
+
 impl ConfigFile {
     /// That there is no context of a name, and which was probably meant.
     pub(crate) fn no_context(&self, name: &str) -> CliError {
@@ -337,6 +386,19 @@ a = 1
         assert_eq!(file.server.scheduler.interval, Some(Span::seconds(10)));
         assert_eq!(file.server.runtime.docker.enabled, Some(true));
         assert_eq!(file.unknown_keys(), ["misc", "contexts.default.user"]);
+    }
+
+    #[test]
+    fn what_micro_vms_are_told_is_read_and_what_means_nothing_is_named() {
+        let section = "[server.runtime.cloud_hypervisor]\n";
+        let of = |text: &str| ConfigFile::parse(&format!("{section}{text}"));
+        let written = of("seccomp = false\nkernel_modules = [\"/m/a.ko\"]\nnetwork = { enabled = false }\n").unwrap();
+        let read = written.server.runtime.cloud_hypervisor;
+        assert_eq!((read.seccomp.as_deref(), read.network.enabled), (Some("false"), Some(false)));
+        assert_eq!(read.kernel_modules, [PathBuf::from("/m/a.ko")]);
+        assert_eq!(of("seccomp = \"log\"").unwrap().server.runtime.cloud_hypervisor.seccomp.as_deref(), Some("log"));
+        assert!(of("network.adress_range = \"10.0.0.0/8\"").unwrap_err().contains("adress_range"));
+        assert!(of("images.engines = \"none\"").unwrap_err().contains("engines"));
     }
 
     #[test]

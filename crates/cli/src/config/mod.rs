@@ -10,9 +10,9 @@ mod secret_key;
 
 pub use credentials::{Credential, Credentials};
 pub use file::{
-    AgentSection, ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection, LimitsSection,
-    MembersSection, RuntimeSection, SchedulerSection, ServerSection, TelemetrySection, TelemetrySignal, TlsMode, TlsSection,
-    UpgradeSection, WebhooksSection,
+    AgentSection, ApiSection, CloudHypervisorSection, ConfigFile, ContextSection, DashboardSection, DockerSection,
+    GuestImagesSection, GuestNetworkSection, LimitsSection, MembersSection, RuntimeSection, SchedulerSection, ServerSection,
+    TelemetrySection, TelemetrySignal, TlsMode, TlsSection, UpgradeSection, WebhooksSection,
 };
 pub use paths::Paths;
 pub use private::write_private;

@@ -4,6 +4,7 @@ mod agent;
 mod begun_anew;
 mod control;
 mod logging;
+mod micro_vms;
 mod options;
 mod reset;
 mod runtimes;
@@ -19,22 +20,28 @@ use ring_cli::output::failure_message;
 use ring_cli::{Exit, JoinAs, NodeCommand, NodeSettings};
 use ring_server::node::NodeError;
 
+pub(super) use micro_vms::Drivers;
+
 /// What to do with a host that was removed.
 const REJOIN: &str = "to use this host again, join it with a new token and an empty data directory: ring cluster join";
 
 /// Hidden subcommand with which the process runtime starts its supervisors.
 pub(super) const SHIM: &str = "__shim";
 
+/// Hidden subcommand with which the runtime of micro-VMs starts its keepers.
+const VM_KEEPER: &str = "__vm-keeper";
+
 /// Most threads that serve.
 const WORKERS: usize = 8;
 
-/// Runs as a supervisor when this process was started as one. No other thread may exist yet.
+/// Runs as a helper of a runtime when this process was started as one. No other thread may exist yet.
 pub(super) fn shim() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
-    if args.next().as_deref() != Some(OsStr::new(SHIM)) {
-        return None;
+    let first = args.next()?;
+    if first == OsStr::new(SHIM) {
+        return Some(ring_runtime_process::shim_main(args));
     }
-    Some(ring_runtime_process::shim_main(args))
+    (first == OsStr::new(VM_KEEPER)).then(|| ring_runtime_vm::keeper_main(args))
 }
 
 /// Runs a node until it is told to stop, or fails.

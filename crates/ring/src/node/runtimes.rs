@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use ring_cli::NodeSettings;
-use ring_cli::config::{CloudHypervisorSection, DockerSection};
+use ring_cli::config::DockerSection;
 use ring_runtime::Runtime;
 use ring_runtime_docker::{DockerConfig, DockerRuntime, Engine};
 use ring_runtime_process::{ProcessConfig, ProcessRuntime};
-use ring_runtime_vm::{VmConfig, VmRuntime};
+use ring_runtime_vm::VmRuntime;
 use ring_server::node::AgentHost;
+
+use super::micro_vms;
 
 /// The program itself, whatever became of its file since it was started.
 const SELF: &str = "/proc/self/exe";
@@ -28,30 +30,12 @@ pub(super) async fn all(settings: &NodeSettings, host: &AgentHost) -> anyhow::Re
             found.push(Arc::new(DockerRuntime::new(config)));
         }
     }
-    if let Some(config) = micro_vms(&section.cloud_hypervisor, &host.data_dir.join("vm"))? {
+    if let Some(mut config) = micro_vms::config(section, &host.data_dir)? {
+        config.keeper_command = vec![SELF.into(), super::VM_KEEPER.into()];
         let runtime = VmRuntime::new(config).await.map_err(|e| anyhow::anyhow!("{}", e.message));
         found.push(Arc::new(runtime.context("the runtime of micro-VMs does not open")?));
     }
     Ok(found)
-}
-
-/// How micro-VMs are run; None on a host that runs none. When nothing is said, it does where the program is.
-fn micro_vms(section: &CloudHypervisorSection, data_dir: &Path) -> anyhow::Result<Option<VmConfig>> {
-    let mut config = VmConfig::new(data_dir);
-    if let Some(binary) = &section.binary_path {
-        config.binary.clone_from(binary);
-    }
-    if let Some(socket_dir) = &section.socket_dir {
-        config.socket_dir.clone_from(socket_dir);
-    }
-    match &section.seccomp {
-        None => {}
-        Some(toml::Value::String(text)) => config.seccomp = text.parse()?,
-        Some(other) => config.seccomp = other.to_string().parse()?,
-    }
-    (config.kernel, config.firmware) = (section.kernel_path.clone(), section.firmware_path.clone());
-    let wanted = section.enabled.unwrap_or_else(|| section.binary_path.is_some() || config.has_program());
-    Ok(wanted.then_some(config))
 }
 
 /// When nothing is said about an engine, it is used where its socket is.

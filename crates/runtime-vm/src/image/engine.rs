@@ -29,9 +29,22 @@ const LONGEST: u64 = 3600;
 /// No archive has a longer list of what is in it, nor an image a longer configuration, bytes.
 const LONGEST_TEXT: u64 = 8 << 20;
 
+/// Which Docker engine is asked for images before a registry is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EngineAt {
+    /// The one at the usual socket. It need not be there.
+    #[default]
+    Usual,
+    /// The one at `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`. It need not be there.
+    Address(String),
+    /// None: images come from their registries.
+    None,
+}
+
 /// The engine, which may not be there.
 pub(super) struct Engine {
-    address: String,
+    /// None: there is none to be asked.
+    address: Option<String>,
 }
 
 /// An image of the engine.
@@ -44,21 +57,22 @@ pub(super) struct Here {
 }
 
 impl Engine {
-    /// `address` is `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`; None: the usual socket.
-    pub(super) fn new(address: Option<&str>) -> Self {
-        let address = match address {
-            None | Some("") => SOCKET.to_owned(),
-            Some(path) if path.starts_with('/') => format!("unix://{path}"),
-            Some(address) => address.to_owned(),
+    pub(super) fn new(at: &EngineAt) -> Self {
+        let address = match at {
+            EngineAt::Usual => Some(SOCKET.to_owned()),
+            EngineAt::Address(path) if path.starts_with('/') => Some(format!("unix://{path}")),
+            EngineAt::Address(address) => Some(address.clone()),
+            EngineAt::None => None,
         };
         Self { address }
     }
 
     fn connect(&self) -> Option<Docker> {
-        let connected = match self.address.strip_prefix("unix://") {
+        let address = self.address.as_deref()?;
+        let connected = match address.strip_prefix("unix://") {
             Some(path) if !Path::new(path).exists() => return None,
-            Some(_) => Docker::connect_with_unix(&self.address, LONGEST, API_DEFAULT_VERSION),
-            None => Docker::connect_with_http(&self.address, LONGEST, API_DEFAULT_VERSION),
+            Some(_) => Docker::connect_with_unix(address, LONGEST, API_DEFAULT_VERSION),
+            None => Docker::connect_with_http(address, LONGEST, API_DEFAULT_VERSION),
         };
         connected.ok()
     }
@@ -79,7 +93,7 @@ impl Engine {
 
     /// Writes an image into a file: its configuration, and where its layers are in there.
     pub(super) async fn save(&self, here: &Here, file: PathBuf) -> Result<(Vec<u8>, Vec<Layer>), String> {
-        let gone = || format!("the engine at {} is gone", self.address);
+        let gone = || format!("the engine at {} is gone", self.address.as_deref().unwrap_or("no address"));
         let docker = timeout(PATIENCE, self.connect().ok_or_else(gone)?.negotiate_version()).await;
         let docker = docker.map_err(|_| gone())?.map_err(|error| error.to_string())?;
         let mut stream = docker.export_image(&here.id).boxed();

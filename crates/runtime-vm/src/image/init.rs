@@ -60,7 +60,11 @@ fn archive(modules: &[PathBuf]) -> io::Result<Vec<u8>> {
     }
     for (number, path) in modules.iter().enumerate() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let content = fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let told = |error: io::Error| {
+            let path = path.display();
+            io::Error::new(error.kind(), format!("server.runtime.cloud_hypervisor.kernel_modules: {path}: {error}"))
+        };
+        let content = fs::read(path).map_err(told)?;
         archive.add(&format!("modules/{number:03}-{name}"), FILE | 0o644, (0, 0), &content)?;
     }
     archive.end()

@@ -9,6 +9,7 @@ use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use ring_runtime::registry::{Login, LoginSecret, Refused, denied};
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::StartFailure;
 use tokio::fs::File;
@@ -16,7 +17,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::layer::Layer;
-use super::login::Login;
 
 /// A registry that does not take a connection by then is out of reach.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,20 +30,13 @@ const LONGEST_CONFIG: i64 = 8 << 20;
 /// Layers fetched at a time.
 const AT_ONCE: usize = 3;
 
-/// Why an image was not fetched.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) error: RuntimeError,
-    /// The registry was reached, and said no.
-    pub(super) by_registry: bool,
-}
-
 /// One image of a registry, as one account sees it.
 pub(super) struct Remote {
     image: String,
     client: Client,
     reference: Reference,
     login: Option<Login>,
+    auth: RegistryAuth,
 }
 
 /// What a registry says of an image.
@@ -56,7 +49,20 @@ pub(super) struct Described {
 
 impl Remote {
     /// `plain` are registries, as `host:port`, that are spoken to without TLS; those on loopback always are.
-    pub(super) fn new(image: &str, reference: Reference, login: Option<Login>, plain: &[String]) -> Self {
+    ///
+    /// [`StartFailure::ImagePull`] for a login that this client has no way to use.
+    pub(super) fn new(image: &str, reference: Reference, login: Option<Login>, plain: &[String]) -> Result<Self, RuntimeError> {
+        let auth = match &login {
+            None => RegistryAuth::Anonymous,
+            Some(Login { secret: LoginSecret::Password { username, password }, .. }) => {
+                RegistryAuth::Basic(username.clone(), password.clone())
+            }
+            Some(Login { secret: LoginSecret::Token(_), server }) => {
+                let instead = "which micro-VMs cannot use: give an account and a password";
+                let message = format!("image '{image}': use_host_auth: there is an identity token for '{server}', {instead}");
+                return Err(RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImagePull), message));
+            }
+        };
         let mut plain = plain.to_vec();
         if is_loopback(reference.registry()) {
             plain.push(reference.registry().to_owned());
@@ -68,17 +74,13 @@ impl Remote {
             user_agent: concat!("ring/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        Self { image: image.to_owned(), client: Client::new(config), reference, login }
+        Ok(Self { image: image.to_owned(), client: Client::new(config), reference, login, auth })
     }
 
     /// Asks what the name leads to on this platform; `patience` is for the whole answer.
     pub(super) async fn describe(&self, patience: Duration) -> Result<Described, Refused> {
-        let auth = self
-            .login
-            .as_ref()
-            .map_or(RegistryAuth::Anonymous, |login| RegistryAuth::Basic(login.username.clone(), login.password.clone()));
         let asking = async {
-            let asked = self.client.pull_image_manifest_and_list_digest(&self.reference, &auth).await;
+            let asked = self.client.pull_image_manifest_and_list_digest(&self.reference, &self.auth).await;
             let (manifest, own, list) = asked.map_err(|error| self.refused(&error))?;
             if manifest.config.size > LONGEST_CONFIG {
                 return Err(self.broken("its configuration is too long"));
@@ -144,18 +146,10 @@ impl Remote {
     fn refused(&self, error: &OciDistributionError) -> Refused {
         let (image, answer) = (&self.image, answer(error));
         let registry = self.reference.registry();
-        let message = match (answer, &self.login) {
-            (Answer::Absent, _) => format!("image '{image}': registry '{registry}' has no such image"),
-            (Answer::Denied, Some(login)) => format!(
-                "image '{image}': registry '{registry}' does not accept the login of '{}'; check config.username, config.password \
-                 or the secret",
-                login.username
-            ),
-            (Answer::Denied, None) => format!(
-                "image '{image}': its registry wants a login, or has no such image; give config.username and password, \
-                 image_pull_secret or use_host_auth"
-            ),
-            (Answer::Other | Answer::Unreached, _) => format!("image '{image}': {}", whole(error)),
+        let message = match answer {
+            Answer::Absent => format!("image '{image}': registry '{registry}' has no such image"),
+            Answer::Denied => denied(image, self.login.as_ref()),
+            Answer::Other | Answer::Unreached => format!("image '{image}': {}", whole(error)),
         };
         let cause = if answer == Answer::Absent { StartFailure::ImageNotFound } else { StartFailure::ImagePull };
         let by_registry = answer != Answer::Unreached;

@@ -63,3 +63,35 @@ async fn a_kernel_is_known_by_its_beginning() {
     std::fs::remove_file(&path).unwrap();
     assert!(kernel::kernel(&wanted).found.is_err());
 }
+
+#[tokio::test]
+async fn what_the_configuration_names_is_a_fault_when_it_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    let bare = Wanted { shares: SharesConfig::new(nowhere.clone()), ..wanted(dir.path()) };
+    let all = requirements(&bare).await;
+    assert!(all.iter().all(|one| !one.configured), "nothing is named: {all:?}");
+    assert!(!all.iter().any(|one| one.name == "kernel modules"));
+    let named = Wanted {
+        kernel: Some(nowhere.clone()),
+        firmware: Some(nowhere.clone()),
+        modules: vec![nowhere.clone()],
+        ..wanted(dir.path())
+    };
+    let all = requirements(&named).await;
+    for name in ["kernel", "firmware", "virtiofsd"] {
+        assert!(of(&all, name).configured && of(&all, name).found.is_err(), "{name}");
+    }
+    let modules = of(&all, "kernel modules").problem().unwrap();
+    assert!(modules.contains("nowhere") && modules.contains("kernel_modules"), "{modules}");
+}
+
+#[tokio::test]
+async fn guests_without_a_network_need_none_of_what_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |all: &[Requirement]| all.iter().map(|one| one.name).collect::<Vec<_>>();
+    let with = named(&requirements(&wanted(dir.path())).await);
+    let without = named(&requirements(&Wanted { network: false, ..wanted(dir.path()) }).await);
+    let gone: Vec<_> = with.iter().filter(|name| !without.contains(name)).copied().collect();
+    assert_eq!(gone, ["/dev/net/tun", "packet filter", "ip_forward"]);
+}

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ring_runtime_vm::Roots;
-use ring_runtime_vm::image::{Images, ImagesConfig};
+use ring_runtime_vm::image::{EngineAt, Images, ImagesConfig};
 use ring_types::PullPolicy;
 
 use crate::registry::tar;
@@ -79,7 +79,8 @@ async fn an_image_of_the_engine_becomes_a_file_system() {
     let import = ["import", "--change", "CMD [\"/bin/app\"]", "--change", "ENV A=1", "-", "ring-test/app:v1"];
     let (imported, id) = daemon.docker(&import, &tar(&[("bin/app", "by hand"), ("etc/x", "x")]));
     assert!(imported);
-    let config = ImagesConfig { engine: Some(daemon.host.clone()), ..ImagesConfig::new(daemon.dir.path().join("images")) };
+    let config =
+        ImagesConfig { engine: EngineAt::Address(daemon.host.clone()), ..ImagesConfig::new(daemon.dir.path().join("images")) };
     let images = Images::new(config);
     let never = workload("ring-test/app:v1", PullPolicy::Never, None);
     let root = images.ensure(&never).await.unwrap();

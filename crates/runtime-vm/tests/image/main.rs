@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use registry::{Image, Registry, image};
 use ring_runtime::{RegistryLogin, RuntimeErrorKind, Workload};
-use ring_runtime_vm::image::{Images, ImagesConfig};
+use ring_runtime_vm::image::{EngineAt, Images, ImagesConfig};
 use ring_runtime_vm::{RootImage, Roots};
 use ring_types::{DeploymentSpec, Generation, Kind, Name, PullPolicy, RuntimeKind, StartFailure};
 use serde_json::json;
@@ -65,7 +65,7 @@ impl Place {
 
     /// With an engine that is not there.
     fn images(&self) -> Images {
-        let engine = Some("/no/such/docker.sock".to_owned());
+        let engine = EngineAt::Address("/no/such/docker.sock".to_owned());
         Images::new(ImagesConfig { engine, largest: 10 << 20, ..ImagesConfig::new(self.dir.path().join("images")) })
     }
 
@@ -184,7 +184,7 @@ async fn a_login_is_asked_for() {
     Arc::make_mut(&mut job.spec).config.use_host_auth = true;
     let logins = place.dir.path().join("config.json");
     let config = ImagesConfig { logins: Some(logins.clone()), ..ImagesConfig::new(place.dir.path().join("others")) };
-    let others = Images::new(ImagesConfig { engine: Some("/no/such/docker.sock".to_owned()), ..config });
+    let others = Images::new(ImagesConfig { engine: EngineAt::None, ..config });
     let error = others.ensure(&job).await.unwrap_err();
     assert!(error.message.contains("docker login"), "{error}");
     let auths = json!({"auths": {&place.registry.address: {"username": "ann", "password": "s3cret"}}});

@@ -195,3 +195,44 @@ fn its_network_stays_over_a_restart_of_the_agent_and_ends_with_it() {
         }
     });
 }
+
+/// As in a rolling update of a deployment that publishes a port: the next one has it as soon as the one before is stopped.
+#[test]
+fn a_port_goes_from_one_instance_to_the_next() {
+    apart(|| async {
+        let mut world = world();
+        world.config.network = Some(NetworkConfig::new(world.dir.path().join("net")));
+        let ports: Vec<Port> = [(8080, Protocol::Tcp), (8053, Protocol::Udp)]
+            .map(|(published, protocol)| Port { published, target: 80, host_ip: "127.0.0.1".to_owned(), protocol })
+            .into();
+        let runtime = world.open().await;
+        let mut old = disk(&world, |spec| spec.ports.clone_from(&ports));
+        launch(&runtime, &old).await;
+        for _ in 0..5 {
+            let new = disk(&world, |spec| spec.ports.clone_from(&ports));
+            within(runtime.prepare(&new)).await.unwrap();
+            assert!(!is_free(8080), "the old one has its port while the new one is made");
+            within(runtime.stop(old.instance, Span::seconds(5))).await.unwrap();
+            within(runtime.start(new.instance)).await.unwrap();
+            assert!(!is_free(8080), "the new one has it when it runs");
+            assert!(std::net::UdpSocket::bind("127.0.0.1:8053").is_err());
+            assert_eq!(taps(), 1, "the old one has nothing of the network any more");
+            within(runtime.remove(old.instance)).await.unwrap();
+            old = new;
+        }
+        within(runtime.stop(old.instance, Span::seconds(5))).await.unwrap();
+        assert!(is_free(8080));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_guests_have_no_network_nothing_is_published() {
+    let world = world();
+    let runtime = world.open().await;
+    let port = Port { published: 8080, target: 80, host_ip: "127.0.0.1".to_owned(), protocol: Protocol::Tcp };
+    let job = disk(&world, |spec| spec.ports = vec![port]);
+    let refused = runtime.prepare(&job).await.unwrap_err();
+    assert_eq!(refused.kind, RuntimeErrorKind::Start(StartFailure::Network));
+    assert!(refused.message.contains("network.enabled"), "{refused}");
+    assert_eq!(runtime.inspect(job.instance).await.unwrap(), Observed::Absent);
+}

@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod console;
 mod disk;
 mod faults;
 mod given;
@@ -15,6 +16,7 @@ mod leaks;
 mod loud;
 mod real;
 mod restart;
+mod rollout;
 mod world;
 
 #[path = "../tiny/vmm.rs"]

@@ -81,6 +81,7 @@ impl World {
             socket_dir: dir.path().join("s"),
             host: Host { cpus: 64, memory: Memory(1 << 50) },
             network: None,
+            keeper_command: vec![env!("CARGO_BIN_EXE_ring-vm-standin").into(), "--standin-keeper".into()],
             patience: Patience { call: Duration::from_secs(5), boot: Duration::from_secs(5), guest: Duration::from_secs(20) },
             ..VmConfig::new(dir.path().join("data"))
         };

@@ -13,7 +13,7 @@ pub async fn check(runtime: &dyn Runtime, make: Make<'_>) {
     nothing_of_what_does_not_run(runtime, make).await;
 }
 
-/// Processor time grows with work; memory is that of the instance, not of the host.
+/// Processor time grows with work, in microseconds; memory is that of the instance, not of the host, in bytes.
 pub async fn figures_of_what_runs(runtime: &dyn Runtime, make: Make<'_>) {
     let busy = make(&["sh", "-c", "while :; do :; done"]);
     launch(runtime, &busy).await;
@@ -29,7 +29,11 @@ pub async fn figures_of_what_runs(runtime: &dyn Runtime, make: Make<'_>) {
         }
     };
     let next = within(growing).await;
-    assert!((1..256 << 20).contains(&next.memory.0), "a shell that does nothing has {} bytes", next.memory.0);
+    // One process uses one processor at most. What is measured and when are a moment apart.
+    let elapsed = u64::try_from(next.at.0 - first.at.0).unwrap_or_default() * 1000;
+    let used = next.cpu_time_us - first.cpu_time_us;
+    assert!(used <= elapsed * 2 + 500_000, "one process used {used} µs in {elapsed} µs");
+    assert!((32 << 10..256 << 20).contains(&next.memory.0), "a shell that does nothing has {} bytes", next.memory.0);
     assert_eq!(next.processes, Some(1));
     runtime.stop(busy.instance, Span::ZERO).await.expect("stop");
     clear(runtime, busy.instance).await;

@@ -73,6 +73,9 @@ impl ControlConnector for AgentDialer {
 }
 
 impl AgentHost {
+    /// Its directory, below the data directory of a node.
+    pub const DIR: &str = "agent";
+
     /// Reads the data directory of a host that has joined as an agent, and keeps its certificate good until `stop`. `control_nodes` are
     /// dialled first, in the place of those it knew, when there are any.
     ///
@@ -100,7 +103,7 @@ impl AgentHost {
         Some(Self {
             node: record.node?,
             name: record.name.clone(),
-            data_dir: files.data_dir().join("agent"),
+            data_dir: files.data_dir().join(Self::DIR),
             control_addresses,
             labels: record.labels.clone(),
             address: own_address(record),

@@ -1,0 +1,125 @@
+//! The keeper: a process beside each VMM that keeps small what the VMM only ever appends to, also while no agent is there.
+//!
+//! The VMM writes the serial console and its own log into files it holds open, so that nothing has to be there for it to go on. A
+//! guest that floods its console would fill the disk. The keeper gives the oldest part of such a file back to the file system: the
+//! file keeps its length, and a reader finds a hole where something is gone (see [`crate::console`]). It carries no byte itself: a
+//! keeper that is killed costs the bound and nothing else, and the next agent starts another.
+//!
+//! File systems that cannot make holes (NFS before 4.2) have no bound.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use ring_runtime_host::notice::Notice;
+use ring_runtime_host::proc::{self, ProcessId};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use tokio::process::Command;
+
+use crate::layout::InstanceDir;
+use crate::spawn;
+
+/// So much of a file stays, bytes; up to [`PIECE`] more between two looks.
+pub(crate) const KEPT: u64 = 16 << 20;
+
+/// Given back at once, and to a multiple of it: a block of a file system is gone as a whole or not at all.
+const PIECE: u64 = 1 << 20;
+
+/// Between two looks, however often something is written.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts the keeper of an instance's files, unless one is there. `command` is empty: there is none.
+pub(crate) fn ensure(command: &[OsString], dir: &InstanceDir, vmm: ProcessId) -> io::Result<()> {
+    let Some((program, first)) = command.split_first() else { return Ok(()) };
+    let run = dir.run();
+    if !proc::with_argument(run.as_os_str()).is_empty() {
+        return Ok(());
+    }
+    let mut command = Command::new(program);
+    command.args(first).arg(run).arg(vmm.pid.to_string()).arg(vmm.start.to_string());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    spawn::detached(command).map(drop)
+}
+
+/// Runs as a keeper until its VMM is gone: what `ring` calls for its hidden subcommand, with the arguments that follow it.
+pub fn keeper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let [run, pid, start] = args.as_slice() else { return ExitCode::from(2) };
+    let (Some(pid), Some(start)) = (number(pid), number(start)) else { return ExitCode::from(2) };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
+    runtime.block_on(keep(Path::new(run), ProcessId { pid, start }));
+    ExitCode::SUCCESS
+}
+
+fn number<T: std::str::FromStr>(text: &OsStr) -> Option<T> {
+    text.to_str()?.parse().ok()
+}
+
+async fn keep(run: &Path, vmm: ProcessId) {
+    let notice = Notice::of([run]);
+    let files = [InstanceDir::console_in(run), InstanceDir::vmm_log_in(run)];
+    let gone = proc::gone(vmm);
+    tokio::pin!(gone);
+    loop {
+        for file in &files {
+            // A file that is not there yet, or a disk that says no: there is another look.
+            let _ = shorten(file, KEPT);
+        }
+        let looked = async {
+            tokio::time::sleep(PAUSE).await;
+            notice.changed().await;
+        };
+        tokio::select! {
+            () = looked => {}
+            () = &mut gone => return,
+        }
+    }
+}
+
+/// Gives back what is older than the last `kept` bytes, in whole pieces.
+fn shorten(path: &Path, kept: u64) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let until = file.metadata()?.len().saturating_sub(kept) / PIECE * PIECE;
+    if until == 0 {
+        return Ok(());
+    }
+    let from = seek(&file, SeekFrom::Data(0))?;
+    if from < until {
+        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, until)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_bytes_stay_and_the_oldest_take_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        let piece: Vec<u8> = (0..PIECE).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        for _ in 0..10 {
+            file.write_all(&piece).unwrap();
+        }
+        file.write_all(b"end").unwrap();
+        shorten(&path, 2 * PIECE).unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!(found.len(), 10 * PIECE + 3, "places in the file stay what they are");
+        assert!(found.blocks() * 512 <= 3 * PIECE, "{} bytes are taken", found.blocks() * 512);
+        let content = std::fs::read(&path).unwrap();
+        assert!(content.ends_with(&[&piece[..], b"end"].concat()));
+        let file = File::open(&path).unwrap();
+        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 8 * PIECE);
+        shorten(&path, 2 * PIECE).unwrap();
+        shorten(&path, 64 * PIECE).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().blocks(), found.blocks());
+    }
+}
