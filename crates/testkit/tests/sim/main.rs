@@ -42,13 +42,11 @@ fn simulate(seeds: &[u64]) -> Vec<Summary> {
 
 #[test]
 fn every_history_keeps_every_promise_and_heals() {
-    let seeds: Vec<u64> = match number("RING_SIM_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let first = number("RING_SIM_FIRST").unwrap_or(0);
-            (first..first + number("RING_SIM_SEEDS").unwrap_or(SEEDS)).collect()
-        }
+    let some = || {
+        let first = number("RING_SIM_FIRST").unwrap_or(0);
+        (first..first + number("RING_SIM_SEEDS").unwrap_or(SEEDS)).collect()
     };
+    let seeds: Vec<u64> = number("RING_SIM_SEED").map_or_else(some, |seed| vec![seed]);
     let all = simulate(&seeds);
     let sum = |count: fn(&Summary) -> u64| all.iter().map(count).sum::<u64>();
     let (entries, starts, elections) = (sum(|s| s.entries), sum(|s| s.starts), sum(|s| s.elections));
