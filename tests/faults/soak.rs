@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use ring_testkit::work::{Runtime, job, manifest};
+use ring_testkit::work::{NAMESPACE, Runtime, job, manifest};
 use ring_testkit::{Cluster, RingNode, report, wait};
+use serde_json::json;
 
 use crate::clients::Registers;
 use crate::load::{Change, EndsLoad, Load, Sent};
@@ -19,6 +20,11 @@ use crate::workers;
 
 /// From one look at the processes to the next.
 const LOOK: Duration = Duration::from_secs(10);
+/// Changes before anything is measured, more than the audit record has lines and than answered requests are remembered: what
+/// grows up to there is there.
+const FILL: usize = 10_500;
+/// Clients that make them.
+const FILLERS: u64 = 8;
 /// A job ends within this time, on a machine that has other work besides.
 const ENDS: Duration = Duration::from_mins(5);
 /// Clients that have jobs run, one after another.
@@ -76,6 +82,23 @@ fn jobs(load: &Load<'_>, seed: u64, lives: &AtomicUsize) {
     }
 }
 
+/// Changes one small config as often as it is to be changed in all.
+fn fill(load: &Load<'_>, client: u64, made: &AtomicUsize) {
+    let mut rng = StdRng::seed_from_u64(client);
+    let name = format!("fill-{client}");
+    let body = |n: usize| json!({ "namespace": NAMESPACE, "name": name, "data": { "n": n.to_string() } });
+    let first = load.change(&mut rng, &Change { method: "POST", path: "/configs".to_owned(), body: Some(&body(0)) }, None).0;
+    let Sent::Done(config, _) = first else { return load.wrong(format!("{name} was not made")) };
+    let path = format!("/configs/{}", config["id"].as_str().unwrap_or_default());
+    while made.fetch_add(1, Ordering::Relaxed) < FILL {
+        let body = body(made.load(Ordering::Relaxed));
+        let change = Change { method: "PUT", path: path.clone(), body: Some(&body) };
+        if let Sent::Refused(status, said) = load.change(&mut rng, &change, None).0 {
+            return load.wrong(format!("changing {name}: {status} {said}"));
+        }
+    }
+}
+
 /// The median of a part of what was seen.
 fn median(seen: &[Need], part: std::ops::Range<usize>, of: fn(&Need) -> u64) -> u64 {
     let mut all: Vec<_> = seen[part].iter().map(of).collect();
@@ -112,6 +135,14 @@ fn a_cluster_that_is_worked_hard_needs_no_more_at_the_end() {
     let (load, registers, lives) = (Load::on(&cluster), Registers::default(), AtomicUsize::new(0));
     let nodes: Vec<_> = cluster.controls().iter().chain(cluster.agents()).collect();
     let mut seen = vec![Vec::new(); nodes.len()];
+    let (begun, made) = (Instant::now(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for client in 0..FILLERS {
+            let (load, made) = (&load, &made);
+            scope.spawn(move || fill(load, client, made));
+        }
+    });
+    report::line(&format!("{FILL} changes before anything is measured: {:.0?}", begun.elapsed()));
     thread::scope(|scope| {
         let (load, registers, lives) = (&load, &registers, &lives);
         scope.spawn(move || registers.client(load, 0, 1));
