@@ -5,6 +5,8 @@
     reason = "all of this is test code, which clippy sees only in test functions"
 )]
 
+#[path = "../common/apart.rs"]
+mod apart;
 mod conformance;
 mod console;
 mod disk;
