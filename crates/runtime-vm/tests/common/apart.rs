@@ -28,8 +28,8 @@ pub(crate) fn apart<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 's
     done.join().unwrap();
 }
 
-/// Taps of guests in the network of this thread.
+/// Taps of guests in the network of this thread: their prefixes begin so.
 pub(crate) fn taps() -> usize {
     let listed = Command::new("ip").args(["-o", "link", "show"]).output().unwrap();
-    String::from_utf8_lossy(&listed.stdout).matches(": rvm-").count()
+    String::from_utf8_lossy(&listed.stdout).matches(": rv").count()
 }

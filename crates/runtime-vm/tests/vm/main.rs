@@ -13,7 +13,6 @@ mod disk;
 mod faults;
 mod given;
 mod guest;
-mod leaks;
 #[path = "../common/loud.rs"]
 mod loud;
 mod real;
