@@ -239,7 +239,8 @@ impl Served {
 
 pub(super) fn served(places: Places<'_>) -> Vec<Served> {
     let all = all(places).into_iter().map(|(_, kept)| kept);
-    all.map(|Kept { process, share, .. }| Served { process, log: log(places, &share.tag), destination: share.destination }).collect()
+    all.map(|Kept { process, share, .. }| Served { process, log: log(places, &share.tag), destination: share.destination })
+        .collect()
 }
 
 /// Asks it to end, and ends it when it does not.

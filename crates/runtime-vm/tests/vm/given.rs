@@ -164,7 +164,8 @@ async fn a_virtiofsd_that_ends_with_its_guest_is_no_loss() {
     let runtime = world.open().await;
     let go = world.dir.path().join("go");
     let job = disk(&world, |spec| spec.volumes = vec![volume(VolumeKind::Bind, "/etc", "/host/etc")]);
-    fs::write(&job.spec.image, format!("while [ ! -e {0} ]; do sleep 0.01; done; kill -9 $(cat {0}); exit 0", go.display())).unwrap();
+    fs::write(&job.spec.image, format!("while [ ! -e {0} ]; do sleep 0.01; done; kill -9 $(cat {0}); exit 0", go.display()))
+        .unwrap();
     launch(&runtime, &job).await;
     let pid = world.record(job.instance, "shares/ring0.json")["process"]["pid"].to_string();
     fs::write(go.with_extension("new"), pid).unwrap();
