@@ -18,7 +18,12 @@ mod loud;
 mod real;
 mod restart;
 mod rollout;
+mod stock;
 mod world;
+
+#[path = "../image/registry.rs"]
+#[allow(dead_code, reason = "here the registry only has to have an image")]
+mod registry;
 
 #[path = "../tiny/vmm.rs"]
 #[allow(dead_code, reason = "here the runtime drives the VMM, and only what is booted is of use")]
