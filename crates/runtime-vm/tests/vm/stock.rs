@@ -22,8 +22,7 @@ use crate::tiny;
 use crate::world::{Boots, FOLLOW, FOREVER, World, outcome, printed, swept, within};
 
 /// What an emulated processor needs for what a real one does at once.
-const PATIENCE: Patience =
-    Patience { call: Duration::from_secs(60), boot: Duration::from_mins(2), guest: Duration::from_mins(4) };
+const PATIENCE: Patience = Patience { call: Duration::from_mins(1), boot: Duration::from_mins(2), guest: Duration::from_mins(4) };
 
 /// Memory of a guest: a kernel of a distribution is larger than one that was built for guests.
 const MEMORY: Memory = Memory(256 << 20);
