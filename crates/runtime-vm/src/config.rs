@@ -59,7 +59,7 @@ pub struct VmConfig {
     pub cmdline: String,
     /// Where images come from and where their root file systems are kept.
     pub images: ImagesConfig,
-    /// Kernel modules that our init loads first, in this order: for kernels that have virtio, vsock, ext4 or overlayfs as modules.
+    /// Kernel modules that our init loads first, in any order: for kernels that have virtio, vsock, ext4 or overlayfs as modules.
     pub modules: Vec<PathBuf>,
     /// The initramfs that OCI images are booted with. None: ours, with the modules in it.
     pub initramfs: Option<PathBuf>,

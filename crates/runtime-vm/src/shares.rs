@@ -19,6 +19,8 @@
 mod daemon;
 mod plan;
 
+pub(crate) use daemon::Served;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -155,6 +157,11 @@ pub async fn stop(places: Places<'_>, instance: InstanceId) -> Result<(), Runtim
 /// The shares of an instance that are still served, as far as their processes are alive; for an agent that is started again.
 pub fn alive(places: Places<'_>) -> Vec<Share> {
     daemon::alive(places)
+}
+
+/// Whoever serves the shares of an instance that was started in this run of the host's kernel.
+pub(crate) fn served(places: Places<'_>) -> Vec<Served> {
+    daemon::served(places)
 }
 
 /// The mounts of a specification that need a `virtiofsd`.

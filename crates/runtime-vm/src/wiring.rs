@@ -102,7 +102,7 @@ impl Shared {
     }
 }
 
-fn places(dir: &InstanceDir) -> Places<'_> {
+pub(crate) fn places(dir: &InstanceDir) -> Places<'_> {
     Places { instance: dir.path(), sockets: dir.sockets() }
 }
 

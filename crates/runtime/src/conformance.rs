@@ -16,8 +16,8 @@ use ring_types::{InstanceId, Outcome, Span};
 
 use crate::{Hint, LogLine, LogRequest, LogSource, Observed, Runtime, RuntimeErrorKind, Workload};
 
-/// Longest wait for anything.
-const DEADLINE: Duration = Duration::from_mins(1);
+/// Longest wait for anything, also on a processor that is emulated.
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Output to the end.
 const FOLLOW: LogRequest = LogRequest { tail: None, since: None, follow: true };

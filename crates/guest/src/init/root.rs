@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ring_guest::{Failed, Step};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_move};
 use rustix::process::{Resource, Rlimit};
 
@@ -21,7 +22,7 @@ const DISK: &str = "/dev/vda";
 /// A disk that has not shown up by then is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Modules of the kernel that the initramfs brought, loaded in the order of their names.
+/// Modules of the kernel that the initramfs brought, tried in the order of their names.
 const MODULES: &str = "/modules";
 
 /// A place that every root has, for what is above it.
@@ -99,14 +100,39 @@ fn load_modules() -> Tried<()> {
     let Ok(found) = fs::read_dir(MODULES) else { return Ok(()) };
     let mut all: Vec<PathBuf> = found.flatten().map(|entry| entry.path()).collect();
     all.sort();
-    all.iter().try_for_each(|path| {
-        let what = format!("module {}", path.display());
-        let file = to(&what, fs::File::open(path))?;
+    in_turns(all, |path| {
+        let file = fs::File::open(path)?;
         match rustix::system::finit_module(&file, c"", 0) {
-            Err(error) if error != rustix::io::Errno::EXIST => Err((what, error.into())),
+            Err(error) if error != Errno::EXIST => Err(error.into()),
             _ => Ok(()),
         }
     })
+}
+
+/// Loads all of them. One that needs another that comes later has its turn again, as long as there is any that could be loaded.
+fn in_turns(mut left: Vec<PathBuf>, mut load: impl FnMut(&Path) -> io::Result<()>) -> Tried<()> {
+    loop {
+        let (mut waiting, count) = (Vec::new(), left.len());
+        let mut first = None;
+        for path in left {
+            if let Err(error) = load(&path) {
+                let told = (format!("module {}", path.display()), error);
+                // What the kernel says of symbols it does not know.
+                if told.1.raw_os_error() != Some(Errno::NOENT.raw_os_error()) {
+                    return Err(told);
+                }
+                first.get_or_insert(told.0);
+                waiting.push(path);
+            }
+        }
+        match first {
+            None => return Ok(()),
+            Some(what) if waiting.len() == count => {
+                return Err((what, io::Error::other("it needs another module that is not among those that are configured")));
+            }
+            Some(_) => left = waiting,
+        }
+    }
 }
 
 fn wait_for_disk() -> Tried<()> {
@@ -202,5 +228,38 @@ fn place(path: &Path) -> io::Result<()> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "the image has something else than a directory there")),
         Err(_) => fs::create_dir_all(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads modules of which each needs those after the dash in its name.
+    fn loaded(names: &[&str]) -> Tried<Vec<String>> {
+        let mut done: Vec<String> = Vec::new();
+        in_turns(names.iter().map(PathBuf::from).collect(), |path| {
+            let name = path.to_str().unwrap();
+            let (own, needs) = name.split_once('-').unwrap_or((name, ""));
+            match needs {
+                "broken" => return Err(Errno::NOEXEC.into()),
+                needs if needs.split('-').all(|need| need.is_empty() || done.iter().any(|done| done == need)) => {}
+                _ => return Err(Errno::NOENT.into()),
+            }
+            done.push(own.to_owned());
+            Ok(())
+        })?;
+        Ok(done)
+    }
+
+    #[test]
+    fn modules_may_come_in_any_order() {
+        assert_eq!(loaded(&["net-virtio", "virtio-ring", "ring", "vsock"]).unwrap(), ["ring", "vsock", "virtio", "net"]);
+        assert!(loaded(&[]).unwrap().is_empty());
+        let (what, error) = loaded(&["ring", "net-virtio", "virtio-bus"]).unwrap_err();
+        assert_eq!(what, "module net-virtio");
+        assert!(error.to_string().contains("needs another module"), "{error}");
+        let (what, error) = loaded(&["net-virtio", "virtio-broken"]).unwrap_err();
+        assert_eq!((what.as_str(), error.raw_os_error()), ("module virtio-broken", Some(Errno::NOEXEC.raw_os_error())));
     }
 }

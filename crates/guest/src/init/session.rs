@@ -7,6 +7,7 @@ use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
 use ring_guest::{CHUNK, HEARTBEAT, Hello, ToGuest, ToHost, VERSION, Welcome, read_frame, write_frame};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::dial::{dial, hang_up};
@@ -17,14 +18,22 @@ use super::{exec, proc, say, workload};
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Talks to the host, whenever there is one, until it has the workload's end.
+/// A way to the host that is not there by then will not be.
+const WAY: Duration = Duration::from_secs(5);
+
+/// Talks to the host, whenever there is one, until it has the workload's end; or until there is no way to it.
 pub(super) fn serve(guest: &Arc<Guest>) {
-    let mut pause = PAUSE;
+    let (mut pause, begun) = (PAUSE, Instant::now());
     while !guest.lock().acknowledged {
         let talked = dial(&guest.world).and_then(|connection| converse(guest, &connection));
         match talked {
             Ok(()) => pause = PAUSE,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => say(&format!("the host is not understood: {error}")),
+            // A host that waits for a word would wait long; a machine that is off is noticed, and its console has the reason.
+            Err(error) if has_no_way(&error) && begun.elapsed() > WAY => {
+                say(&format!("there is no way to the host, vsock: {error}"));
+                return;
+            }
             Err(_) => {}
         }
         if !guest.lock().acknowledged {
@@ -32,6 +41,12 @@ pub(super) fn serve(guest: &Arc<Guest>) {
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// The kernel has no vsock, or the machine no device for it.
+fn has_no_way(error: &io::Error) -> bool {
+    let known = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(known, Some(Errno::AFNOSUPPORT | Errno::NODEV))
 }
 
 /// One connection, until its end.

@@ -28,8 +28,8 @@ pub fn init_size() -> usize {
 /// Writes the initramfs into `dir`, unless it is there, and says where it is. The name has a hash of the content: an agent of
 /// another release writes another, and whoever boots from the one that is there is not disturbed.
 ///
-/// `modules` are files of kernel modules, loaded in this order before anything else; for kernels that have virtio, vsock, ext4 or
-/// overlayfs as modules. Not compressed, or as the kernel itself unpacks them.
+/// `modules` are files of kernel modules, loaded before anything else; for kernels that have virtio, vsock, ext4 or overlayfs as
+/// modules. One that needs another one finds it in whatever order they are. Not compressed, or as the kernel itself unpacks them.
 pub fn initramfs(dir: &Path, modules: &[PathBuf]) -> io::Result<PathBuf> {
     let archive = archive(modules)?;
     let hash = hex::encode(&Sha256::digest(&archive)[..16]);

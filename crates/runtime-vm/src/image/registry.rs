@@ -50,7 +50,8 @@ pub(super) struct Described {
 impl Remote {
     /// `plain` are registries, as `host:port`, that are spoken to without TLS; those on loopback always are.
     ///
-    /// [`StartFailure::ImagePull`] for a login that this client has no way to use.
+    /// [`StartFailure::ImagePull`] for a login that this client has no way to use, and on a host without certificates: the client
+    /// wants them whatever it asks.
     pub(super) fn new(image: &str, reference: Reference, login: Option<Login>, plain: &[String]) -> Result<Self, RuntimeError> {
         let auth = match &login {
             None => RegistryAuth::Anonymous,
@@ -74,7 +75,15 @@ impl Remote {
             user_agent: concat!("ring/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        Ok(Self { image: image.to_owned(), client: Client::new(config), reference, login, auth })
+        let client = Client::try_from(config).map_err(|error| {
+            let told = whole(&error);
+            let message = format!(
+                "image '{image}': this host cannot ask a registry: {told}; install the certificates of the public authorities \
+                 (Debian package ca-certificates)"
+            );
+            RuntimeError::new(RuntimeErrorKind::Start(StartFailure::ImagePull), message)
+        })?;
+        Ok(Self { image: image.to_owned(), client, reference, login, auth })
     }
 
     /// Asks what the name leads to on this platform; `patience` is for the whole answer.

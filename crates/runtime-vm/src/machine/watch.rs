@@ -1,19 +1,27 @@
 //! Waiting for whatever happens to a machine.
 
 use std::path::Path;
+use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use ring_guest::ToGuest;
 use ring_runtime::{LogSource, RuntimeError, RuntimeErrorKind};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Ask, Ending, Machine, Stage};
 use crate::api::VmState;
 use crate::console;
 use crate::events::Sign;
 use crate::link::Heard;
+use crate::shares::{self, Served};
 use crate::vmm::Afterwards;
+use crate::wiring::places;
 use ring_runtime_host::notice::Notice;
 use ring_runtime_host::proc;
+
+/// A VM that is off takes those that serve it with it, and is noticed to be off by then.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What happened.
 enum Happened {
@@ -22,6 +30,8 @@ enum Happened {
     /// The VMM's files may have changed.
     Noticed,
     VmmGone,
+    /// One that serves a directory of the host has ended, with a sentence on it.
+    ShareGone(String),
     /// The guest has not come up.
     Late,
 }
@@ -33,6 +43,7 @@ impl Machine {
         let notice = Notice::of([Path::new(&run)]);
         let vmm = proc::gone(self.vmm.process);
         tokio::pin!(vmm);
+        let mut served: FuturesUnordered<_> = self.served().await.into_iter().map(Served::gone).collect();
         let deadline = Instant::now() + self.shared.config.patience.guest;
         // What was written before anybody watched makes no notice.
         let mut happened = Happened::Noticed;
@@ -42,6 +53,7 @@ impl Machine {
                 Happened::Asked(ask) => self.answer(ask),
                 Happened::Noticed => self.read().await,
                 Happened::VmmGone => Some(self.vmm_gone().await),
+                Happened::ShareGone(told) => Some(self.share_gone(&told).await),
                 Happened::Late => self.late().await,
             };
             if let Some(ending) = ending {
@@ -53,6 +65,7 @@ impl Machine {
                 Some(ask) = self.asks.recv() => Happened::Asked(ask),
                 () = notice.changed() => Happened::Noticed,
                 () = &mut vmm => Happened::VmmGone,
+                Some(told) = served.next() => Happened::ShareGone(told),
                 () = tokio::time::sleep_until(deadline), if waits => Happened::Late,
             };
         }
@@ -135,6 +148,22 @@ impl Machine {
         match self.read().await {
             Some(ending) => ending,
             None => self.lost("the VMM ended"),
+        }
+    }
+
+    async fn served(&self) -> Vec<Served> {
+        let dir = self.dir.clone();
+        self.shared.blocking(move |_| Ok(shares::served(places(&dir)))).await.unwrap_or_default()
+    }
+
+    /// A guest whose directory nobody serves hangs in the next call that touches it, and nobody can serve it again.
+    async fn share_gone(&mut self, told: &str) -> Ending {
+        if timeout(SETTLED, proc::gone(self.vmm.process)).await.is_ok() {
+            return self.vmm_gone().await;
+        }
+        match self.read().await {
+            Some(ending) => ending,
+            None => self.lost(told),
         }
     }
 

@@ -221,6 +221,28 @@ pub(super) fn alive(places: Places<'_>) -> Vec<Share> {
     all(places).into_iter().map(|(_, kept)| kept).filter(lives).map(|kept| kept.share).collect()
 }
 
+/// One that was started, by this agent or one before it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    process: ProcessId,
+    destination: String,
+    log: PathBuf,
+}
+
+impl Served {
+    /// Returns when it has ended, with a sentence on it for people.
+    pub(crate) async fn gone(self) -> String {
+        proc::gone(self.process).await;
+        format!("the virtiofsd that serves its '{}' has ended{}", self.destination, told(&self.log))
+    }
+}
+
+pub(super) fn served(places: Places<'_>) -> Vec<Served> {
+    let all = all(places).into_iter().map(|(_, kept)| kept);
+    all.map(|Kept { process, share, .. }| Served { process, log: log(places, &share.tag), destination: share.destination })
+        .collect()
+}
+
 /// Asks it to end, and ends it when it does not.
 async fn end(process: ProcessId) {
     process.signal(Signal::TERM);

@@ -243,6 +243,26 @@ async fn what_is_not_what_it_says_is_not_used() {
     assert!(place.is_tidy());
 }
 
+/// In a process of its own, as only its environment says where certificates are.
+#[test]
+fn a_host_without_certificates_is_told_what_to_install() {
+    let name = "a_host_without_certificates_is_told_what_to_install";
+    if std::env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/no/such/file") {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([name, "--exact"]).env("SSL_CERT_FILE", "/no/such/file").env("SSL_CERT_DIR", "/no/such/directory");
+        let output = again.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let place = Place::new();
+    place.registry.put("team/app", "1", &app());
+    let (images, job) = (place.images(), place.job("1", PullPolicy::Always, None));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(images.ensure(&job)).unwrap_err();
+    assert_eq!(error.kind, NOT_FETCHED);
+    assert!(error.message.contains("ca-certificates") && error.message.contains("team/app:1"), "{error}");
+}
+
 #[tokio::test]
 async fn what_nobody_waits_for_ends_and_leaves_nothing() {
     let place = Place::new();

@@ -160,6 +160,11 @@ pub(crate) fn tar(files: Files<'_>) -> Vec<u8> {
 /// An image of these layers: one compressed with gzip, the next with zstd, and so on.
 pub(crate) fn image(run: &serde_json::Value, layers: &[Files<'_>]) -> Image {
     let plain: Vec<Vec<u8>> = layers.iter().map(|files| tar(files)).collect();
+    layered(run, &plain)
+}
+
+/// The same, of archives.
+pub(crate) fn layered(run: &serde_json::Value, plain: &[Vec<u8>]) -> Image {
     let packed: Vec<Vec<u8>> = plain.iter().enumerate().map(|(number, tar)| pack(number, tar)).collect();
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let ids: Vec<String> = plain.iter().map(|tar| digest(tar)).collect();

@@ -28,6 +28,18 @@ pub(crate) fn program() -> Option<PathBuf> {
     named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("cloud-hypervisor")).find(|path| path.exists()))
 }
 
+/// The real one, where it and the kernel's device are. Else None, with a word on why.
+pub(crate) fn usable() -> Option<PathBuf> {
+    let found = program();
+    if found.is_none() {
+        crate::loud::skipped("there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
+    } else if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        crate::loud::skipped("/dev/kvm is not there or not ours");
+        return None;
+    }
+    found
+}
+
 /// The guest, built anew.
 pub(crate) fn kernel(dir: &Path) -> Option<PathBuf> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny/guest");
@@ -52,14 +64,7 @@ pub(crate) fn kernel(dir: &Path) -> Option<PathBuf> {
 impl Vmm {
     /// Boots the guest with this command line. None, with a word on why, where that cannot be.
     pub(crate) fn boot(cmdline: &str) -> Option<Self> {
-        let Some(program) = program() else {
-            crate::loud::skipped("there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
-            return None;
-        };
-        if File::options().read(true).write(true).open("/dev/kvm").is_err() {
-            crate::loud::skipped("/dev/kvm is not there or not ours");
-            return None;
-        }
+        let program = usable()?;
         let dir = tempfile::tempdir().unwrap();
         let kernel = kernel(dir.path())?;
         let listener = UnixListener::bind(dir.path().join("vsock_1024")).unwrap();

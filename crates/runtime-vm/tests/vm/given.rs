@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use ring_runtime::{MountedFile, Observed, Runtime, RuntimeErrorKind, Workload};
 use ring_runtime_vm::net::NetworkConfig;
-use ring_types::{DeploymentSpec, Permission, Port, Protocol, Span, StartFailure, Volume, VolumeDriver, VolumeKind};
-use rustix::thread::UnshareFlags;
+use ring_types::{
+    DeploymentSpec, Outcome, Permission, Port, Protocol, Span, StartFailure, UnknownExit, Volume, VolumeDriver, VolumeKind,
+};
 
-use crate::world::{Boots, World, is_root, launch, until, within};
+use crate::apart::{apart, taps};
+use crate::world::{Boots, FOLLOW, World, is_root, launch, outcome, printed, swept, texts, until, within};
 
 /// Does what is seen of a `virtiofsd` from outside. Waits for a writer that never comes.
 const SHARES: &str = r#"#!/bin/sh
@@ -115,32 +117,62 @@ async fn a_share_that_cannot_be_had_is_told_and_leaves_nothing() {
     assert_eq!(runtime.inspect(job.instance).await.unwrap(), Observed::Created);
 }
 
-#[expect(deprecated, reason = "its successor is unsafe for the sake of another flag than this one")]
-fn leave_the_network() -> std::io::Result<()> {
-    Ok(rustix::thread::unshare(UnshareFlags::NEWNET)?)
+/// The first `virtiofsd` of an instance.
+fn kill_share(world: &World, job: &Workload) {
+    let pid = world.record(job.instance, "shares/ring0.json")["process"]["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-/// Runs a test where there is no network but a loopback.
-fn apart<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let done = std::thread::spawn(move || {
-        if let Err(error) = leave_the_network() {
-            crate::loud::skipped(&format!("no network namespace can be made here: {error}"));
-            return;
+/// What it would touch next hangs for ever: it ends, and its log says why. Also when nobody looked at the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_whose_virtiofsd_dies_is_lost_with_a_word_on_why() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new(Boots::Init);
+    for agent_is_away in [false, true] {
+        let mut runtime = world.open().await;
+        let mut job = world.shell("echo ready; exec sleep 1000");
+        Arc::make_mut(&mut job.spec).volumes = vec![volume(VolumeKind::Bind, "/etc", "/host/etc")];
+        launch(&runtime, &job).await;
+        printed(&runtime, job.instance, "ready").await;
+        if agent_is_away {
+            drop(runtime);
+            kill_share(&world, &job);
+            runtime = world.open().await;
+        } else {
+            kill_share(&world, &job);
         }
-        if !Path::new("/dev/net/tun").exists() {
-            crate::loud::skipped("there is no /dev/net/tun");
-            return;
-        }
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.unwrap().success());
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
-    });
-    done.join().unwrap();
+        assert_eq!(outcome(&runtime, job.instance).await, Outcome::Unknown(UnknownExit::VmLost));
+        swept(&world, &runtime, job.instance).await;
+        let told = texts(&runtime, job.instance, FOLLOW).await;
+        let told = told.iter().find(|line| line.contains("virtiofsd")).unwrap_or_else(|| panic!("{told:?}"));
+        assert!(told.contains("'/host/etc' has ended") && told.contains("not known"), "{told}");
+        runtime.remove(job.instance).await.unwrap();
+    }
+    world.assert_no_process("");
 }
 
-fn taps() -> usize {
-    let listed = std::process::Command::new("ip").args(["-o", "link", "show"]).output().unwrap();
-    String::from_utf8_lossy(&listed.stdout).matches(": rvm-").count()
+/// It goes with its VM: that is no loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtiofsd_that_ends_with_its_guest_is_no_loss() {
+    if !is_root() {
+        return;
+    }
+    let world = world();
+    let runtime = world.open().await;
+    let go = world.dir.path().join("go");
+    let job = disk(&world, |spec| spec.volumes = vec![volume(VolumeKind::Bind, "/etc", "/host/etc")]);
+    fs::write(&job.spec.image, format!("while [ ! -e {0} ]; do sleep 0.01; done; kill -9 $(cat {0}); exit 0", go.display()))
+        .unwrap();
+    launch(&runtime, &job).await;
+    let pid = world.record(job.instance, "shares/ring0.json")["process"]["pid"].to_string();
+    fs::write(go.with_extension("new"), pid).unwrap();
+    fs::rename(go.with_extension("new"), go).unwrap();
+    assert_eq!(outcome(&runtime, job.instance).await, Outcome::Code(0));
+    swept(&world, &runtime, job.instance).await;
+    runtime.remove(job.instance).await.unwrap();
 }
 
 fn is_free(port: u16) -> bool {

@@ -11,14 +11,7 @@ use crate::world::{Boots, World, launch, outcome, swept, within};
 
 /// None, with a word on why, where there is no VMM or it cannot be used.
 fn world(cmdline: &str) -> Option<World> {
-    let Some(program) = tiny::program() else {
-        crate::loud::skipped("there is no cloud-hypervisor here; set RING_TEST_CLOUD_HYPERVISOR to where it is");
-        return None;
-    };
-    if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
-        crate::loud::skipped("/dev/kvm is not there or not ours");
-        return None;
-    }
+    let program = tiny::usable()?;
     let mut world = World::new(Boots::Nobody);
     std::fs::write(world.dir.path().join("root.ext4"), vec![0; 1 << 20]).unwrap();
     world.config.kernel = Some(tiny::kernel(world.dir.path())?);

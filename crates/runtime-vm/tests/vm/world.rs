@@ -17,7 +17,8 @@ use ring_runtime_vm::{Host, Patience, RootImage, Roots, VmConfig, VmRuntime};
 use ring_types::{DeploymentSpec, Generation, InstanceId, Kind, Memory, Name, Outcome, RuntimeKind};
 use uuid::Uuid;
 
-pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+/// Longest wait for anything, also on a processor that is emulated.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Output to the end.
 pub(crate) const FOLLOW: LogRequest = LogRequest { tail: None, since: None, follow: true };

@@ -1,5 +1,6 @@
 /* The least a guest can be: it calls its host over vsock, says that it has run something and how that ended, waits until that is safe,
- * and powers off. The command line has exit=CODE, and perhaps mute (it ends without a word) or reset (it starts the machine anew). */
+ * and powers off. The command line has exit=CODE, and perhaps mute (it ends without a word), reset (it starts the machine anew) or stay
+ * (what it runs ends when the host says so). */
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -288,20 +289,29 @@ static const char *word(const char *line, const char *wanted) {
     return 0;
 }
 
+/* How far it is, as the host is told: it waits to be started, it runs, it has ended. */
+static u8 state;
+
 /* One conversation. Returns when it is over before the end is safe. */
-static void converse(u64 code, int *started) {
+static void converse(u64 code, int stay) {
     call();
-    hello(*started ? 2 : 0);
+    hello(state);
     if (frame() != 0) return;
-    while (!*started) {
+    while (!state) {
         int kind = frame();
         if (kind < 0) return;
-        *started = kind == 1;
+        state = kind == 1;
     }
     begin(1);
     number(7);
     number(1700000000000);
     finish();
+    while (stay && state == 1) {
+        int kind = frame();
+        if (kind < 0) return;
+        if (kind == 4 || kind == 5) break;
+    }
+    state = 2;
     begin(3);
     put(0);
     number(code << 1);
@@ -330,6 +340,6 @@ void run(u32 start) {
     find();
     set_up();
     for (u16 slot = 0; slot < SIZE / 2; slot++) offer_received(slot);
-    int started = 0;
-    for (;;) converse(code, &started);
+    int stay = line && word(line, "stay") != 0;
+    for (;;) converse(code, stay);
 }
