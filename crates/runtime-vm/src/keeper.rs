@@ -34,12 +34,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Starts the keeper of an instance's files, unless one is there. `command` is empty: there is none.
 pub(crate) fn ensure(command: &[OsString], dir: &InstanceDir, vmm: ProcessId) -> io::Result<()> {
     let Some((program, first)) = command.split_first() else { return Ok(()) };
-    let run = dir.run();
-    if !proc::with_argument(run.as_os_str()).is_empty() {
+    let (run, of) = (dir.run(), argument(vmm));
+    // One of a VMM that was there before is about to end.
+    let of_this = proc::with_argument(&of);
+    if proc::with_argument(run.as_os_str()).iter().any(|keeper| of_this.contains(keeper)) {
         return Ok(());
     }
     let mut command = Command::new(program);
-    command.args(first).arg(run).arg(vmm.pid.to_string()).arg(vmm.start.to_string());
+    command.args(first).arg(run).arg(of);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     spawn::detached(command).map(drop)
 }
@@ -47,15 +49,21 @@ pub(crate) fn ensure(command: &[OsString], dir: &InstanceDir, vmm: ProcessId) ->
 /// Runs as a keeper until its VMM is gone: what `ring` calls for its hidden subcommand, with the arguments that follow it.
 pub fn keeper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let [run, pid, start] = args.as_slice() else { return ExitCode::from(2) };
-    let (Some(pid), Some(start)) = (number(pid), number(start)) else { return ExitCode::from(2) };
+    let [run, of] = args.as_slice() else { return ExitCode::from(2) };
+    let Some(vmm) = process(of) else { return ExitCode::from(2) };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
-    runtime.block_on(keep(Path::new(run), ProcessId { pid, start }));
+    runtime.block_on(keep(Path::new(run), vmm));
     ExitCode::SUCCESS
 }
 
-fn number<T: std::str::FromStr>(text: &OsStr) -> Option<T> {
-    text.to_str()?.parse().ok()
+/// A process, as a keeper is told of it.
+fn argument(process: ProcessId) -> OsString {
+    format!("{}@{}", process.pid, process.start).into()
+}
+
+fn process(argument: &OsStr) -> Option<ProcessId> {
+    let (pid, start) = argument.to_str()?.split_once('@')?;
+    Some(ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? })
 }
 
 async fn keep(run: &Path, vmm: ProcessId) {
@@ -99,6 +107,13 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_process_is_written_as_it_is_read() {
+        let vmm = ProcessId { pid: 42, start: 98765 };
+        assert_eq!(process(&argument(vmm)), Some(vmm));
+        assert_eq!(process(OsStr::new("42")), None);
+    }
 
     #[test]
     fn the_newest_bytes_stay_and_the_oldest_take_no_room() {

@@ -70,6 +70,7 @@ enabled = {podman}
 
 [server.runtime.cloud_hypervisor]
 enabled = {hypervisor}
+# kernel_path = "/var/lib/ring/vmlinux"
 "#,
         port = args.port,
         docker = enabled(RuntimeKind::Docker),
