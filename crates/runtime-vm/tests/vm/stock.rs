@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ring_runtime::conformance::{self, exec::whole};
 use ring_runtime::{ExecRequest, LogSource, Observed, Runtime, Workload};
-use ring_runtime_vm::image::ImagesConfig;
+use ring_runtime_vm::image::{EngineAt, ImagesConfig};
 use ring_runtime_vm::net::NetworkConfig;
 use ring_runtime_vm::shares::SharesConfig;
 use ring_runtime_vm::{Host, Patience, VmConfig, VmRuntime};
@@ -57,7 +57,7 @@ impl Stock {
                 patience: Duration::from_mins(1),
                 ..SharesConfig::new(data.join("volumes"))
             },
-            images: ImagesConfig { engine: Some("/no/such/docker.sock".to_owned()), ..ImagesConfig::new(data.join("images")) },
+            images: ImagesConfig { engine: EngineAt::None, ..ImagesConfig::new(data.join("images")) },
             host: Host::this(),
             patience: PATIENCE,
             ..VmConfig::new(data)
