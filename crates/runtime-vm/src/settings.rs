@@ -28,7 +28,7 @@ pub struct Settings {
     pub kernel_path: Option<PathBuf>,
     /// `kernel_cmdline`: more words for a kernel that is booted directly.
     pub kernel_cmdline: String,
-    /// `kernel_modules`: files, in the order in which they are loaded.
+    /// `kernel_modules`: files, in any order.
     pub kernel_modules: Vec<PathBuf>,
     /// `virtiofsd_path`
     pub virtiofsd_path: Option<PathBuf>,

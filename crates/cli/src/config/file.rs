@@ -161,7 +161,7 @@ pub struct CloudHypervisorSection {
     pub kernel_path: Option<PathBuf>,
     /// More words for its command line.
     pub kernel_cmdline: String,
-    /// Files of its modules, in the order in which guests load them.
+    /// Files of its modules.
     pub kernel_modules: Vec<PathBuf>,
     /// The program that shows directories to guests.
     pub virtiofsd_path: Option<PathBuf>,

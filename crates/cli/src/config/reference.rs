@@ -100,7 +100,7 @@ const KEYS: &[Key] = &[
         "server.runtime.cloud_hypervisor.kernel_modules",
         "list of paths",
         "",
-        "modules of that kernel, loaded in this order before an OCI image is started: for kernels that have not everything built in",
+        "modules of that kernel, in any order, loaded before an OCI image is started: for kernels that have not everything built in",
         "[\"/x.ko\"]",
     ),
     key(
