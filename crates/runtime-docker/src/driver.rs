@@ -284,10 +284,14 @@ impl Containers {
     }
 
     pub(crate) fn moment(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Moment { now, boot: self.is_local().then(boot).flatten(), outages: self.outages.so_far() }
+        Moment { now: now(), boot: self.is_local().then(boot).flatten(), outages: self.outages.so_far() }
     }
+}
+
+/// The time of day, by this host's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// When this host was started.

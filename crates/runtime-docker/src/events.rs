@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::client::Client;
 use crate::config::Engine;
-use crate::driver::Containers;
+use crate::driver::{Containers, now};
 use crate::marks;
 
 /// The stream asks for the events of this long ago too: nothing falls between the last look and its first event.
@@ -50,16 +50,13 @@ async fn read(containers: &Containers, sender: &mpsc::Sender<Hint>) {
     let mut told = true;
     loop {
         told &= reached(&containers.client).await;
-        containers.outages.back(containers.moment().now);
+        containers.outages.back(now());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(OVERLAP);
         if !told && sender.send(Hint::Everything).await.is_err() {
             return;
         }
         told = false;
-        let mut heard = containers.moment().now;
-        if pass_on(containers, since, sender, &mut heard).await.is_none() {
-            return;
-        }
+        let Some(heard) = pass_on(containers, since, sender).await else { return };
         containers.outages.silent(heard);
     }
 }
@@ -76,26 +73,24 @@ async fn reached(client: &Client) -> bool {
     at_once
 }
 
-/// Passes events on until the stream breaks or the engine hangs; `heard` is when it was known to be there. None when nobody
-/// listens any more.
-async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender<Hint>, heard: &mut Timestamp) -> Option<()> {
+/// Passes events on until the stream breaks or the engine hangs; when it was last known to be there. None when nobody listens any
+/// more.
+async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender<Hint>) -> Option<Timestamp> {
     let (client, config) = (&containers.client, &containers.config);
     // Podman tells no labels with its events, and so finds none: there the containers are told by their own ids.
     let labelled = config.engine == Engine::Docker;
     let mut filters = if labelled { marks::ours(config.node) } else { HashMap::new() };
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     let options = EventsOptions { since: Some(since.as_secs().to_string()), until: None, filters: Some(filters) };
-    let Ok(docker) = client.docker().await else { return Some(()) };
+    let mut heard = now();
+    let Ok(docker) = client.docker().await else { return Some(heard) };
     let mut events = docker.events(Some(options)).boxed();
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = events.next() => {
-                let Some(Ok(mut event)) = event else {
-                    *heard = containers.moment().now;
-                    return Some(());
-                };
+                let Some(Ok(mut event)) = event else { return Some(now()) };
                 if !labelled {
                     label(&mut event, containers);
                 }
@@ -104,11 +99,11 @@ async fn pass_on(containers: &Containers, since: Duration, sender: &mpsc::Sender
                 }
             },
             _ = ping.tick() => {
-                let asked = containers.moment().now;
+                let asked = now();
                 if !matches!(client.ask(|docker| async move { docker.ping().await }).await, Ok(Ok(_))) {
-                    return Some(());
+                    return Some(heard);
                 }
-                *heard = asked;
+                heard = asked;
             }
         }
     }

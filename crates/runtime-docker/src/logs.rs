@@ -14,7 +14,7 @@ use ring_types::{InstanceId, Timestamp};
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
-use crate::driver::Containers;
+use crate::driver::{Containers, now};
 
 pub(crate) use follow::follow;
 
@@ -28,7 +28,7 @@ pub(crate) async fn all(
     let lines = stream::try_unfold((output, containers), move |(mut output, containers)| async move {
         let next = timeout(PATIENCE, output.next()).await.map_err(|_| containers.client.hangs())?;
         let next = next.transpose().map_err(|error| containers.failed(&format!("the log of instance {instance}"), &error))?;
-        Ok(next.map(|piece| (message(piece, containers.moment().now).line, (output, containers))))
+        Ok(next.map(|piece| (message(piece, now()).line, (output, containers))))
     });
     Ok(lines.try_filter(move |line| futures::future::ready(wanted(line, request))).boxed())
 }

@@ -7,7 +7,7 @@ use ring_runtime::{InstanceStats, RuntimeError};
 use ring_types::{InstanceId, Memory, Timestamp};
 
 use crate::client::status;
-use crate::driver::Containers;
+use crate::driver::{Containers, now};
 use crate::exec::running;
 
 /// Asks once, without the second in which an engine would measure a rate.
@@ -19,7 +19,7 @@ pub(crate) async fn stats(containers: &Containers, instance: InstanceId) -> Resu
     let asked = containers.client.ask(|docker| async move { docker.stats(&id, Some(ONCE)).boxed().next().await.transpose() });
     let what = format!("use of instance {instance}");
     match asked.await? {
-        Ok(Some(told)) => Ok(counted(&told, &container, containers.moment().now)),
+        Ok(Some(told)) => Ok(counted(&told, &container, now())),
         Ok(None) => Err(crate::exec::not_running(instance)),
         Err(error) if status(&error) == Some(404) => Err(crate::exec::not_running(instance)),
         Err(error) => Err(containers.failed(&what, &error)),

@@ -17,7 +17,7 @@ use ring_types::InstanceId;
 use tokio::time::{sleep, timeout};
 
 use super::{Message, message, options, wanted};
-use crate::driver::Containers;
+use crate::driver::{Containers, now};
 use crate::state::observed;
 
 /// Before following anew a container that still runs.
@@ -71,7 +71,7 @@ impl Follower {
             };
             match next {
                 Some(Ok(output)) => {
-                    let message = message(output, self.containers.moment().now);
+                    let message = message(output, now());
                     let old = self.again && self.last.as_ref().is_some_and(|last| message.time <= last.time);
                     if !old {
                         let line = message.line.clone();
@@ -120,7 +120,7 @@ impl Follower {
     /// What an ended instance has written after the last message that came.
     async fn remaining(&mut self) -> Result<VecDeque<LogLine>, RuntimeError> {
         let output = self.containers.output(self.instance, options(self.request_from_last(false))).await?;
-        let now = self.containers.moment().now;
+        let now = now();
         let all: Result<Vec<Message>, Error> = output.map_ok(|output| message(output, now)).try_collect().await;
         let all = all.map_err(|error| self.containers.failed("the log of an instance", &error))?;
         let given = self.last.as_ref().and_then(|last| all.iter().rposition(|message| message == last));
