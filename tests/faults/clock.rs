@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ring_testkit::cluster::Options;
 use ring_testkit::lab::Lab;
 use ring_testkit::work::{Gate, IN_TIME, Runtime, job, new_key};
@@ -85,17 +85,20 @@ pub(crate) fn seconds(shown: &Value) -> Result<(i64, i64)> {
     Ok((seconds, seconds - now))
 }
 
-/// Makes a namespace; by how many seconds its time of making is off, and that time in seconds.
-fn off(cluster: &Cluster, name: &str) -> (i64, i64) {
+/// A time of the cluster, in seconds since 1970, from a namespace that is made, and by how many it is off.
+pub(crate) fn dated(cluster: &Cluster, name: &str) -> Result<(i64, i64)> {
     let (body, key) = (json!({ "name": name }), new_key());
     let made = wait::eventually(IN_TIME, "a write", || {
         let answer = cluster.post(0, "/namespaces", &body, &key)?;
-        anyhow::ensure!(answer.status < 300, "status {}: {}", answer.status, answer.body);
+        ensure!(answer.status < 300, "status {}: {}", answer.status, answer.body);
         answer.json().map(Some)
-    });
-    let made = made.unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.tails()));
-    let (at, off) = seconds(&made["created_at"]).unwrap();
-    (off, at)
+    })?;
+    seconds(&made["created_at"])
+}
+
+/// The same; a failure ends the test.
+fn told(cluster: &Cluster, name: &str) -> (i64, i64) {
+    dated(cluster, name).unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.tails()))
 }
 
 fn transfer(cluster: &Cluster, from: usize, to: usize) {
@@ -119,10 +122,10 @@ fn a_clock_that_jumps_loses_no_host_and_no_job_and_time_never_goes_back() {
     cluster.wait_status(&waiting, "running").unwrap();
     let leader = cluster.leader().unwrap();
     let (next, clock) = ((leader + 1) % 3, |index: usize| file(&lab, cluster.control(index).name()));
-    assert!(off(&cluster, "before").0.abs() < 60);
+    assert!(told(&cluster, "before").1.abs() < 60);
 
     jump(&clock(leader), JUMP);
-    let (ahead, first) = off(&cluster, "ahead");
+    let (first, ahead) = told(&cluster, "ahead");
     assert!(ahead > JUMP / 2, "the jump is not felt: {ahead} s");
     // The host was heard of minutes ago by that clock, and is not lost.
     let done = cluster.apply_one(job("ahead", Runtime::Process, "exit 3")).unwrap();
@@ -130,14 +133,14 @@ fn a_clock_that_jumps_loses_no_host_and_no_job_and_time_never_goes_back() {
     cluster.wait_agents().unwrap();
 
     jump(&clock(leader), 0);
-    let (_, second) = off(&cluster, "back");
+    let (second, _) = told(&cluster, "back");
     assert!(second >= first, "time went back from {first} to {second}");
     // It does not stand still for these minutes either: the second attempt comes after its pause.
     let retried = cluster.apply_one(again(&lab.dir().join("again"))).unwrap();
     assert_eq!(cluster.wait_final(&retried).unwrap()["exit_status"]["code"], 0);
     jump(&clock(next), -JUMP);
     transfer(&cluster, leader, next);
-    let (_, third) = off(&cluster, "behind");
+    let (third, _) = told(&cluster, "behind");
     assert!(third >= second, "time went back from {second} to {third}");
     let done = cluster.apply_one(job("behind", Runtime::Process, "exit 4")).unwrap();
     assert_eq!(cluster.wait_final(&done).unwrap()["exit_status"]["code"], 4);

@@ -6,9 +6,8 @@ use ring_testkit::lab::Docker;
 use ring_testkit::sweep;
 use ring_testkit::wait;
 use ring_testkit::work::{IN_TIME, Runtime, job, new_key, on};
-use serde_json::json;
 
-use crate::clock::{JUMP, seconds, set_clock};
+use crate::clock::{JUMP, dated, seconds, set_clock};
 use crate::inject::Faults;
 use crate::load::Load;
 
@@ -30,15 +29,8 @@ impl<'a> Faults<'a> {
         Ok(told[1].1 > FELT)
     }
 
-    /// A time of the cluster, from something that is made, and by how many seconds it is off.
     fn dated(&self) -> Result<(i64, i64)> {
-        let (body, key) = (json!({ "name": format!("clock-{}", &new_key()[..13]) }), new_key());
-        let made = wait::eventually(IN_TIME, "a write", || {
-            let answer = self.cluster.post(0, "/namespaces", &body, &key)?;
-            ensure!(answer.status < 300, "status {}: {}", answer.status, answer.body);
-            answer.json().map(Some)
-        })?;
-        seconds(&made["created_at"])
+        dated(self.cluster, &format!("clock-{}", &new_key()[..13]))
     }
 
     /// A job is run under the other clock; what the agent logs of it is dated by that.

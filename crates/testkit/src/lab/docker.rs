@@ -142,7 +142,7 @@ impl Docker {
         self.process().as_ref().map(Process::pid)
     }
 
-    /// Exit codes of all containers with `label` (`name=value`) that were ever started and have ended.
+    /// Exit codes of all containers with `label` (`name=value`), which have ended.
     pub fn exit_codes(&self, label: &str) -> Result<Vec<i64>> {
         let all = self.ok(["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])?;
         let code = |id: &str| Ok(self.ok(["inspect", "--format", "{{.State.ExitCode}}", id])?.parse()?);
