@@ -23,8 +23,8 @@ const ORPHAN_GRACE: Span = Span::seconds(10);
 pub enum Step {
     /// Nothing, until some fact changes.
     Wait,
-    /// Nothing before this time, unless some fact changes.
-    WaitUntil(Timestamp),
+    /// Nothing for this long, unless some fact changes.
+    WaitFor(Span),
     /// Ask the runtime how the instance is.
     Inspect,
     /// Ask the cluster for the right to execute it.
@@ -67,8 +67,8 @@ pub struct Volatile {
     pub offered: Option<InstanceState>,
     /// Newest state whose report was committed.
     pub acknowledged: Option<InstanceState>,
-    /// When this run heard that it is to end.
-    pub told: Option<Timestamp>,
+    /// When this run heard that it is to end, since the boot of the host.
+    pub told: Option<Span>,
     /// What its health checks say, once they said something.
     pub health: Option<Health>,
     /// What of it was queued as a report.
@@ -85,8 +85,8 @@ pub enum Claim {
     Asked,
     /// Committed.
     Granted,
-    /// Refused; not to be asked again before this time or the next session.
-    Refused(Timestamp),
+    /// Refused; not to be asked again before this time since the boot of the host, or the next session.
+    Refused(Span),
     /// Committed, but a secret it needs cannot be had.
     Unusable(String),
 }
@@ -108,8 +108,10 @@ pub struct Facts<'a> {
     pub observed: Option<&'a Observed>,
     /// What else this run knows.
     pub volatile: &'a Volatile,
-    /// Now.
+    /// Now by the host's clock, for what is told. Whoever sets the clock changes it: nothing waits by it.
     pub now: Timestamp,
+    /// Now since the boot of the host.
+    pub since_boot: Span,
     /// For how long this host has had no contact with a control node.
     pub silence: Span,
 }
@@ -210,8 +212,7 @@ fn wanted(facts: &Facts<'_>, record: &Record, assignment: &Assignment) -> Option
         Claim::Granted => None,
         Claim::None => Some(Step::AskClaim),
         Claim::Asked => Some(Step::Wait),
-        Claim::Refused(until) if facts.now < *until => Some(Step::WaitUntil(*until)),
-        Claim::Refused(_) => Some(Step::AskClaim),
+        Claim::Refused(until) => Some(facts.left_until(*until).map_or(Step::AskClaim, Step::WaitFor)),
         Claim::Unusable(message) => Some(facts.not_started(record, StartFailure::Config, message)),
     }
 }
@@ -283,6 +284,11 @@ impl Facts<'_> {
         }
     }
 
+    /// How long it is until then, by the time since the boot of the host; None when it is over.
+    fn left_until(&self, then: Span) -> Option<Span> {
+        then.0.checked_sub(self.since_boot.0).filter(|left| *left > 0).map(Span)
+    }
+
     /// How long it may still run without contact; None when that does not matter.
     fn until_cut_off(&self, record: &Record) -> Option<Span> {
         record.stop_on_disconnect.map(|limit| Span(limit.0.saturating_sub(self.silence.0)))
@@ -294,7 +300,7 @@ impl Facts<'_> {
         match self.until_cut_off(record) {
             _ if record.cut_off => Step::Stop(record.stop_grace),
             Some(Span::ZERO) => Step::Write(Box::new(Record { cut_off: true, ..record.clone() }), Durability::Lazy),
-            Some(left) => Step::WaitUntil(self.now + left),
+            Some(left) => Step::WaitFor(left),
             None => Step::Wait,
         }
     }
@@ -305,11 +311,8 @@ impl Facts<'_> {
             Desired::Assigned(assignment) => assignment.linger,
             Desired::Unknown | Desired::Gone => Span::ZERO,
         };
-        match self.volatile.told.map(|told| told + linger) {
-            // A clock that was set back does not make it longer.
-            Some(end) if self.now < end && end.since(self.now) <= linger => Step::WaitUntil(end),
-            _ => Step::Stop(grace),
-        }
+        let left = self.volatile.told.and_then(|told| self.left_until(Span(told.0.saturating_add(linger.0))));
+        left.map_or(Step::Stop(grace), Step::WaitFor)
     }
 
     /// The first record of an instance.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
 use ring_state::InstanceReport;
-use ring_types::{DeploymentSpec, EnvValue, Goal, InstanceId, InstanceState, RuntimeKind, StartFailure, Timestamp, VolumeDriver};
+use ring_types::{DeploymentSpec, EnvValue, Goal, InstanceId, InstanceState, RuntimeKind, Span, StartFailure, VolumeDriver};
 
 use crate::contact::since_boot;
 use crate::context::{Context, now, pause};
@@ -87,8 +87,8 @@ impl InstanceTask {
                     self.wait(None).await;
                     continue;
                 }
-                Step::WaitUntil(at) => {
-                    self.wait(Some(at)).await;
+                Step::WaitFor(time) => {
+                    self.wait(Some(time)).await;
                     continue;
                 }
                 Step::Forget => match self.forget().await {
@@ -115,6 +115,7 @@ impl InstanceTask {
             observed: self.observed.as_ref(),
             volatile: &self.volatile,
             now: now(),
+            since_boot: since_boot().into(),
             silence: self.context.contact.silence(since_boot()),
         })
     }
@@ -146,7 +147,7 @@ impl InstanceTask {
             self.desired = desired;
             self.remember_runtime();
             if matches!(&self.desired, Desired::Assigned(assignment) if assignment.goal > Goal::Run) {
-                self.volatile.told.get_or_insert_with(now);
+                self.volatile.told.get_or_insert_with(|| since_boot().into());
             }
         }
         match news.claim {
@@ -155,7 +156,9 @@ impl InstanceTask {
                 self.volatile.claim = Claim::Granted;
             }
             Some(ClaimAnswer::Unusable(message)) => self.volatile.claim = Claim::Unusable(message),
-            Some(ClaimAnswer::Refused) => self.volatile.claim = Claim::Refused(later(self.context.timing.refused_pause)),
+            Some(ClaimAnswer::Refused) => {
+                self.volatile.claim = Claim::Refused((since_boot() + self.context.timing.refused_pause).into());
+            }
             None => {}
         }
         match (&self.volatile.claim, news.session) {
@@ -194,9 +197,9 @@ impl InstanceTask {
         })
     }
 
-    async fn wait(&mut self, until: Option<Timestamp>) {
+    async fn wait(&mut self, time: Option<Span>) {
         let longest = self.context.timing.sweep;
-        let sleep = until.map_or(longest, |at| at.since(now()).duration().min(longest));
+        let sleep = time.map_or(longest, |time| time.duration().min(longest));
         tokio::select! {
             news = self.mailbox.next() => self.absorb(news),
             () = tokio::time::sleep(sleep) => self.observed = None,
@@ -224,7 +227,7 @@ impl InstanceTask {
                 self.runtime()?.remove(self.instance).await?;
             }
             Step::Report(report) => self.report(*report),
-            Step::Wait | Step::WaitUntil(_) | Step::Forget => {}
+            Step::Wait | Step::WaitFor(_) | Step::Forget => {}
         }
         Ok(())
     }
@@ -422,13 +425,9 @@ fn with_exports(spec: &Arc<DeploymentSpec>, exports: &BTreeMap<String, String>) 
     Arc::new(spec)
 }
 
-fn later(pause: Duration) -> Timestamp {
-    Timestamp(now().0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)))
-}
-
 fn name_of(step: &Step) -> &'static str {
     match step {
-        Step::Wait | Step::WaitUntil(_) => "wait",
+        Step::Wait | Step::WaitFor(_) => "wait",
         Step::Inspect => "inspect",
         Step::AskClaim => "claim",
         Step::Write(..) => "write the ledger",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring_runtime::{Observed, Prepared};
 use ring_types::{
     DeploymentId, DeploymentSpec, ExitStatus, Generation, Goal, InstanceId, InstanceState, Kind, Name, NodeId, Outcome, Revision,
-    RuntimeKind, StartFailure, Timestamp, UnknownExit,
+    RuntimeKind, Span, StartFailure, Timestamp, UnknownExit,
 };
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::desired::{Assignment, Desired};
 use crate::record::{Phase, Record};
 
 const NOW: Timestamp = Timestamp(50_000);
+const SINCE_BOOT: Span = Span(50_000);
 const BOOT: &str = "boot-a";
 
 fn name(text: &str) -> Name {
@@ -30,7 +31,7 @@ pub(crate) fn assignment(state: InstanceState, goal: Goal) -> Assignment {
         spec: Arc::new(DeploymentSpec::new(name("ns"), name("job"), Kind::Job, RuntimeKind::Docker, "job:1")),
         goal,
         state,
-        linger: ring_types::Span::ZERO,
+        linger: Span::ZERO,
     }
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn record(phase: Phase) -> Record {
         runtime: RuntimeKind::Docker,
         generation: Generation(1),
         revision: Revision(10),
-        stop_grace: ring_types::Span::seconds(10),
+        stop_grace: Span::seconds(10),
         phase,
         host_boot: if started { BOOT.into() } else { String::new() },
         image_digest: None,
@@ -83,7 +84,7 @@ fn words(step: &Step) -> String {
             format!("write {:?}{}{lazily}", record.phase, exit.unwrap_or_default())
         }
         Step::Report(report) => format!("report {}", report.state),
-        Step::WaitUntil(at) => format!("wait until {}", at.0),
+        Step::WaitFor(time) => format!("wait for {}", time.0),
         Step::Stop(grace) => format!("stop in {grace}"),
         other => format!("{other:?}").to_lowercase(),
     }
@@ -95,7 +96,7 @@ struct Case {
     observed: Option<Observed>,
     volatile: Volatile,
     boot: &'static str,
-    silence: ring_types::Span,
+    silence: Span,
 }
 
 impl Case {
@@ -109,6 +110,7 @@ impl Case {
             observed: self.observed.as_ref(),
             volatile: &self.volatile,
             now: NOW,
+            since_boot: SINCE_BOOT,
             silence: self.silence,
         };
         let step = next(&facts);
@@ -136,7 +138,7 @@ impl Case {
 }
 
 fn desired(desired: Desired) -> Case {
-    Case { desired, record: None, observed: None, volatile: Volatile::default(), boot: BOOT, silence: ring_types::Span::ZERO }
+    Case { desired, record: None, observed: None, volatile: Volatile::default(), boot: BOOT, silence: Span::ZERO }
 }
 
 fn run(state: InstanceState) -> Case {
@@ -188,8 +190,8 @@ fn a_claim_is_asked_for_again_in_each_run() {
     run(Claimed).phase(Phase::Claimed).is("askclaim");
     run(Preparing).phase(Phase::Claimed).is("askclaim");
     run(Claimed).phase(Phase::Starting).sees(Observed::Created).is("askclaim");
-    run(Assigned).phase(Phase::Claiming).with(|v| v.claim = Claim::Refused(Timestamp(60_000))).is("wait until 60000");
-    run(Assigned).phase(Phase::Claiming).with(|v| v.claim = Claim::Refused(Timestamp(50_000))).is("askclaim");
+    run(Assigned).phase(Phase::Claiming).with(|v| v.claim = Claim::Refused(Span(60_000))).is("wait for 10000");
+    run(Assigned).phase(Phase::Claiming).with(|v| v.claim = Claim::Refused(Span(50_000))).is("askclaim");
 }
 
 #[test]
@@ -270,16 +272,15 @@ fn stopping_before_and_after_the_start() {
 
 #[test]
 fn what_is_to_linger_serves_on_for_that_long() {
-    let lingers = |told: Option<i64>| {
+    let lingers = |told: Option<u64>| {
         let mut case = goal(Goal::Remove, Running).phase(Phase::Started).sees(running());
         let Desired::Assigned(assignment) = &mut case.desired else { panic!() };
-        assignment.linger = ring_types::Span(2000);
-        case.with(|v| v.told = told.map(Timestamp))
+        assignment.linger = Span(2000);
+        case.with(|v| v.told = told.map(Span))
     };
-    lingers(Some(50_000)).is("wait until 52000");
-    lingers(Some(48_001)).is("wait until 50001");
+    lingers(Some(50_000)).is("wait for 2000");
+    lingers(Some(48_001)).is("wait for 1");
     lingers(Some(48_000)).is("stop in 10s");
-    lingers(Some(90_000)).is("stop in 10s");
     lingers(None).is("stop in 10s");
     lingers(Some(50_000)).sees(ended()).is("write Exited code 7");
 }
@@ -288,13 +289,13 @@ fn what_is_to_linger_serves_on_for_that_long() {
 fn what_may_not_run_without_contact_is_stopped_and_not_started() {
     let cut = |mut case: Case, silence: u64, cut_off: bool| {
         let record = case.record.as_mut().unwrap();
-        (record.stop_on_disconnect, record.cut_off) = (Some(ring_types::Span(20_000)), cut_off);
-        case.silence = ring_types::Span(silence);
+        (record.stop_on_disconnect, record.cut_off) = (Some(Span(20_000)), cut_off);
+        case.silence = Span(silence);
         case
     };
     let runs = || run(Running).phase(Phase::Started).sees(running());
-    cut(runs(), 0, false).is("wait until 70000");
-    cut(runs(), 19_999, false).is("wait until 50001");
+    cut(runs(), 0, false).is("wait for 20000");
+    cut(runs(), 19_999, false).is("wait for 1");
     cut(runs(), 20_000, false).is("write Started lazily");
     cut(runs(), 20_000, true).is("stop in 10s");
     // It was told to end before contact came back: whether it has begun to is not known.
@@ -308,7 +309,7 @@ fn what_may_not_run_without_contact_is_stopped_and_not_started() {
     cut(run(Claimed).phase(Phase::Claimed).granted().with(prepared), 19_999, false).is("write Starting");
     cut(run(Claimed).phase(Phase::Starting).granted().sees(Observed::Created), 20_000, false).is("wait");
     let mut without = runs();
-    without.silence = ring_types::Span(u64::MAX);
+    without.silence = Span(u64::MAX);
     without.is("wait");
 }
 

@@ -1,7 +1,7 @@
 //! The whole life of one instance, with a crash before every step, against a cluster and a runtime made of a few variables.
 
 use ring_runtime::{Observed, Prepared};
-use ring_types::{Goal, InstanceId, InstanceState, NodeId, Outcome, Timestamp, UnknownExit};
+use ring_types::{Goal, InstanceId, InstanceState, NodeId, Outcome, Span, Timestamp, UnknownExit};
 use uuid::Uuid;
 
 use super::cases::assignment;
@@ -30,7 +30,7 @@ impl World {
             Step::Write(record, _) => self.ledger = Some(*record),
             Step::AskClaim => {
                 let granted = self.state < InstanceState::Running;
-                volatile.claim = if granted { Claim::Granted } else { Claim::Refused(Timestamp(i64::MAX)) };
+                volatile.claim = if granted { Claim::Granted } else { Claim::Refused(Span(u64::MAX)) };
                 self.state = self.state.max(InstanceState::Claimed);
             }
             Step::Prepare => {
@@ -70,7 +70,8 @@ impl World {
                 observed: observed.as_ref(),
                 volatile: &volatile,
                 now: Timestamp(9),
-                silence: ring_types::Span::ZERO,
+                since_boot: Span(9),
+                silence: Span::ZERO,
             });
             if step == Step::Wait {
                 return true;

@@ -31,13 +31,14 @@ impl Sim {
             observed: known.observed.as_ref(),
             volatile: &known.volatile,
             now: Timestamp(now),
+            since_boot: Span(now as u64),
             silence: Span((now - agent.contact).max(0) as u64),
         };
         let mut step = next(&facts);
         if lets_run && matches!(&step, Step::Write(record, _) if record.cut_off) {
             step = Step::Wait;
         }
-        if step == Step::Wait || matches!(step, Step::WaitUntil(_)) {
+        if step == Step::Wait || matches!(step, Step::WaitFor(_)) {
             return Ok(false);
         }
         self.perform(node, instance, step)?;
@@ -46,7 +47,7 @@ impl Sim {
 
     fn perform(&mut self, node: usize, instance: InstanceId, step: Step) -> Result<(), String> {
         match step {
-            Step::Wait | Step::WaitUntil(_) => {}
+            Step::Wait | Step::WaitFor(_) => {}
             Step::Inspect => self.inspect(node, instance),
             Step::AskClaim => {
                 let claim = if self.mutated(Mutation::StartBeforeClaim) { Claim::Granted } else { Claim::Asked };

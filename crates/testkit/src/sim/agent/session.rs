@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ring_agent::{Assignment, Claim, Desired};
-use ring_types::{Epoch, Goal, InstanceId, InstanceState, Revision, Timestamp};
+use ring_types::{Epoch, Goal, InstanceId, InstanceState, Revision, Span};
 
 use super::super::network::{ToAgent, ToControl};
 use super::super::run::{Mutation, Sim};
@@ -83,7 +83,7 @@ impl Sim {
             }
             ToAgent::Goodbye => self.agents[node].end_session(),
             ToAgent::Claimed { instance, granted } => {
-                let until = Timestamp(self.now + 500);
+                let until = Span(self.now as u64 + 500);
                 if let Some(known) = self.agents[node].known.get_mut(&instance).filter(|k| k.volatile.claim == Claim::Asked) {
                     known.volatile.claim = if granted { Claim::Granted } else { Claim::Refused(until) };
                 }
@@ -168,7 +168,7 @@ impl Sim {
             }
             known.revision.get_or_insert(revision);
             if matches!(&desired, Desired::Assigned(heard) if heard.goal > Goal::Run) {
-                known.volatile.told.get_or_insert(Timestamp(now));
+                known.volatile.told.get_or_insert(Span(now as u64));
             }
             known.desired = desired;
         }
