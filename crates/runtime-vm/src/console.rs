@@ -18,8 +18,17 @@ const PIECE: usize = 64 * 1024;
 /// So much behind the place that was read to stays, for people who ask why a guest did not come up.
 const KEPT: u64 = 1 << 20;
 
-/// The end of a console that is told when something went wrong, bytes.
-const TAIL: u64 = 2048;
+/// The end of a console that is looked at when something went wrong, bytes.
+const TAIL: u64 = 16 * 1024;
+
+/// What is told of it, lines.
+const TOLD: usize = 5;
+
+/// What Linux says when it gives up, before its registers and the way it got there.
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// What it says behind them.
+const PANICKED: &str = "---[ end Kernel panic";
 
 /// The console of one instance, and how far it was read.
 #[derive(Clone, Debug)]
@@ -70,7 +79,7 @@ impl Console {
 }
 
 /// The first place that is no hole, at this one or behind it. None at the end of the file.
-fn data(file: &File, at: u64) -> io::Result<Option<u64>> {
+pub(crate) fn data(file: &File, at: u64) -> io::Result<Option<u64>> {
     match seek(file, SeekFrom::Data(at)) {
         Ok(place) => Ok(Some(place)),
         Err(Errno::NXIO) => Ok(None),
@@ -78,7 +87,7 @@ fn data(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// The last lines, for a message.
+/// The last lines, for a message: up to where its kernel gave up, if it did.
 pub(crate) fn tail(path: &Path) -> Option<String> {
     let file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -87,7 +96,9 @@ pub(crate) fn tail(path: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&bytes);
     let printable = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     let lines: Vec<String> = text.lines().map(|line| line.trim_end().replace(|c| printable(c) != c, " ")).collect();
-    let last: Vec<String> = lines.into_iter().rev().filter(|line| !line.is_empty()).take(5).collect();
+    let gave_up = |line: &String| line.contains(PANIC) && !line.contains(PANICKED);
+    let end = lines.iter().rposition(gave_up).map_or(lines.len(), |line| line + 1);
+    let last: Vec<_> = lines[..end].iter().rev().filter(|line| !line.is_empty()).take(TOLD).cloned().collect();
     let told = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
     (!told.is_empty()).then_some(told)
 }
@@ -149,5 +160,17 @@ mod tests {
         std::fs::write(&path, "booting\r\n\r\nKernel panic - not syncing\r\n").unwrap();
         assert_eq!(tail(&path).unwrap(), "booting | Kernel panic - not syncing");
         assert_eq!(tail(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn of_a_panic_its_reason_is_told_and_no_registers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        let registers = "RAX: 0 RBX: 1\r\n".repeat(40);
+        let told = format!(
+            "up\r\n[ 2.1] Kernel panic - not syncing: no init\r\n{registers}[ 2.2] ---[ end Kernel panic - not syncing: no init ]---\r\n"
+        );
+        std::fs::write(&path, told).unwrap();
+        assert_eq!(tail(&path).unwrap(), "up | [ 2.1] Kernel panic - not syncing: no init");
     }
 }

@@ -1,4 +1,7 @@
 //! What the VMM writes down about its VM: JSON objects one after another, in a file that stays when nobody reads it.
+//!
+//! A guest that is reset for ever has no end of them. When nobody reads, the oldest are given back to the file system (see
+//! [`crate::keeper`]): a reader finds a hole, and goes on with the first whole event behind it. What is left tells the same.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -6,8 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::console::data;
+
 /// No more is read at once, bytes; a VM makes some hundred events of some hundred bytes in its life.
 const MOST: u64 = 16 << 20;
+
+/// How every event begins.
+const BEGIN: &[u8] = br#"{"timestamp""#;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -62,13 +70,25 @@ impl Events {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             opened => opened?,
         };
-        file.seek(SeekFrom::Start(self.offset))?;
+        let Some(at) = data(&file, self.offset)? else { return Ok(Vec::new()) };
+        file.seek(SeekFrom::Start(at))?;
         let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes)?;
-        let (signs, read) = signs(&bytes);
-        self.offset += read as u64;
+        (&file).take(MOST).read_to_end(&mut bytes)?;
+        // What is given back is so from the beginning on: what was read is whole when its first byte is still there.
+        if data(&file, at)? != Some(at) {
+            return self.read();
+        }
+        // The end of an event whose beginning is gone.
+        let torn = if at > self.offset { begin(&bytes) } else { 0 };
+        let (signs, read) = signs(&bytes[torn..]);
+        self.offset = at + (torn + read) as u64;
         Ok(signs)
     }
+}
+
+/// Where the first whole event begins; the length when none does.
+fn begin(bytes: &[u8]) -> usize {
+    bytes.windows(BEGIN.len()).position(|window| window == BEGIN).unwrap_or(bytes.len())
 }
 
 /// The signs in a piece of the file, and the length of what was whole.
@@ -87,6 +107,8 @@ fn signs(bytes: &[u8]) -> (Vec<Sign>, usize) {
 mod tests {
     use std::fs::OpenOptions;
     use std::io::Write;
+
+    use rustix::fs::{FallocateFlags, fallocate};
 
     use super::*;
 
@@ -108,6 +130,26 @@ mod tests {
         assert_eq!(events.read().unwrap(), []);
         write!(file, "{rest}\n\n{}", event("vm", "rebooted")).unwrap();
         assert_eq!(events.read().unwrap(), [Sign::Panicked, Sign::Rebooted]);
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_what_was_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let resets = event("vm", "rebooted").repeat(30_000);
+        std::fs::write(&path, format!("{}{resets}", event("vm", "booted"))).unwrap();
+        let hole = 2 << 20;
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, hole).unwrap();
+        let mut events = Events::new(&path);
+        let signs = events.read().unwrap();
+        let each = event("vm", "rebooted").len() as u64;
+        let left = (std::fs::metadata(&path).unwrap().len() - hole) / each;
+        assert!(signs.iter().all(|sign| *sign == Sign::Rebooted));
+        assert_eq!(signs.len() as u64, left);
+        assert_eq!(events.read().unwrap(), []);
+        (&file).write_all(event("guest", "panic").as_bytes()).unwrap();
+        assert_eq!(events.read().unwrap(), [Sign::Panicked]);
     }
 
     #[test]

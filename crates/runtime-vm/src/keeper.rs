@@ -1,8 +1,8 @@
 //! The keeper: a process beside each VMM that keeps small what the VMM only ever appends to, also while no agent is there.
 //!
-//! The VMM writes the serial console and its own log into files it holds open, so that nothing has to be there for it to go on. A
-//! guest that floods its console would fill the disk. The keeper gives the oldest part of such a file back to the file system: the
-//! file keeps its length, and a reader finds a hole where something is gone (see [`crate::console`]). It carries no byte itself: a
+//! The VMM writes the serial console, its own log and its events into files it holds open, so that nothing has to be there for it
+//! to go on. A guest that floods its console, or is reset for ever, would fill the disk. The keeper gives the oldest part of such a file back to the file system: the
+//! file keeps its length, and a reader finds a hole where something is gone (see [`crate::console`] and [`crate::events`]). It carries no byte itself: a
 //! keeper that is killed costs the bound and nothing else, and the next agent starts another.
 //!
 //! File systems that cannot make holes (NFS before 4.2) have no bound.
@@ -68,7 +68,7 @@ fn process(argument: &OsStr) -> Option<ProcessId> {
 
 async fn keep(run: &Path, vmm: ProcessId) {
     let notice = Notice::of([run]);
-    let files = [InstanceDir::console_in(run), InstanceDir::vmm_log_in(run)];
+    let files = [InstanceDir::console_in(run), InstanceDir::vmm_log_in(run), InstanceDir::events_in(run)];
     let gone = proc::gone(vmm);
     tokio::pin!(gone);
     loop {

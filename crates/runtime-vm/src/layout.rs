@@ -87,7 +87,11 @@ impl InstanceDir {
     }
 
     pub(crate) fn events(&self) -> PathBuf {
-        self.run().join("events")
+        Self::events_in(&self.run())
+    }
+
+    pub(crate) fn events_in(run: &Path) -> PathBuf {
+        run.join("events")
     }
 
     pub(crate) fn vmm_log(&self) -> PathBuf {
