@@ -63,7 +63,7 @@ impl World {
 
     /// It says what became of them.
     pub fn report(&mut self, reports: Vec<InstanceReport>) {
-        self.apply(Command::Report { node: NODE, reports });
+        self.apply(Command::Report { node: NODE, epoch: None, reports });
     }
 
     /// The leader can plan with it, and what it plans can be applied.

@@ -65,7 +65,7 @@ oneof! {
             SetNodeStatus { changes },
             RemoveNode { node },
             Claim { node, epoch, instances },
-            Report { node, reports },
+            Report { node, epoch, reports },
             RecordAudit { records },
             SettleDataKey { key },
             Plan { actions },

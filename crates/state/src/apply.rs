@@ -152,7 +152,7 @@ impl<'a> Tx<'a> {
             Command::RaiseLevel { level } => self.raise_level(*level),
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::Claim { node, epoch, instances } => self.claim(*node, *epoch, instances),
-            Command::Report { node, reports } => self.report(*node, reports),
+            Command::Report { node, epoch, reports } => self.report(*node, *epoch, reports),
             Command::Audited(audited) => self.run(&audited.command),
             Command::RecordAudit { records } => {
                 self.audit(records.clone());

@@ -226,6 +226,9 @@ pub enum Command {
     Report {
         /// Which node.
         node: NodeId,
+        /// The registration it said so under; what was said under another than the present one is refused. None: that does not
+        /// matter. Needs level 3.
+        epoch: Option<Epoch>,
         /// What it saw, in the order it saw it.
         reports: Vec<InstanceReport>,
     },

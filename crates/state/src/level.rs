@@ -9,7 +9,16 @@ use crate::{Command, Refusal, RefusalCode, Row, State};
 /// 1. Everything before there were levels.
 /// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`]; instances that are stopped by an agent that is cut
 ///    off: [`ring_types::DeploymentSpec::stop_on_disconnect`]; virtual machines that are lost: [`UnknownExit::VmLost`].
-pub const LEVEL: Level = Level(2);
+/// 3. What comes late: a report says under which registration, [`Command::Report::epoch`], and a node's silence does not begin
+///    before it was in contact, [`REMEMBERS_CONTACT`].
+pub const LEVEL: Level = Level(3);
+
+/// From this level on a report says under which registration of its node it was made.
+pub const REPORTS_SAY_EPOCH: Level = Level(3);
+
+/// From this level on a node in contact carries when that was recorded. Applied by the level of the state, which is the same for all
+/// who apply an entry.
+pub(crate) const REMEMBERS_CONTACT: Level = Level(3);
 
 /// The row of the cluster's level. There is one, from level 2 on: a release before that does not know the table, and so opens no
 /// data it would not understand.
@@ -32,6 +41,7 @@ impl Command {
             Self::SetNodeStatus { changes } if changes.iter().any(|change| change.silent_since.is_some()) => {
                 (Level(2), "since when a node is silent")
             }
+            Self::Report { epoch: Some(_), .. } => (REPORTS_SAY_EPOCH, "under which registration a report was made"),
             Self::Report { reports, .. } if reports.iter().any(|report| report.cut_off) => {
                 (Level(2), "that an agent stopped an instance since it was cut off")
             }

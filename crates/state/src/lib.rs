@@ -37,7 +37,7 @@ pub use command::{Action, ApplyConfig, ApplyDeployment, Bootstrap, Command, Enro
 pub use dependencies::dependency_circle;
 pub use generation::{MEMBER_STEP, NewGeneration};
 pub use keys::{DataKey, NewDataKey, Reseal, Resealed, SealedValue, Secret};
-pub use level::{ClusterLevel, LEVEL};
+pub use level::{ClusterLevel, LEVEL, REPORTS_SAY_EPOCH};
 pub use moves::{Move, Rebalance, Relocation};
 pub use node_change::{NodeChange, NodeUpdate};
 pub use object::{

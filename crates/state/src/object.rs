@@ -277,7 +277,7 @@ pub struct Node {
     pub joined_at: Timestamp,
     /// When its status last changed.
     pub status_since: Timestamp,
-    /// When it was heard of last, for one that is out of contact; None: it is in contact, or its leader did not say.
+    /// When it was heard of last, for one that is out of contact; for one in contact, when that was last recorded. None: nobody said.
     pub silent_since: Option<Timestamp>,
     /// Last writer.
     pub version: Revision,

@@ -4,8 +4,10 @@
 mod common;
 
 use common::{World, deployment_id, instance_id, job, worker};
-use ring_state::{Action, Command, EventKind, NodeChange, NodeUpdate, RefusalCode, Reply};
-use ring_types::{Epoch, Goal, InstanceState, NodeStatus, Outcome, StartFailure, UnknownExit};
+use ring_state::{Action, Command, EventKind, InstanceReport, NodeChange, NodeUpdate, RefusalCode, Reply};
+use ring_types::{
+    Epoch, ExitStatus, Goal, InstanceState, NodeStatus, Outcome, Span, StartFailure, Timestamp, UnknownExit,
+};
 
 #[test]
 fn a_claim_needs_the_right_node_and_the_current_epoch() {
@@ -184,6 +186,53 @@ fn a_lost_node_comes_back_by_registering_only() {
     world.run(Command::SetNodeStatus { changes: vec![change] });
     assert_eq!(world.state.node(node).unwrap().status, NodeStatus::Lost);
     assert_eq!(world.register(node, 1).0, 3, "the same run of the agent, but a new epoch");
+}
+
+#[test]
+fn what_an_earlier_run_of_an_agent_said_is_not_taken_when_it_comes_late() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, worker("w", 1));
+    world.create(1, id, node);
+    world.claim(node, 1, 1);
+    let outcome = Outcome::NotStarted { cause: StartFailure::Create, message: "no such command".to_owned() };
+    let exit = ExitStatus { outcome, started_at: None, finished_at: Timestamp(5), node };
+    let report = InstanceReport { exit: Some(exit), ..InstanceReport::of(instance_id(1), InstanceState::Exited) };
+    let said = |epoch| Command::Report { node, epoch: Some(Epoch(epoch)), reports: vec![report.clone()] };
+    // The agent begins anew without its ledger, and starts what it had not been able to start before.
+    assert_eq!(world.register(node, 2), Epoch(2));
+    world.claim(node, 2, 1);
+    let Reply::Refused(refused) = world.run(said(1)) else { panic!("it was taken") };
+    assert_eq!(refused.code, RefusalCode::Conflict, "{}", refused.message);
+    assert_eq!((world.instance(1).state, world.instance(1).exit.is_none()), (InstanceState::Claimed, true));
+    assert_eq!(world.run(said(2)), Reply::Done);
+    assert_eq!(world.instance(1).state, InstanceState::Exited);
+}
+
+#[test]
+fn a_silence_does_not_begin_before_the_node_was_in_contact() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let change = |status, silent_since| NodeChange { node, epoch: Epoch(1), status, held: false, silent_since };
+    let mut silence = |change| {
+        world.run(Command::SetNodeStatus { changes: vec![change] });
+        (world.state.node(node).unwrap().silence(), world.state.clock())
+    };
+    let early = Some(Timestamp(1));
+    let (first, _) = silence(change(NodeStatus::Unreachable, early));
+    assert!(first > early, "it registered after that: {first:?}");
+    let (none, back) = silence(change(NodeStatus::Ready, None));
+    assert_eq!(none, None);
+    // Of a leader that has been deposed: the node was heard since.
+    let (old, now) = silence(change(NodeStatus::Lost, first));
+    assert_eq!(old, Some(back));
+    assert!(now > back);
+    let mut world = World::new();
+    let node = world.node(1);
+    let later = world.state.clock() + Span::seconds(100);
+    let lost = NodeChange { node, epoch: Epoch(1), status: NodeStatus::Lost, held: false, silent_since: Some(later) };
+    world.run(Command::SetNodeStatus { changes: vec![lost] });
+    assert_eq!(world.state.node(node).unwrap().silence(), Some(later));
 }
 
 #[test]

@@ -76,12 +76,18 @@ fn second_level() -> [(Command, &'static str); 5] {
         (apply, "stop_on_disconnect"),
         (Command::RegisterNode { node, boot: RequestId::NONE, info }, "an agent's level"),
         (Command::SetNodeStatus { changes: vec![change] }, "since when a node is silent"),
-        (Command::Report { node, reports: vec![report.clone()] }, "that an agent stopped an instance"),
+        (Command::Report { node, epoch: None, reports: vec![report.clone()] }, "that an agent stopped an instance"),
         (
-            Command::Report { node, reports: vec![InstanceReport { cut_off: false, exit: Some(lost), ..report }] },
+            Command::Report { node, epoch: None, reports: vec![InstanceReport { cut_off: false, exit: Some(lost), ..report }] },
             "that a virtual machine",
         ),
     ]
+}
+
+/// What came with the third.
+fn under_a_registration() -> Command {
+    let report = InstanceReport::of(InstanceId(Uuid::from_u128(1)), InstanceState::Running);
+    Command::Report { node: NodeId(Uuid::from_u128(1)), epoch: Some(Epoch(1)), reports: vec![report] }
 }
 
 #[test]
@@ -106,7 +112,11 @@ fn a_level_only_rises_and_says_what_is_too_early() {
     assert_eq!((state.level(), rows(&state), state.too_early(&needs)), (Level(2), 1, None));
     raise(&mut state, 2, 1);
     assert_eq!(state.level(), Level(2));
+    let early = state.too_early(&under_a_registration()).unwrap();
+    assert!(early.message.starts_with("under which registration a report was made needs a cluster at level 3"), "{}", early.message);
+    raise(&mut state, 3, 3);
+    assert_eq!(state.too_early(&under_a_registration()), None);
     let again = State::from_rows(state.revision(), state.rows()).unwrap();
-    assert_eq!(again.level(), Level(2), "it is kept with the rows");
+    assert_eq!(again.level(), Level(3), "it is kept with the rows");
     assert_eq!(World::new().state.level(), LEVEL, "a new cluster begins at the level of the release that makes it");
 }

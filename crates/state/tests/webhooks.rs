@@ -119,8 +119,8 @@ fn scales_checks_nodes_and_leaders_are_told() {
         health: Some(Health { ready: false, failing }),
         ..ring_state::InstanceReport::of(instance_id(11), InstanceState::Running)
     };
-    world.run(Command::Report { node, reports: vec![report.clone()] });
-    world.run(Command::Report { node, reports: vec![report] });
+    world.run(Command::Report { node, epoch: None, reports: vec![report.clone()] });
+    world.run(Command::Report { node, epoch: None, reports: vec![report] });
     world.apply(2, worker("web", 3));
     world.lose_node(node, 1);
     world.run(Command::RemoveNode { node });

@@ -241,7 +241,7 @@ impl Fake {
         let node = self.state().instance(instance).unwrap().node;
         let started_at = Some(clock::wall());
         let report = InstanceReport { started_at, exit, ..InstanceReport::of(instance, state) };
-        self.apply(Command::Report { node, reports: vec![report] });
+        self.apply(Command::Report { node, epoch: None, reports: vec![report] });
     }
 
     /// Waits until a change makes the state so.

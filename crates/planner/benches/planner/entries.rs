@@ -82,5 +82,5 @@ fn exit(world: &mut World, n: u64) -> Command {
     let exit = ExitStatus { outcome: Outcome::Code(1), started_at: Some(world.now), finished_at: world.now, node };
     let (state, exit) = (InstanceState::Exited, Some(exit));
     let report = InstanceReport { exit, ..InstanceReport::of(instance, state) };
-    Command::Report { node, reports: vec![report] }
+    Command::Report { node, epoch: None, reports: vec![report] }
 }

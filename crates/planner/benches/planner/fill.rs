@@ -108,7 +108,7 @@ fn start(world: &mut World) {
         let instances: Vec<_> = world.state.instances_on(node).map(|instance| instance.id).collect();
         let reports = world.state.instances_on(node).map(|instance| running(world, instance)).collect();
         world.run(Command::Claim { node, epoch, instances });
-        world.run(Command::Report { node, reports });
+        world.run(Command::Report { node, epoch: None, reports });
     }
 }
 

@@ -302,7 +302,7 @@ impl World {
 
     fn tell(&mut self, report: InstanceReport) {
         let node = self.state.instance(report.instance).unwrap().node;
-        self.apply(Command::Report { node, reports: vec![report] });
+        self.apply(Command::Report { node, epoch: None, reports: vec![report] });
     }
 }
 

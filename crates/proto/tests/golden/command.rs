@@ -193,9 +193,8 @@ fn bootstrap(change: impl Fn(Bootstrap) -> Bootstrap) -> Command {
     examples().into_iter().find_map(changed).unwrap()
 }
 
-/// What an agent asks for that stops.
-/// What agents stop that are cut off: who asks for it, what is said of it, and who can.
-pub(crate) fn cut_off() -> [(&'static str, Command); 4] {
+/// What agents stop that are cut off: who asks for it, what is said of it, and who can; and what was said under a registration.
+pub(crate) fn cut_off() -> [(&'static str, Command); 5] {
     let spec = Arc::new(DeploymentSpec { stop_on_disconnect: Some(Span(30_000)), ..crate::spec::plain() });
     let deployments = vec![ApplyDeployment::new(DEPLOYMENT, spec)];
     let apply = Command::Apply { namespaces: vec![], configs: vec![], deployments, force: false, rollout_deadline: None };
@@ -212,7 +211,8 @@ pub(crate) fn cut_off() -> [(&'static str, Command); 4] {
         ("apply_stop_on_disconnect", apply),
         ("node_silent", Command::SetNodeStatus { changes: vec![change] }),
         ("node_register_level", Command::RegisterNode { node, boot: REQUEST, info }),
-        ("report_cut_off", Command::Report { node, reports: vec![report] }),
+        ("report_cut_off", Command::Report { node, epoch: None, reports: vec![report.clone()] }),
+        ("report_epoch", Command::Report { node, epoch: Some(epoch), reports: vec![report] }),
     ]
 }
 
@@ -284,7 +284,7 @@ fn nodes() -> Vec<Command> {
         Command::RemoveNode { node: NODE },
         Command::Rebalance(Rebalance { moves: vec![Relocation { instance: INSTANCE, to: NODE }], within: Span(60_000) }),
         Command::Claim { node: NODE, epoch: Epoch(5), instances: vec![INSTANCE] },
-        Command::Report { node: NODE, reports: reports() },
+        Command::Report { node: NODE, epoch: None, reports: reports() },
         Command::RaiseLevel { level: Level(2) },
     ]
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ring_proto::Wire;
 use ring_proto::agent::v1::{ClaimReply, ClaimRequest, ClaimResult, ReportReply, ReportRequest};
-use ring_state::{ClaimOutcome, Command, InstanceReport, Reply, State};
+use ring_state::{ClaimOutcome, Command, InstanceReport, REPORTS_SAY_EPOCH, Reply, State};
 use ring_store::Store;
 use ring_types::{Epoch, InstanceId, Level, NodeId, Outcome, RequestId, UnknownExit};
 
@@ -56,17 +56,19 @@ fn answers(context: &SessionContext, state: &State, outcomes: Vec<ClaimOutcome>)
 }
 
 /// Commits what a node saw. What it says of instances of other nodes is passed over, and it is told so.
-pub(super) async fn report(context: &SessionContext, node: NodeId, request: ReportRequest) -> ReportReply {
+pub(super) async fn report(context: &SessionContext, (node, epoch): (NodeId, Epoch), request: ReportRequest) -> ReportReply {
     let (sequence, mut refused) = (request.sequence, String::new());
     let error = match read(request) {
         Ok(mut reports) => {
-            if context.store.local().level() == Level::FIRST {
+            let level = context.store.local().level();
+            if level == Level::FIRST {
                 reports.iter_mut().for_each(as_before);
             }
             if pass_over_strange(context, node, &mut reports) {
                 STRANGE.clone_into(&mut refused);
             }
-            commit(context, node, reports).await.err().unwrap_or_default()
+            let epoch = (level >= REPORTS_SAY_EPOCH).then_some(epoch);
+            commit(context, node, epoch, reports).await.err().unwrap_or_default()
         }
         Err(why) => why,
     };
@@ -101,11 +103,16 @@ fn pass_over_strange(context: &SessionContext, node: NodeId, reports: &mut Vec<I
     true
 }
 
-async fn commit(context: &SessionContext, node: NodeId, reports: Vec<InstanceReport>) -> Result<(), String> {
+async fn commit(
+    context: &SessionContext,
+    node: NodeId,
+    epoch: Option<Epoch>,
+    reports: Vec<InstanceReport>,
+) -> Result<(), String> {
     if reports.is_empty() {
         return Ok(());
     }
-    let command = Command::Report { node, reports };
+    let command = Command::Report { node, epoch, reports };
     let done = context.store.propose(RequestId::NONE, command).await.map_err(|e| e.to_string())?;
     match done.reply {
         Reply::Refused(refusal) => Err(refusal.message),

@@ -143,8 +143,8 @@ impl Conversation {
         let claims = self.answer(workers, |context, node, request| async move {
             Message::Claim(claims::claim(&context, node, &request).await)
         });
-        let reports = self.answer(workers, |context, node, request| async move {
-            Message::Report(claims::report(&context, node, request).await)
+        let reports = self.answer(workers, move |context, node, request| async move {
+            Message::Report(claims::report(&context, (node, epoch), request).await)
         });
         let leaves =
             self.answer(

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use ring_types::{ClusterGeneration, Epoch, JoinTokenId, Level, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId};
+use ring_types::{
+    ClusterGeneration, Epoch, JoinTokenId, Level, MemberId, Name, NodeId, NodeInfo, NodeStatus, RequestId, Timestamp,
+};
 
 use super::{Done, Tx};
+use crate::level::REMEMBERS_CONTACT;
 use crate::{
     Bootstrap, ClusterLevel, ClusterMeta, Drain, EnrolMember, EnrolNode, JoinRole, JoinToken, Member, MemberState, Node,
     NodeChange, NodeUpdate, Refusal, RefusalCode, Reply, Role, Row, RowKey,
@@ -180,7 +183,8 @@ impl Tx<'_> {
         let node = self.node(id)?;
         let same_run = node.boot == boot && !matches!(node.status, NodeStatus::Lost | NodeStatus::Joining);
         let epoch = if same_run { node.epoch } else { node.epoch.next() };
-        let mut changed = Node { info: info.clone(), boot, epoch, held: false, silent_since: None, ..Node::clone(&node) };
+        let silent_since = (self.state.level() >= REMEMBERS_CONTACT).then_some(self.at);
+        let mut changed = Node { info: info.clone(), boot, epoch, held: false, silent_since, ..Node::clone(&node) };
         if changed.drain.is_some_and(|drain| drain.until_return) && node.boot != boot {
             (changed.drain, changed.schedulable) = (None, true);
         }
@@ -197,10 +201,19 @@ impl Tx<'_> {
                 continue;
             }
             let epoch = if change.status == NodeStatus::Lost { node.epoch.next() } else { node.epoch };
-            let silent_since = change.silent_since;
+            let silent_since = self.silent_since(&node, change);
             self.put_node(Node { epoch, held: change.held, silent_since, ..Node::clone(&node) }, change.status);
         }
         Ok(Reply::Done)
+    }
+
+    /// Since when it is silent. A change may be old when it is applied, of a leader that was deposed for instance: a silence does not
+    /// begin before the latest entry that shows the node in contact.
+    fn silent_since(&self, node: &Node, change: &NodeChange) -> Option<Timestamp> {
+        if self.state.level() < REMEMBERS_CONTACT {
+            return change.silent_since;
+        }
+        if change.status == NodeStatus::Ready { Some(self.at) } else { change.silent_since.max(node.silent_since) }
     }
 
     fn put_node(&mut self, mut node: Node, status: NodeStatus) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring_types::{Epoch, ExitStatus, Goal, InstanceId, InstanceState, NodeId, Outcome, StartFailure, StopCause, UnknownExit};
 
 use super::{Done, EventAt, Tx};
-use crate::{ClaimOutcome, EventKind, EventLevel, Instance, InstanceReport, Reply};
+use crate::{ClaimOutcome, EventKind, EventLevel, Instance, InstanceReport, Refusal, Reply};
 
 impl Tx<'_> {
     pub(super) fn claim(&mut self, node: NodeId, epoch: Epoch, instances: &[InstanceId]) -> Done {
@@ -24,7 +24,13 @@ impl Tx<'_> {
         Ok(Reply::Claims(outcomes))
     }
 
-    pub(super) fn report(&mut self, node: NodeId, reports: &[InstanceReport]) -> Done {
+    /// A run of an agent that has lost its ledger may execute what the run before said had never been started. So what an earlier
+    /// run said, and comes late, is not taken: the present one says again whatever of it still holds.
+    pub(super) fn report(&mut self, node: NodeId, epoch: Option<Epoch>, reports: &[InstanceReport]) -> Done {
+        let current = self.state.node(node).map(|node| node.epoch);
+        if epoch.is_some() && epoch != current {
+            return Err(Refusal::conflict("this was said under a registration of the node that is not the present one"));
+        }
         for report in reports {
             let instance = self.state.instance(report.instance).filter(|i| i.node == node).cloned();
             if let Some(instance) = instance.filter(|i| acceptable(i, report)) {

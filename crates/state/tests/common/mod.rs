@@ -153,7 +153,7 @@ impl World {
             exit,
             ..InstanceReport::of(instance_id(instance), state)
         };
-        self.run(Command::Report { node, reports: vec![report] });
+        self.run(Command::Report { node, epoch: None, reports: vec![report] });
     }
 
     pub fn lose_node(&mut self, node: NodeId, epoch: u64) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ring_agent::Assignment;
 use ring_planner::{Contact, IdSource, LeaseOptions, Moment, Waiting, affected, judge_nodes, plan};
-use ring_state::{Command, EnrolNode, Entry, Instance, LEVEL, Reply, RowKey, State};
+use ring_state::{Command, EnrolNode, Entry, Instance, LEVEL, REPORTS_SAY_EPOCH, Reply, RowKey, State};
 use ring_types::{
     Cpu, DeploymentId, Epoch, InstanceId, Memory, Name, NodeCapacity, NodeId, NodeInfo, NodeStatus, RequestId, Revision,
     RuntimeKind, RuntimeReport, Span, Timestamp,
@@ -170,7 +170,7 @@ impl Sim {
     /// Puts a command on its way. It may get lost, arrive late or twice, and its answer may get lost.
     pub(crate) fn propose(&mut self, origin: Origin, request: RequestId, command: Command) {
         let proposal = Proposal { origin, request, command };
-        let setup = matches!(proposal.command, Command::EnrolNode(_));
+        let setup = matches!(proposal.command, Command::EnrolNode(_) | Command::RaiseLevel { .. });
         let fate = if self.chaos && !setup { self.rng.range(0, 100) } else { 100 };
         match fate {
             0..4 => {
@@ -315,7 +315,8 @@ impl Sim {
                 }
             }
             ToControl::Report(reports) => {
-                self.propose(Origin::Session(id), RequestId::NONE, Command::Report { node: from, reports });
+                let epoch = session.epoch.filter(|_| self.control.tip().level() >= REPORTS_SAY_EPOCH);
+                self.propose(Origin::Session(id), RequestId::NONE, Command::Report { node: from, epoch, reports });
             }
         }
     }
