@@ -75,12 +75,13 @@ mod tests {
     #[tokio::test]
     async fn it_is_raised_once_the_last_one_is_replaced() {
         let fake = Fake::with_nodes(0);
-        for held_back in [&[Some(2), Some(1), Some(2)], &[Some(2), None, Some(2)]] {
+        let ours = Some(LEVEL.0);
+        for held_back in [&[ours, Some(1), ours], &[ours, None, ours]] {
             fake.set_levels(speaking(held_back));
             look(&fake).await.unwrap();
             assert_eq!((fake.state().level(), fake.proposals()), (Level::FIRST, 0));
         }
-        fake.set_levels(speaking(&[Some(2), Some(7), Some(2)]));
+        fake.set_levels(speaking(&[ours, Some(LEVEL.0 + 5), ours]));
         for _ in 0..2 {
             look(&fake).await.unwrap();
             assert_eq!((fake.state().level(), fake.proposals()), (LEVEL, 1));

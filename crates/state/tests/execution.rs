@@ -5,9 +5,7 @@ mod common;
 
 use common::{World, deployment_id, instance_id, job, worker};
 use ring_state::{Action, Command, EventKind, InstanceReport, NodeChange, NodeUpdate, RefusalCode, Reply};
-use ring_types::{
-    Epoch, ExitStatus, Goal, InstanceState, NodeStatus, Outcome, Span, StartFailure, Timestamp, UnknownExit,
-};
+use ring_types::{Epoch, ExitStatus, Goal, InstanceState, NodeStatus, Outcome, Span, StartFailure, Timestamp, UnknownExit};
 
 #[test]
 fn a_claim_needs_the_right_node_and_the_current_epoch() {

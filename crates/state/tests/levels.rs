@@ -113,7 +113,11 @@ fn a_level_only_rises_and_says_what_is_too_early() {
     raise(&mut state, 2, 1);
     assert_eq!(state.level(), Level(2));
     let early = state.too_early(&under_a_registration()).unwrap();
-    assert!(early.message.starts_with("under which registration a report was made needs a cluster at level 3"), "{}", early.message);
+    assert!(
+        early.message.starts_with("under which registration a report was made needs a cluster at level 3"),
+        "{}",
+        early.message
+    );
     raise(&mut state, 3, 3);
     assert_eq!(state.too_early(&under_a_registration()), None);
     let again = State::from_rows(state.revision(), state.rows()).unwrap();

@@ -223,6 +223,7 @@ fn every_kind_has_an_example_and_every_file_is_one() {
         "node_silent",
         "node_register_level",
         "report_cut_off",
+        "report_epoch",
         "node_silent_since",
         "deployment_agent_too_old",
         "secret_sealed",
