@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ring_state::LEVEL;
 use ring_testkit::cluster::Options;
 use ring_testkit::flags::Role;
 use ring_testkit::work::{Gate, IN_TIME, Runtime, manifest, new_key, on, worker};
@@ -137,7 +138,7 @@ fn upgrade(cluster: &Cluster, written: &Written, old: &Path) {
     assert!(early.status == 409 && early.body.contains("level 2"), "{} {}", early.status, early.body);
     replace(cluster, written, 2, None);
     wait::until(IN_TIME, "the level of the new release everywhere", || {
-        (0..3).all(|control| level(cluster, control) == (2, Vec::new()))
+        (0..3).all(|control| level(cluster, control) == (u64::from(LEVEL.0), Vec::new()))
     })
     .unwrap();
     // Only one of the agents knows how, and could not say so before.
@@ -178,6 +179,6 @@ fn a_host_of_the_release_before_is_not_admitted() {
     let cli = cli.env("RING_DATA_DIR", dir.path().display().to_string()).env("RING_CONFIG_DIR", dir.path().display().to_string());
     let line = ["cluster", "join", &address, "--token", &token, "--role", "control", "--advertise", "127.0.0.1:1"];
     let refused = cli.run(line).unwrap();
-    assert!(!refused.success() && refused.stderr.contains("at level 2"), "{}", refused.stderr);
+    assert!(!refused.success() && refused.stderr.contains(&format!("at level {LEVEL}")), "{}", refused.stderr);
     assert_eq!(cluster.get_any("/cluster/members").unwrap().as_array().unwrap().len(), 1);
 }
