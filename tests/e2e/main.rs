@@ -12,6 +12,7 @@ mod faults_leader;
 mod faults_quorum;
 mod health;
 mod lab;
+mod micro_vms;
 mod registry;
 #[path = "../seed/script.rs"]
 mod script;
