@@ -102,9 +102,9 @@ fn a_job_in_a_micro_vm_keeps_its_code_while_its_agent_is_killed() {
     agent.start().unwrap();
     let ended = cluster.wait_final(&id).unwrap();
     assert_eq!((&ended["status"], &ended["exit_status"]["code"]), (&json!("failed"), &json!(7)), "{ended}");
-    assert_eq!((&ended["attempt"], &ended["restart_count"]), (&json!(1), &json!(0)), "{ended}");
+    assert_eq!(ended["restart_count"], 0, "{ended}");
     let logs = cluster.cli().ok(["deployment", "logs", &id]).unwrap();
-    assert!(logs.contains("begun") && logs.contains("done"), "{logs}");
+    assert_eq!((logs.matches("begun").count(), logs.matches("done").count()), (1, 1), "{logs}");
     wait::until(IN_TIME, "the VMM to be gone", || vmms(&lab) == 0).unwrap();
 }
 

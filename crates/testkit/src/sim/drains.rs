@@ -28,7 +28,8 @@ impl Sim {
         };
         let due =
             !moved(id) && after.node(old.node).and_then(|node| node.drain).is_none_or(|drain| drain.deadline <= after.clock());
-        if due || !old.serves(&deployment.spec) {
+        // Of what is on a lost node nobody knows that it serves.
+        if due || !before.serves(old, deployment) {
             return Ok(());
         }
         // Another action of the same plan may have ended some for another reason.
