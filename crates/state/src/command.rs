@@ -226,8 +226,7 @@ pub enum Command {
     Report {
         /// Which node.
         node: NodeId,
-        /// The registration it said so under; what was said under another than the present one is refused. None: that does not
-        /// matter. Needs level 3.
+        /// The registration it said so under: only the present one counts. None: any does. Needs level 3.
         epoch: Option<Epoch>,
         /// What it saw, in the order it saw it.
         reports: Vec<InstanceReport>,
@@ -402,8 +401,7 @@ impl InstanceReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Makes an instance and binds it, and with it the local volumes it mounts that are on no node yet. Passed over when the
-    /// slot has a live instance, the deployment goes, a volume is missing or on another node, or the node cannot take it any
-    /// more.
+    /// slot has a live instance, the deployment goes, a volume is missing or on another node, or the node cannot take it.
     CreateInstance {
         /// Identity.
         id: InstanceId,

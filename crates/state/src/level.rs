@@ -9,8 +9,8 @@ use crate::{Command, Refusal, RefusalCode, Row, State};
 /// 1. Everything before there were levels.
 /// 2. Drains that end when the agent comes back: [`crate::Drain::until_return`]; instances that are stopped by an agent that is cut
 ///    off: [`ring_types::DeploymentSpec::stop_on_disconnect`]; virtual machines that are lost: [`UnknownExit::VmLost`].
-/// 3. What comes late: a report says under which registration, [`Command::Report::epoch`], and a node's silence does not begin
-///    before it was in contact, [`REMEMBERS_CONTACT`].
+/// 3. What comes late: a report says under which registration, [`Command::Report::epoch`], a node's silence does not begin before it
+///    was in contact, [`REMEMBERS_CONTACT`], and a job that is over gets no instance, [`JOBS_STAY_OVER`].
 pub const LEVEL: Level = Level(3);
 
 /// From this level on a report says under which registration of its node it was made.
@@ -19,6 +19,9 @@ pub const REPORTS_SAY_EPOCH: Level = Level(3);
 /// From this level on a node in contact carries when that was recorded. Applied by the level of the state, which is the same for all
 /// who apply an entry.
 pub(crate) const REMEMBERS_CONTACT: Level = Level(3);
+
+/// From this level on no instance is made for a job that was told to be over. By the level of the state, too.
+pub(crate) const JOBS_STAY_OVER: Level = Level(3);
 
 /// The row of the cluster's level. There is one, from level 2 on: a release before that does not know the table, and so opens no
 /// data it would not understand.

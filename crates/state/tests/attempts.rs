@@ -88,6 +88,19 @@ fn a_late_plan_makes_no_time_out_of_a_success_and_revives_nothing() {
 }
 
 #[test]
+fn a_late_plan_makes_no_other_attempt_of_a_job_that_is_over() {
+    let mut world = World::new();
+    let node = world.node(1);
+    let (id, _) = world.apply(1, DeploymentSpec { retries: 3, ..job("j") });
+    attempt(&mut world, 1, id, 1, node);
+    end(&mut world, 1, node, Outcome::Code(1));
+    let (reason, message, conditions) = (String::new(), String::new(), Vec::new());
+    let failed = Action::SetStatus { deployment: id, status: DeploymentStatus::Failed, reason, message, conditions, exit: None };
+    assert_eq!(world.plan(vec![failed]), 0);
+    assert_eq!(attempt(&mut world, 2, id, 2, node), 1, "somebody may have been told that it failed");
+}
+
+#[test]
 fn since_when_it_runs_is_stamped_once_by_the_leader() {
     let mut world = World::new();
     let node = world.node(1);

@@ -7,6 +7,7 @@ use ring_types::{
 };
 
 use super::{Done, EventAt, Tx};
+use crate::level::JOBS_STAY_OVER;
 use crate::{Action, Deployment, EventKind, EventLevel, Instance, Node, Reply, RowKey, Scale};
 
 /// The instance a plan wants.
@@ -66,6 +67,7 @@ impl Tx<'_> {
     fn create_instance(&mut self, deployment: &Arc<Deployment>, wanted: &Wanted) -> bool {
         let Some(node) = self.state.node(wanted.node).cloned() else { return false };
         let fits = !deployment.deleting
+            && !self.is_over(deployment)
             && self.slot_is_wanted(deployment, wanted.slot)
             && self.state.instance(wanted.id).is_none()
             && !deployment.has_failed_to_roll_out()
@@ -119,6 +121,11 @@ impl Tx<'_> {
             });
         }
         true
+    }
+
+    /// A job that was told to be over stays over: a plan that makes another attempt of it was made before that was known.
+    fn is_over(&self, deployment: &Deployment) -> bool {
+        deployment.spec.kind == Kind::Job && deployment.status.is_final() && self.state.level() >= JOBS_STAY_OVER
     }
 
     /// While an instance is to leave its node there is a slot more, for what takes its place.

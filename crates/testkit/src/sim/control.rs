@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ring_agent::Assignment;
 use ring_planner::{Contact, IdSource, LeaseOptions, Moment, Waiting, affected, judge_nodes, plan};
-use ring_state::{Command, EnrolNode, Entry, Instance, LEVEL, REPORTS_SAY_EPOCH, Reply, RowKey, State};
+use ring_state::{Command, EnrolNode, Entry, Instance, LEVEL, Reply, RowKey, State};
 use ring_types::{
     Cpu, DeploymentId, Epoch, InstanceId, Memory, Name, NodeCapacity, NodeId, NodeInfo, NodeStatus, RequestId, Revision,
     RuntimeKind, RuntimeReport, Span, Timestamp,
@@ -315,8 +315,7 @@ impl Sim {
                 }
             }
             ToControl::Report(reports) => {
-                let epoch = session.epoch.filter(|_| self.control.tip().level() >= REPORTS_SAY_EPOCH);
-                self.propose(Origin::Session(id), RequestId::NONE, Command::Report { node: from, epoch, reports });
+                self.propose(Origin::Session(id), RequestId::NONE, Command::Report { node: from, epoch: session.epoch, reports });
             }
         }
     }
