@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring_state::{Bootstrap, Command, State};
-use ring_store::{Compaction, ConnectError, Leadership, PeerConnector, Store, StoreConfig, StoreError, Timing};
+use ring_store::{Compaction, ConnectError, Leadership, PeerConnector, Store, StoreConfig, StoreError, StoreStatus, Timing};
 use ring_types::{ClusterId, MemberId, RequestId, UserId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -118,6 +118,16 @@ impl Member {
     pub(crate) async fn leadership(&self, wanted: impl FnMut(&Leadership) -> bool) -> Leadership {
         let mut leadership = self.store.leadership();
         *timeout(DEADLINE, leadership.wait_for(wanted)).await.expect("in time").unwrap()
+    }
+
+    /// Waits until what this member says of itself is as wanted: it is said a little after it is so.
+    pub(crate) async fn says(&self, what: &str, wanted: impl Fn(&StoreStatus) -> bool) {
+        let said = async {
+            while !wanted(&self.store.status()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, said).await.unwrap_or_else(|_| panic!("{what}: {:?}", self.store.status()));
     }
 
     /// Waits until this member's own state is as wanted.
