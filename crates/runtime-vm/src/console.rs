@@ -9,8 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
-use rustix::io::Errno;
+use crate::holes;
 
 /// Read at once, bytes.
 const PIECE: usize = 64 * 1024;
@@ -51,18 +50,10 @@ impl Console {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok((self.offset, Vec::new())),
             opened => opened?,
         };
-        let mut piece = vec![0; PIECE];
-        loop {
-            let Some(at) = data(&file, self.offset)? else { return Ok((self.offset, Vec::new())) };
-            let read = file.read_at(&mut piece, at)?;
-            // What is given back is so from the beginning on. So what was read is whole when its first byte is still there.
-            if data(&file, at)? == Some(at) {
-                piece.truncate(read);
-                self.offset = at + read as u64;
-                self.give_back(&file);
-                return Ok((at, piece));
-            }
-        }
+        let Some((at, piece)) = holes::read(&file, self.offset, PIECE)? else { return Ok((self.offset, Vec::new())) };
+        self.offset = at + piece.len() as u64;
+        self.give_back(&file);
+        Ok((at, piece))
     }
 
     fn give_back(&mut self, file: &File) {
@@ -70,20 +61,10 @@ impl Console {
         if until < self.freed + KEPT {
             return;
         }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) = fallocate(file, flags, self.freed, until - self.freed) {
+        if let Err(error) = holes::give_back(file, self.freed, until) {
             tracing::warn!(path = %self.path.display(), %error, "what was read of a console stays on the disk");
         }
         self.freed = until;
-    }
-}
-
-/// The first place that is no hole, at this one or behind it. None at the end of the file.
-pub(crate) fn data(file: &File, at: u64) -> io::Result<Option<u64>> {
-    match seek(file, SeekFrom::Data(at)) {
-        Ok(place) => Ok(Some(place)),
-        Err(Errno::NXIO) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -139,7 +120,7 @@ mod tests {
         file.write_all(b"end").unwrap();
         let mut console = Console::new(&path, 100);
         assert_eq!(console.read().unwrap().0, 100);
-        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, 3 << 20).unwrap();
+        holes::give_back(&file, 0, 3 << 20).unwrap();
         let (at, piece) = console.read().unwrap();
         assert_eq!((at, piece[0]), (3 << 20, 1));
         let mut last = piece;

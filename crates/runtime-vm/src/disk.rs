@@ -8,7 +8,8 @@ use std::path::Path;
 use ring_runtime::{RuntimeError, RuntimeErrorKind};
 use ring_types::StartFailure;
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
-use rustix::io::Errno;
+
+use crate::holes;
 
 /// Copied at once, bytes.
 const PIECE: usize = 1 << 20;
@@ -47,11 +48,8 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
 fn copy_data(mut from: &File, mut to: &File) -> io::Result<()> {
     let mut at = 0;
     loop {
-        at = match seek(from, SeekFrom::Data(at)) {
-            Ok(data) => data,
-            Err(Errno::NXIO) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(data) = holes::data(from, at)? else { return Ok(()) };
+        at = data;
         let mut left = seek(from, SeekFrom::Hole(at))? - at;
         seek(from, SeekFrom::Start(at))?;
         seek(to, SeekFrom::Start(at))?;

@@ -4,15 +4,15 @@
 //! [`crate::keeper`]): a reader finds a hole, and goes on with the first whole event behind it. What is left tells the same.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::console::data;
+use crate::holes;
 
 /// No more is read at once, bytes; a VM makes some hundred events of some hundred bytes in its life.
-const MOST: u64 = 16 << 20;
+const MOST: usize = 16 << 20;
 
 /// How every event begins.
 const BEGIN: &[u8] = br#"{"timestamp""#;
@@ -66,18 +66,11 @@ impl Events {
 
     /// The signs that came since the last time. What is not whole yet is read the next time.
     pub(crate) fn read(&mut self) -> io::Result<Vec<Sign>> {
-        let mut file = match File::open(&self.path) {
+        let file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             opened => opened?,
         };
-        let Some(at) = data(&file, self.offset)? else { return Ok(Vec::new()) };
-        file.seek(SeekFrom::Start(at))?;
-        let mut bytes = Vec::new();
-        (&file).take(MOST).read_to_end(&mut bytes)?;
-        // What is given back is so from the beginning on: what was read is whole when its first byte is still there.
-        if data(&file, at)? != Some(at) {
-            return self.read();
-        }
+        let Some((at, bytes)) = holes::read(&file, self.offset, MOST)? else { return Ok(Vec::new()) };
         // The end of an event whose beginning is gone.
         let torn = if at > self.offset { begin(&bytes) } else { 0 };
         let (signs, read) = signs(&bytes[torn..]);
@@ -107,8 +100,6 @@ fn signs(bytes: &[u8]) -> (Vec<Sign>, usize) {
 mod tests {
     use std::fs::OpenOptions;
     use std::io::Write;
-
-    use rustix::fs::{FallocateFlags, fallocate};
 
     use super::*;
 
@@ -140,7 +131,7 @@ mod tests {
         std::fs::write(&path, format!("{}{resets}", event("vm", "booted"))).unwrap();
         let hole = 2 << 20;
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, hole).unwrap();
+        holes::give_back(&file, 0, hole).unwrap();
         let mut events = Events::new(&path);
         let signs = events.read().unwrap();
         let each = event("vm", "rebooted").len() as u64;

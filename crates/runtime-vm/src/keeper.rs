@@ -1,9 +1,10 @@
 //! The keeper: a process beside each VMM that keeps small what the VMM only ever appends to, also while no agent is there.
 //!
 //! The VMM writes the serial console, its own log and its events into files it holds open, so that nothing has to be there for it
-//! to go on. A guest that floods its console, or is reset for ever, would fill the disk. The keeper gives the oldest part of such a file back to the file system: the
-//! file keeps its length, and a reader finds a hole where something is gone (see [`crate::console`] and [`crate::events`]). It carries no byte itself: a
-//! keeper that is killed costs the bound and nothing else, and the next agent starts another.
+//! to go on. A guest that floods its console, or is reset for ever, would fill the disk. The keeper gives the oldest part of such a
+//! file back to the file system: the file keeps its length, and a reader finds a hole where something is gone (see
+//! [`crate::holes`]). It carries no byte itself: a keeper that is killed costs the bound and nothing else, and the next agent
+//! starts another.
 //!
 //! File systems that cannot make holes (NFS before 4.2) have no bound.
 
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use ring_runtime_host::notice::Notice;
 use ring_runtime_host::proc::{self, ProcessId};
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use tokio::process::Command;
 
+use crate::holes;
 use crate::layout::InstanceDir;
 use crate::spawn;
 
@@ -94,11 +95,7 @@ fn shorten(path: &Path, kept: u64) -> io::Result<()> {
     if until == 0 {
         return Ok(());
     }
-    let from = seek(&file, SeekFrom::Data(0))?;
-    if from < until {
-        fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, until)?;
-    }
-    Ok(())
+    if holes::data(&file, 0)?.is_some_and(|from| from < until) { holes::give_back(&file, 0, until) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -132,7 +129,7 @@ mod tests {
         let content = std::fs::read(&path).unwrap();
         assert!(content.ends_with(&[&piece[..], b"end"].concat()));
         let file = File::open(&path).unwrap();
-        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 8 * PIECE);
+        assert_eq!(holes::data(&file, 0).unwrap(), Some(8 * PIECE));
         shorten(&path, 2 * PIECE).unwrap();
         shorten(&path, 64 * PIECE).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().blocks(), found.blocks());

@@ -30,6 +30,7 @@ mod driver;
 mod events;
 mod exec;
 mod find;
+mod holes;
 pub mod image;
 mod inside;
 mod journal;
