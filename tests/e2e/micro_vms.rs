@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use ring_testkit::cluster::Options;
 use ring_testkit::lab::{IMAGE, Lab};
 use ring_testkit::work::{IN_TIME, NAMESPACE, manifest};
-use ring_testkit::{Cluster, cli, report, wait};
+use ring_testkit::{Cluster, Docker, cli, report, wait};
 use serde_json::{Value, json};
 
 use crate::three;
@@ -20,17 +20,11 @@ const SCALED: Duration = Duration::from_mins(3);
 
 const AGENTS: [&str; 2] = ["a1", "a2"];
 
-/// A root for guests: what the stand-in boots sees this and not the image's disk.
-fn root(dir: &Path) {
-    let bin = dir.join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::create_dir_all(dir.join("etc")).unwrap();
-    fs::write(dir.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
-    let busybox = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-    fs::copy(busybox.expect("the tests need a static busybox (package busybox-static)"), bin.join("busybox")).unwrap();
-    for applet in ["sh", "sleep", "echo", "test", "true", "date", "[", "cat"] {
-        symlink("busybox", bin.join(applet)).unwrap();
-    }
+/// The files of the test image: what the stand-in's guests see in the place of the image's disk.
+fn root(docker: &Docker, dir: &Path) {
+    let container = docker.ok(["create", IMAGE, "true"]).unwrap();
+    docker.ok(["cp", &format!("{container}:/."), &dir.display().to_string()]).unwrap();
+    docker.ok(["rm", &container]).unwrap();
 }
 
 /// Two agents with Docker and micro-VMs. None where that cannot be.
@@ -41,7 +35,8 @@ fn start(name: &str) -> Option<(Lab, Cluster)> {
     }
     let lab = Lab::builder(name).docker_hosts(AGENTS).hosts(three::CONTROLS).start_or_skip()?;
     let dir = lab.dir().join("vmm");
-    root(&dir.join("root"));
+    fs::create_dir(&dir).unwrap();
+    root(lab.docker("a1"), &dir.join("root"));
     fs::write(dir.join("vmlinux"), "a kernel nobody boots").unwrap();
     let standin = cli::binary().unwrap().with_file_name("ring-vm-standin");
     let script = format!("#!/bin/sh\nexec {} --standin-root {} \"$@\"\n", standin.display(), dir.join("root").display());
@@ -71,17 +66,13 @@ fn in_a_vm(kind: &str, name: &str, script: &str) -> Value {
     })
 }
 
-/// Processes whose command line has both words.
-fn processes(one: &str, other: &str) -> usize {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let line = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).ok();
-    let lines = all.filter_map(line).map(|line| String::from_utf8_lossy(&line).into_owned());
-    lines.filter(|line| line.contains(one) && line.contains(other)).count()
-}
-
 /// VMMs of the hosts of a lab.
 fn vmms(lab: &Lab) -> usize {
-    processes("ring-vm-standin", &lab.dir().display().to_string())
+    let lab = lab.dir().display().to_string();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| line.contains("ring-vm-standin") && line.contains(&lab)).count()
 }
 
 fn serves(cluster: &Cluster, id: &str, replicas: u64) -> Value {

@@ -44,11 +44,11 @@ impl Guest {
         };
         // One that is there makes the boot fail.
         let listener = UnixListener::bind(vsock)?;
-        let process = options.init.as_ref().map(|init| {
+        let process = options.root.as_ref().map(|root| {
             let mut command = guarded();
             command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net"]);
-            command.arg(init).arg("--test-socket").arg(format!("{vsock}_1024"));
-            command.arg("--test-root").arg(&options.root);
+            command.arg(env!("RING_GUEST_INIT")).arg("--test-socket").arg(format!("{vsock}_1024"));
+            command.arg("--test-root").arg(root);
             for share in config["fs"].as_array().into_iter().flatten() {
                 let tag = share["tag"].as_str().unwrap_or_default();
                 let served = format!("{}.dir", share["socket"].as_str().unwrap_or_default());

@@ -39,11 +39,8 @@ pub(crate) struct Options {
     /// It stays when its guest is off.
     pub(crate) stays: bool,
     faults: Vec<Fault>,
-    /// The init that is booted for an OCI image, the one of this build unless it is named; None: nothing is, and a test plays the
-    /// guest.
-    pub(crate) init: Option<PathBuf>,
-    /// The directory that is its root; with one there is an init.
-    pub(crate) root: PathBuf,
+    /// The root of the init that is booted for an OCI image; None: nothing is, and a test plays the guest.
+    pub(crate) root: Option<PathBuf>,
 }
 
 impl Options {
@@ -59,11 +56,7 @@ impl Options {
                 "--event-monitor" => options.events = path(&value()),
                 "--seccomp" => drop(value()),
                 "--no-shutdown" => options.stays = true,
-                "--standin-init" => options.init = Some(PathBuf::from(value())),
-                "--standin-root" => {
-                    options.root = PathBuf::from(value());
-                    options.init.get_or_insert_with(|| PathBuf::from(env!("RING_GUEST_INIT")));
-                }
+                "--standin-root" => options.root = Some(PathBuf::from(value())),
                 "--standin-fault" => {
                     let wanted = value();
                     let fault = FAULTS.iter().find(|(name, _)| *name == wanted);

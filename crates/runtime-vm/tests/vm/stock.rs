@@ -1,7 +1,7 @@
 //! The runtime as a whole: the real VMM, the kernel of a distribution, our init, an image of a registry, a network, volumes.
 //!
 //! Where `RING_TEST_KERNEL` names the kernel and `RING_TEST_MODULES` its modules, separated by colons, in the order in which they
-//! are loaded; `RING_TEST_CMDLINE` may say what the kernel is told. `scripts/test-micro-vms` makes such a place out of any x86-64 Linux.
+//! are loaded. `scripts/test-micro-vms` makes such a place out of any x86-64 Linux.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -49,7 +49,7 @@ impl Stock {
             binary,
             kernel: Some(kernel.into()),
             modules: modules(),
-            cmdline: std::env::var("RING_TEST_CMDLINE").unwrap_or_else(|_| "mitigations=off".to_owned()),
+            cmdline: "mitigations=off".to_owned(),
             socket_dir: world.dir.path().join("s"),
             network: Some(NetworkConfig::new(data.join("network"))),
             shares: SharesConfig {

@@ -110,7 +110,7 @@ impl World {
             if !root.exists() {
                 image(&root);
             }
-            script += &[" --standin-init ", env!("RING_GUEST_INIT"), " --standin-root ", &root.display().to_string()].concat();
+            script += &[" --standin-root ", &root.display().to_string()].concat();
         }
         for fault in faults {
             script += &[" --standin-fault ", fault].concat();
