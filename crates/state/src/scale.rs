@@ -14,6 +14,11 @@ pub struct Scale {
 }
 
 impl Deployment {
+    /// A job that was told to be over. It stays over: a plan that says otherwise was made before that was known.
+    pub fn is_over(&self) -> bool {
+        self.spec.kind == Kind::Job && self.status.is_final()
+    }
+
     /// How many instances there should be: what is asked for, or where the load has led to within the bounds.
     pub fn wanted(&self) -> u32 {
         match (self.spec.kind, &self.spec.autoscale, &self.scale) {

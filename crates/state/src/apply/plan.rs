@@ -66,8 +66,9 @@ impl Tx<'_> {
 
     fn create_instance(&mut self, deployment: &Arc<Deployment>, wanted: &Wanted) -> bool {
         let Some(node) = self.state.node(wanted.node).cloned() else { return false };
+        let stays_over = deployment.is_over() && self.state.level() >= JOBS_STAY_OVER;
         let fits = !deployment.deleting
-            && !self.is_over(deployment)
+            && !stays_over
             && self.slot_is_wanted(deployment, wanted.slot)
             && self.state.instance(wanted.id).is_none()
             && !deployment.has_failed_to_roll_out()
@@ -121,11 +122,6 @@ impl Tx<'_> {
             });
         }
         true
-    }
-
-    /// A job that was told to be over stays over: a plan that makes another attempt of it was made before that was known.
-    fn is_over(&self, deployment: &Deployment) -> bool {
-        deployment.spec.kind == Kind::Job && deployment.status.is_final() && self.state.level() >= JOBS_STAY_OVER
     }
 
     /// While an instance is to leave its node there is a slot more, for what takes its place.
@@ -221,8 +217,7 @@ impl Tx<'_> {
 
     fn set_status(&mut self, current: &Arc<Deployment>, action: &Action) -> bool {
         let Action::SetStatus { status, reason, message, conditions, exit, .. } = action else { return false };
-        // A job that was told to be over stays over: a plan that says otherwise was made before that was known.
-        if current.spec.kind == Kind::Job && current.status.is_final() && !status.is_final() {
+        if current.is_over() && !status.is_final() {
             return false;
         }
         let mut changed = Deployment::clone(current);
