@@ -106,6 +106,7 @@ impl InstanceTask {
     }
 
     fn next(&self) -> Step {
+        let since_boot = since_boot();
         next(&Facts {
             node: self.context.node,
             instance: self.instance,
@@ -115,8 +116,8 @@ impl InstanceTask {
             observed: self.observed.as_ref(),
             volatile: &self.volatile,
             now: now(),
-            since_boot: since_boot().into(),
-            silence: self.context.contact.silence(since_boot()),
+            since_boot: since_boot.into(),
+            silence: self.context.contact.silence(since_boot),
         })
     }
 

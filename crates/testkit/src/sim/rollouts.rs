@@ -117,8 +117,8 @@ fn gave_way(before: &State, after: &State, deployment: &Deployment, (old, new): 
         after.deployment(deployment.id)
     };
     // Where there is no room for both, one makes room for the other; an entry that does so may note that there is room now.
-    let placed = |state: &State, p: &Deployment| state.deployment(p.id).is_none_or(|p| p.placement_failure.is_none());
-    let Some(parent) = parent.filter(|p| placed(before, p) && placed(after, p)) else { return Ok(()) };
+    let had_room = |p: &Deployment| before.deployment(p.id).is_none_or(|p| p.placement_failure.is_none());
+    let Some(parent) = parent.filter(|p| p.placement_failure.is_none() && had_room(p)) else { return Ok(()) };
     let child = all(after, &name).find(|d| d.parent == Some(parent.id) && d.is_rolling_out());
     let wanted = super::scaling::wanted;
     let least = child.map_or(wanted(parent), |child| wanted(child).min(wanted(parent)));

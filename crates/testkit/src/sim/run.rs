@@ -169,7 +169,7 @@ pub(crate) struct Sim {
     pub(crate) summary: Summary,
     queue: BTreeMap<(i64, u64), Box<Event>>,
     sequence: u64,
-    /// Lines are remembered: writing them costs as much as what they are about.
+    /// Lines are remembered: of a history that keeps its promises nobody reads them.
     traced: bool,
     trace: VecDeque<String>,
 }
