@@ -204,7 +204,12 @@ impl<'a> Turn<'a, '_> {
         let holds = |d: &Deployment| d.id < self.deployment.id && holds_until(d).is_none_or(|until| until > self.now);
         let others = named.filter(|d| d.parent == Some(parent.id) && (d.is_rolling_out() || holds(d)));
         let others: u32 = others.map(|other| self.state.serving(other)).sum();
-        let short = parent.wanted().saturating_sub(self.state.serving(parent) + others);
+        // Those the parent gives up for the update under way do not serve beside what this plan would take away.
+        let kept = self.state.child_of(parent).map_or(u32::MAX, |child| {
+            let ready = progress(self.state, child, self.now).ready;
+            parent_keeps(parent.wanted(), child.wanted(), ready)
+        });
+        let short = parent.wanted().saturating_sub(self.state.serving(parent).min(kept) + others);
         // Where there is no room for both, one has to make room for the other.
         let yields = u32::from(parent.placement_failure.is_some());
         let serves = |view: &&View<'_>| {
