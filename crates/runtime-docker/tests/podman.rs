@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::any::Any;
+use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 
 use common::{Daemon, workload};
@@ -18,6 +20,12 @@ use ring_runtime::conformance::{self as suite, exec, mounts, stats};
 /// Podman keeps no code of a command that could not be executed: its start is refused instead. And it joins what has no line end
 /// with what came before it when only the last lines are asked for.
 const DEPARTS: [&str; 2] = ["commands that cannot be executed", "output"];
+
+/// What a panic said.
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let told = panic.downcast_ref::<String>().map(String::as_str);
+    told.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_driver_and_a_real_podman() {
@@ -47,10 +55,12 @@ async fn the_driver_and_a_real_podman() {
         ("mounts", mounts::check(driver, make, dir).boxed_local()),
     ];
     let mut departs = Vec::new();
+    let mut told = String::new();
     for (name, case) in cases {
-        if AssertUnwindSafe(case).catch_unwind().await.is_err() {
+        if let Err(panic) = AssertUnwindSafe(case).catch_unwind().await {
             departs.push(name);
+            writeln!(told, "{name}: {}", text(&*panic)).unwrap();
         }
     }
-    assert_eq!(departs, DEPARTS, "where Podman departs from the suite has changed");
+    assert_eq!(departs, DEPARTS, "where Podman departs from the suite has changed:\n{told}");
 }
