@@ -106,22 +106,28 @@ fn median(seen: &[Need], part: std::ops::Range<usize>, of: fn(&Need) -> u64) -> 
     all[all.len() / 2]
 }
 
-/// What it needed in the second quarter and in the last, as a line of a table; an error when that is too much more.
+/// What it needed in the second quarter and in the last, then in each twelfth of the time, as lines of a table; an error when that is too much more.
 fn flat(name: &str, seen: &[Need]) -> Result<String> {
     let quarter = seen.len() / 4;
     let (early, late) = (quarter..2 * quarter, seen.len() - quarter..seen.len());
     let both = |of: fn(&Need) -> u64| (median(seen, early.clone(), of), median(seen, late.clone(), of));
     let (memory, disk, files) = (both(|n| n.memory), both(|n| n.disk), both(|n| n.files));
     let within = |(before, after): (u64, u64), (percent, more): (u64, u64)| after <= before + before * percent / 100 + more;
-    let mb = |bytes: u64| bytes as f64 / 1e6;
+    let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    let twelfths = |of: fn(&Need) -> u64| {
+        let parts = (0..12).map(|n| seen.len() * n / 12..seen.len() * (n + 1) / 12).filter(|part| !part.is_empty());
+        parts.map(|part| mb(median(seen, part, of))).collect::<Vec<_>>().join(" ")
+    };
     let line = format!(
-        "{name}: memory {:.1} then {:.1} MB, disk {:.1} then {:.1} MB, {} then {} open files",
+        "{name}: memory {} then {} MB, disk {} then {} MB, {} then {} open files\n  memory {}\n  disk   {}",
         mb(memory.0),
         mb(memory.1),
         mb(disk.0),
         mb(disk.1),
         files.0,
-        files.1
+        files.1,
+        twelfths(|n| n.memory),
+        twelfths(|n| n.disk),
     );
     ensure!(within(memory, MEMORY) && within(disk, DISK) && files.1 <= files.0 + FILES, "not flat: {line}");
     Ok(line)
