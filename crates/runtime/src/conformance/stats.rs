@@ -18,7 +18,7 @@ pub async fn figures_of_what_runs(runtime: &dyn Runtime, make: Make<'_>) {
     let busy = make(&["sh", "-c", "while :; do :; done"]);
     launch(runtime, &busy).await;
     let first = measured(runtime, &busy).await;
-    assert_eq!(first.memory_limit, None);
+    assert_eq!(first.memory_limit, busy.spec.resources.limits.memory);
     let growing = async {
         loop {
             let next = measured(runtime, &busy).await;
