@@ -83,7 +83,8 @@ pub fn affected(before: &State, keys: &[RowKey], state: &State, waiting: &mut Wa
         }
     }
     if room {
-        found.extend(waiting.0.iter().take(WOKEN));
+        // With those that may have to make room for it.
+        waiting.0.iter().take(WOKEN).for_each(|id| with_its_name(before, state, *id, &mut found));
     }
     if room || moves {
         found.extend(next_to_move(state));

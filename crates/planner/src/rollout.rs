@@ -7,6 +7,7 @@ use ring_state::{Action, Deployment, Instance, RolloutPhase, State, may_run, par
 use ring_types::{CheckAction, DeploymentStatus, FailingCheck, Goal, InstanceId, InstanceState, Span, StopCause, Timestamp};
 
 use crate::pause::Times;
+use crate::place::Own;
 use crate::reconcile::Turn;
 use crate::status::Derived;
 use crate::text;
@@ -210,12 +211,23 @@ impl<'a> Turn<'a, '_> {
             parent_keeps(parent.wanted(), child.wanted(), ready)
         });
         let short = parent.wanted().saturating_sub(self.state.serving(parent).min(kept) + others);
-        // Where there is no room for both, one has to make room for the other.
-        let yields = u32::from(parent.placement_failure.is_some());
+        let short = short as usize;
         let serves = |view: &&View<'_>| {
             view.goal == Goal::Run && view.record.is_some_and(|record| self.state.serves(record, self.deployment))
         };
-        self.views.iter().filter(serves).take(short.saturating_sub(yields) as usize).map(|view| view.id).collect()
+        let mut serving: Vec<InstanceId> = self.views.iter().filter(serves).map(|view| view.id).collect();
+        // Where there is no room for both, one has to make room for the parent's: one whose going does. While fewer serve than are
+        // to, an earlier one is on its way out, and its room is still to come.
+        if parent.placement_failure.is_some() && serving.len() == short {
+            let own = Own::of(self.state, &parent.spec, &view::instances(self.state, parent.id));
+            let mut makes_room = |id| self.state.instance(id).is_some_and(|one| self.placer.fits_without(parent, &own, one));
+            let first = serving.iter().position(|id| makes_room(*id));
+            if let Some(at) = first.filter(|_| !self.placer.fits(parent, &own)) {
+                serving.remove(at);
+            }
+        }
+        serving.truncate(short);
+        serving
     }
 
     /// It is being deleted, and its parent had its time to come back; else has it looked at again then.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ring_state::{Command, Outcome as Done, UnplacedReason, may_run};
+use ring_state::{Command, NodeUpdate, Outcome as Done, UnplacedReason, may_run};
 use ring_types::{
     Condition, DeploymentId, DeploymentSpec, DeploymentStatus, Goal, InstanceState, NodeId, NodeStatus, Outcome, Port, Protocol,
     Span, StartFailure, StopCause, UnknownExit,
@@ -225,6 +225,40 @@ fn the_old_version_comes_back_when_the_new_one_does_not_start() {
     get_ready(&mut world, old);
     assert_eq!((serve(&world), wanted(&world, new)), (1, 0));
     assert!(world.deployment(old).conditions.is_empty(), "{:?}", world.deployment(old).conditions);
+}
+
+/// What serves of an update that failed ends before the old version is back only where that makes room for it.
+#[test]
+fn what_serves_of_a_failed_update_stays_where_its_end_makes_no_room() {
+    let mut world = World::with_nodes(2);
+    let old = serving(&mut world, ported(2, "v1"));
+    let new = world.create(ported(2, "v2"));
+    world.settle();
+    let_go(&mut world, old);
+    get_ready(&mut world, new);
+    let_go(&mut world, old);
+    let node = world.live(new).iter().find(|i| i.state == InstanceState::Running).unwrap().node;
+    let cordon = |world: &mut World, open: bool| {
+        world.apply(Command::UpdateNode(NodeUpdate { schedulable: Some(open), ..NodeUpdate::of(node) }));
+        world.settle();
+    };
+    cordon(&mut world, false);
+    world.run(world.live(new).iter().find(|i| i.state < InstanceState::Running).unwrap().id);
+    world.pass(Span::seconds(200));
+    world.settle();
+    assert_eq!(world.deployment(new).status, DeploymentStatus::Failed);
+    let_go(&mut world, new);
+    get_ready(&mut world, old);
+    assert!(world.deployment(old).placement_failure.is_some(), "the other host is cordoned");
+    assert_eq!((serve(&world), wanted(&world, old), wanted(&world, new)), (2, 1, 1));
+    world.pass(Span::seconds(2000));
+    world.settle();
+    assert_eq!((serve(&world), wanted(&world, new)), (2, 1), "its going would make no room");
+    cordon(&mut world, true);
+    assert_eq!((serve(&world), wanted(&world, new)), (1, 0), "now it does");
+    let_go(&mut world, new);
+    get_ready(&mut world, old);
+    assert_eq!((serve(&world), wanted(&world, old), world.live(new).len()), (2, 2, 0));
 }
 
 #[test]
