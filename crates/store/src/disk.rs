@@ -33,7 +33,9 @@ const STATE: &str = "state";
 /// Key of the record in `raft_meta` that says how far the rows go.
 const APPLIED: &[u8] = b"applied";
 /// A column family that is rarely written would keep old write-ahead logs for ever; past this size it is flushed.
-const WAL_LIMIT: u64 = 64 << 20;
+const WAL_LIMIT: u64 = 32 << 20;
+/// What a family gathers in memory before it is written to a file.
+const WRITE_BUFFER: usize = 8 << 20;
 /// Blocks of files kept in memory, all families together, RocksDB's own `default` too, which nothing is written to. The state is in
 /// memory as rows and the log's end as entries, so files are read at a start and for a member that was away. A family that is given
 /// no cache makes one of its own of 32 MB, with a table of 6 MB of address space.
@@ -265,7 +267,7 @@ fn family_options(cache: &Cache) -> Options {
     blocks.set_block_cache(cache);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
-    options.set_write_buffer_size(16 << 20);
+    options.set_write_buffer_size(WRITE_BUFFER);
     options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options
 }
