@@ -109,6 +109,14 @@ impl AilingDisk {
     }
 }
 
+impl Drop for AilingDisk {
+    /// At once, even while a process that another thread has just forked still has the files open that it will close as it executes.
+    fn drop(&mut self) {
+        // Where it cannot be, the session tries it once more and says why not.
+        let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
