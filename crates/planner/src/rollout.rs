@@ -210,24 +210,30 @@ impl<'a> Turn<'a, '_> {
             let ready = progress(self.state, child, self.now).ready;
             parent_keeps(parent.wanted(), child.wanted(), ready)
         });
-        let short = parent.wanted().saturating_sub(self.state.serving(parent).min(kept) + others);
-        let short = short as usize;
+        let short = parent.wanted().saturating_sub(self.state.serving(parent).min(kept) + others) as usize;
         let serves = |view: &&View<'_>| {
             view.goal == Goal::Run && view.record.is_some_and(|record| self.state.serves(record, self.deployment))
         };
         let mut serving: Vec<InstanceId> = self.views.iter().filter(serves).map(|view| view.id).collect();
-        // Where there is no room for both, one has to make room for the parent's: one whose going does. While fewer serve than are
-        // to, an earlier one is on its way out, and its room is still to come.
-        if parent.placement_failure.is_some() && serving.len() == short {
-            let own = Own::of(self.state, &parent.spec, &view::instances(self.state, parent.id));
-            let mut makes_room = |id| self.state.instance(id).is_some_and(|one| self.placer.fits_without(parent, &own, one));
-            let first = serving.iter().position(|id| makes_room(*id));
-            if let Some(at) = first.filter(|_| !self.placer.fits(parent, &own)) {
-                serving.remove(at);
-            }
+        // While fewer serve than are to, an earlier one is on its way out, and its room is still to come.
+        if serving.len() == short
+            && let Some(first) = self.first_to_make_room(parent, &serving)
+        {
+            serving.remove(first);
         }
         serving.truncate(short);
         serving
+    }
+
+    /// Where no host has room for the parent's instance beside these: which of them makes some by going.
+    fn first_to_make_room(&mut self, parent: &'a Deployment, serving: &[InstanceId]) -> Option<usize> {
+        parent.placement_failure.as_ref()?;
+        let own = Own::of(self.state, &parent.spec, &view::instances(self.state, parent.id));
+        if self.placer.fits(parent, &own) {
+            return None;
+        }
+        let mut makes_room = |id| self.state.instance(id).is_some_and(|one| self.placer.fits_without(parent, &own, one));
+        serving.iter().position(|id| makes_room(*id))
     }
 
     /// It is being deleted, and its parent had its time to come back; else has it looked at again then.

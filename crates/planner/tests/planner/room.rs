@@ -58,6 +58,17 @@ fn roll(world: &mut World, old: DeploymentId, new: DeploymentId, check: impl Fn(
     panic!("the update does not end: {:#?}", world.state.instances().collect::<Vec<_>>());
 }
 
+/// Two instances with a port on two hosts, of which one has been replaced: the world, the old version, the new one.
+fn half_updated() -> (World, DeploymentId, DeploymentId) {
+    let mut world = World::with_nodes(2);
+    let old = serving(&mut world, ported(2, "v1"));
+    let new = world.create(ported(2, "v2"));
+    world.settle();
+    let_go(&mut world, old);
+    get_ready(&mut world, new);
+    (world, old, new)
+}
+
 fn one_each(world: &World) {
     assert!(by_node(world).values().all(|count| *count == 1), "two versions share a host: {:#?}", by_node(world));
 }
@@ -230,12 +241,7 @@ fn the_old_version_comes_back_when_the_new_one_does_not_start() {
 /// What serves of an update that failed ends before the old version is back only where that makes room for it.
 #[test]
 fn what_serves_of_a_failed_update_stays_where_its_end_makes_no_room() {
-    let mut world = World::with_nodes(2);
-    let old = serving(&mut world, ported(2, "v1"));
-    let new = world.create(ported(2, "v2"));
-    world.settle();
-    let_go(&mut world, old);
-    get_ready(&mut world, new);
+    let (mut world, old, new) = half_updated();
     let_go(&mut world, old);
     let node = world.live(new).iter().find(|i| i.state == InstanceState::Running).unwrap().node;
     let cordon = |world: &mut World, open: bool| {
@@ -263,12 +269,7 @@ fn what_serves_of_a_failed_update_stays_where_its_end_makes_no_room() {
 
 #[test]
 fn a_third_version_gets_the_room_that_the_second_holds() {
-    let mut world = World::with_nodes(2);
-    let first = serving(&mut world, ported(2, "v1"));
-    let second = world.create(ported(2, "v2"));
-    world.settle();
-    let_go(&mut world, first);
-    get_ready(&mut world, second);
+    let (mut world, first, second) = half_updated();
     let third = world.create(ported(2, "v3"));
     for _ in 0..8 {
         world.settle();
@@ -285,12 +286,7 @@ fn a_third_version_gets_the_room_that_the_second_holds() {
 
 #[test]
 fn calling_it_off_brings_the_old_version_back() {
-    let mut world = World::with_nodes(2);
-    let old = serving(&mut world, ported(2, "v1"));
-    let new = world.create(ported(2, "v2"));
-    world.settle();
-    let_go(&mut world, old);
-    get_ready(&mut world, new);
+    let (mut world, old, new) = half_updated();
     world.follow(new, Command::RollbackDeployment).unwrap();
     for _ in 0..6 {
         world.settle();
