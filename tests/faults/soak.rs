@@ -106,7 +106,8 @@ fn median(seen: &[Need], part: std::ops::Range<usize>, of: fn(&Need) -> u64) -> 
     all[all.len() / 2]
 }
 
-/// What it needed in the second quarter and in the last, then in each twelfth of the time, as lines of a table; an error when that is too much more.
+/// What it needed in the second quarter and in the last, then in each twelfth of the time, as lines of a table; an error when the
+/// last quarter needed too much more.
 fn flat(name: &str, seen: &[Need]) -> Result<String> {
     let quarter = seen.len() / 4;
     let (early, late) = (quarter..2 * quarter, seen.len() - quarter..seen.len());
