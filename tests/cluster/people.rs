@@ -34,6 +34,25 @@ fn file(dir: &Path, content: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// The resident memory of a node's own, bytes.
+fn own_memory(node: &RingNode) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+/// Each password is hashed in 19 MiB; a control node that has just begun, and hashed its first one, has less in all.
+#[test]
+fn logins_leave_no_memory_behind() {
+    let cluster = Cluster::loopback(1, 0).unwrap();
+    let node = cluster.control(0);
+    for _ in 0..8 {
+        assert_eq!(login(node, "admin", "wrong").status, 401);
+    }
+    let kept = own_memory(node);
+    assert!(kept < 19 << 20, "{kept} bytes are kept");
+}
+
 #[test]
 fn a_lost_password_is_replaced_on_a_control_nodes_own_host() {
     let cluster = Cluster::loopback(3, 1).unwrap();

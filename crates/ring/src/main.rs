@@ -8,6 +8,11 @@ use std::process::ExitCode;
 
 use ring_cli::{Invocation, parse};
 
+/// Half of a control node's time for a commit was the C library's allocator; see docs/design/0027-another-allocator.md.
+#[cfg(feature = "node")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     #[cfg(feature = "node")]
     if let Some(code) = node::shim() {

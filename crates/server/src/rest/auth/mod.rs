@@ -2,7 +2,6 @@
 
 mod caller;
 mod check;
-mod hasher;
 mod limit;
 mod password;
 mod table;

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use tokio::sync::Semaphore;
 
-use super::hasher::Hasher;
 use crate::rest::error::{ApiError, Result};
 use ring_types::Rule;
 
@@ -36,7 +36,7 @@ impl Passwords {
             let known = hash.is_some();
             let hash = against(hash, &nobody);
             let parsed = PasswordHash::new(&hash).map_err(|e| ApiError::internal(format!("a stored password hash: {e}")))?;
-            let right = Hasher.verify_password(&password.as_bytes()[..password.len().min(MAX)], &parsed).is_ok();
+            let right = Argon2::default().verify_password(&password.as_bytes()[..password.len().min(MAX)], &parsed).is_ok();
             Ok(right && known && password.len() <= MAX)
         })
         .await
@@ -76,7 +76,7 @@ fn of_length(password: &str) -> std::result::Result<(), String> {
 pub(crate) fn hash_password(password: &str) -> std::result::Result<String, String> {
     of_length(password)?;
     let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|e| e.to_string())?;
-    let hash = Hasher.hash_password(password.as_bytes(), &salt).map_err(|e| e.to_string())?;
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| e.to_string())?;
     Ok(hash.to_string())
 }
 
