@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
@@ -19,13 +18,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use super::DoorLimits;
 use super::slots::Slot;
 use super::stream::{STALLED, Stream, Wire};
 use crate::refusals::{Limit, Refusals};
-use crate::rest::plain_refused;
+use crate::rest::{Api, plain_refused};
 use crate::tls::{ApiTls, explain};
 
 /// Largest head of a request, bytes. Header lines of HTTP/1.1 are at most 100: that is what the library takes.
@@ -48,7 +46,7 @@ enum Speech {
 
 /// Serves connections.
 pub(super) struct Connections {
-    router: Router,
+    api: Api,
     tls: Option<Arc<ApiTls>>,
     handshake: Duration,
     http1: http1::Builder,
@@ -57,8 +55,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(router: Router, tls: Option<Arc<ApiTls>>, limits: DoorLimits, refusals: Arc<Refusals>) -> Self {
-        Self { router, tls, handshake: limits.handshake, http1: http1(limits.head), http2: http2(), refusals }
+    pub(super) fn new(api: Api, tls: Option<Arc<ApiTls>>, limits: DoorLimits, refusals: Arc<Refusals>) -> Self {
+        Self { api, tls, handshake: limits.handshake, http1: http1(limits.head), http2: http2(), refusals }
     }
 
     /// Serves one to its end; once `stop` is cancelled, to the end of the request under way.
@@ -95,7 +93,7 @@ impl Connections {
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(address));
-        self.router.clone().oneshot(request).await
+        Ok(self.api.answer(request).await)
     }
 
     async fn open(&self, tcp: TcpStream, address: SocketAddr) -> Option<(Wire, Speech)> {

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::buckets::{Buckets, Rate};
 use crate::origin::Origin;
 use crate::refusals::{Limit, Refusals};
+use crate::rest::Api;
 use crate::tls::ApiTls;
 use connection::Connections;
 pub use limits::DoorLimits;
@@ -47,10 +47,10 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Serves `router` to whom `listener` brings; with `tls` over TLS alone.
+    /// Serves `api` to whom `listener` brings; with `tls` over TLS alone.
     pub(crate) fn new(
         listener: TcpListener,
-        router: Router,
+        api: Api,
         tls: Option<Arc<ApiTls>>,
         limits: DoorLimits,
         refusals: Arc<Refusals>,
@@ -61,7 +61,7 @@ impl Door {
             handshakes: tls.is_some().then(|| Buckets::new(rate)),
             // What TLS is spoken on is closed at once: an answer would cost the handshake that is to be saved.
             farewells: tls.is_none().then(|| Arc::new(Semaphore::new(FAREWELLS))),
-            connections: Arc::new(Connections::new(router, tls, limits, refusals.clone())),
+            connections: Arc::new(Connections::new(api, tls, limits, refusals.clone())),
             refusals,
             slots: Slots::new(limits.within_files()),
             turned_away: TurnedAway::default(),

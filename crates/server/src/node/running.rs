@@ -30,7 +30,7 @@ use crate::door::Door;
 use crate::keys::Resealer;
 use crate::pki::{HostFiles, HostRecord, MemberRecord, PkiError, SecretKey};
 use crate::refusals::Refusals;
-use crate::rest::{App, AppParts, Recorder, Uses, router};
+use crate::rest::{Api, App, AppParts, Recorder, Uses};
 use crate::services::{
     Admission, ClusterApi, ContactSink, ControlApi, Dismissal, Guard, JoinApi, Peers, Pulse, control_addresses,
 };
@@ -217,7 +217,7 @@ impl Wiring {
             refusals: parts.refusals.clone(),
         });
         let served = write_down(parts, audit, uses, tasks);
-        let door = Door::new(listener, router(app), front.tls(), self.settings.api.door, parts.refusals.clone());
+        let door = Door::new(listener, Api::new(app), front.tls(), self.settings.api.door, parts.refusals.clone());
         let stop = parts.stop.clone();
         tasks.spawn(async move {
             tokio::select! {

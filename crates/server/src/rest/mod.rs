@@ -22,5 +22,5 @@ pub(crate) use auth::hash_password;
 pub(crate) use error::plain_refused;
 pub use limit::CallerLimits;
 pub use openapi::rest_reference;
-pub use router::router;
+pub use router::Api;
 pub(crate) use routes::join_tokens::{join_command, record as join_token_record};

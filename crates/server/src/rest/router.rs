@@ -4,17 +4,18 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use futures::FutureExt;
+use tower::ServiceExt as _;
 
 use super::App;
 use super::auth::check;
 use super::error::ApiError;
-use super::limit::limited;
+use super::limit;
 use super::pace::Pace;
 use super::routes::{
     apply, audit, authority, cluster, configs, deployments, events, exec, health_checks, join_tokens, keys, login, logs, meta,
@@ -25,8 +26,60 @@ use ring_api::errors::ErrorCode;
 /// Longest time to the head of a reply, that in which the body of the request comes aside; what streams goes on.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The API as a service.
-pub fn router(app: App) -> Router {
+/// The API of one control node, as it is served. Copies are the same.
+///
+/// What every request passes, whether there is a route for it or not, is written down here and not as layers of the router: each
+/// layer costs an allocation, and a copy of the request and of all that is below it.
+#[derive(Clone)]
+pub struct Api {
+    app: App,
+    routes: Router,
+    /// Its name as it stands in replies.
+    name: Option<HeaderValue>,
+}
+
+impl Api {
+    /// The API of these parts.
+    pub fn new(app: App) -> Self {
+        Self { name: HeaderValue::from_str(&app.name).ok(), routes: routes(app.clone()), app }
+    }
+
+    /// Answers a request, and says which control node did.
+    pub async fn answer(&self, request: Request) -> Response {
+        let mut response = self.in_time(request).await;
+        if let Some(name) = &self.name {
+            response.headers_mut().insert(HeaderName::from_static(ring_api::SERVED_BY), name.clone());
+        }
+        response
+    }
+
+    /// A handler has a time, beside that in which the body comes, and a fault in it is one failed request.
+    async fn in_time(&self, mut request: Request) -> Response {
+        let pace = Pace::new(self.app.limits);
+        request.extensions_mut().insert(pace.clone());
+        let guarded = AssertUnwindSafe(self.counted(request)).catch_unwind();
+        tokio::select! {
+            result = guarded => result.unwrap_or_else(|_| ApiError::internal("a handler panicked").into_response()),
+            () = pace.over(HANDLER_TIMEOUT) => ApiError::new(ErrorCode::RequestTimeout, "no answer in time").into_response(),
+        }
+    }
+
+    /// Who has had too many requests gets none. What is refused for whatever limit is counted.
+    async fn counted(&self, mut request: Request) -> Response {
+        let response = match limit::count(&self.app, &request) {
+            Ok(()) => {
+                DefaultBodyLimit::max(ring_api::MAX_BODY).apply(&mut request);
+                let Ok(response) = self.routes.clone().oneshot(request).await;
+                response
+            }
+            Err(error) => error.into_response(),
+        };
+        limit::note(&self.app, &response);
+        response
+    }
+}
+
+fn routes(app: App) -> Router {
     let routes = Router::new()
         .merge(deployment_routes())
         .merge(object_routes())
@@ -42,10 +95,6 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .route_layer(from_fn_with_state(app.clone(), check))
         .fallback(no_such_route)
-        .layer(DefaultBodyLimit::max(ring_api::MAX_BODY))
-        .layer(from_fn_with_state(app.clone(), limited))
-        .layer(from_fn_with_state(app.clone(), bounded))
-        .layer(from_fn_with_state(app.clone(), signed))
         .with_state(app)
 }
 
@@ -124,24 +173,4 @@ async fn no_such_route(request: Request) -> ApiError {
 
 async fn no_such_method(request: Request) -> ApiError {
     ApiError::new(ErrorCode::RouteClosed, format!("{} does not take {}", request.uri().path(), request.method()))
-}
-
-/// A handler has a time, beside that in which the body comes, and a fault in it is one failed request.
-async fn bounded(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let pace = Pace::new(app.limits);
-    request.extensions_mut().insert(pace.clone());
-    let guarded = AssertUnwindSafe(next.run(request)).catch_unwind();
-    tokio::select! {
-        result = guarded => result.unwrap_or_else(|_| ApiError::internal("a handler panicked").into_response()),
-        () = pace.over(HANDLER_TIMEOUT) => ApiError::new(ErrorCode::RequestTimeout, "no answer in time").into_response(),
-    }
-}
-
-/// Says which control node answered.
-async fn signed(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if let Ok(name) = HeaderValue::from_str(&app.name) {
-        response.headers_mut().insert(HeaderName::from_static(ring_api::SERVED_BY), name);
-    }
-    response
 }

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use ring_types::TokenId;
 
 use crate::buckets::seconds;
@@ -15,20 +14,11 @@ use crate::rest::App;
 use crate::rest::auth::{Caller, bearer, hash_of};
 use crate::rest::error::{ApiError, Result};
 
-/// Lets a request through when its token, or the address of a caller without one, has not had too many. Counts what is refused
-/// for whatever limit.
-pub(in crate::rest) async fn limited(State(app): State<App>, request: Request, next: Next) -> Response {
-    let response = match count(&app, &request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    };
-    if let Some(limit) = response.extensions().get::<Limit>() {
-        app.refusals.count(*limit);
-    }
-    response
-}
-
-fn count(app: &App, request: &Request) -> Result<()> {
+/// Counts a request that has come.
+///
+/// # Errors
+/// When its token, or the address of a caller without one, has had too many.
+pub(in crate::rest) fn count(app: &App, request: &Request) -> Result<()> {
     let limit = app.caller_limit();
     if let Some(token) = token_of(app, request) {
         return limit.tokens.take(token).map_err(|wait| too_many(Limit::Requests, "this token", seconds(wait)));
@@ -37,6 +27,13 @@ fn count(app: &App, request: &Request) -> Result<()> {
     let Some(ConnectInfo(from)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return Ok(()) };
     let wait = limit.anonymous.take(Origin::of(from.ip()));
     wait.map_err(|wait| too_many(Limit::Anonymous, "this address, without a token that is known here,", seconds(wait)))
+}
+
+/// Counts a reply, when it refuses for whatever limit.
+pub(in crate::rest) fn note(app: &App, response: &Response) {
+    if let Some(limit) = response.extensions().get::<Limit>() {
+        app.refusals.count(*limit);
+    }
 }
 
 /// Whose it is, as far as this node's own copy knows: to ask the others would cost what is to be saved.

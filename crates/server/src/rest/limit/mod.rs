@@ -9,7 +9,7 @@ use ring_types::TokenId;
 
 use crate::buckets::{Buckets, Rate};
 use crate::origin::Origin;
-pub(super) use gate::limited;
+pub(super) use gate::{count, note};
 pub(in crate::rest) use streams::StreamSlot;
 use streams::Streams;
 
