@@ -4,6 +4,7 @@
 //! not read its answer), and everything that can be made many has a number. What a request may do is no business of the door.
 
 mod connection;
+mod crowd;
 mod farewell;
 mod limits;
 mod slots;
@@ -24,6 +25,7 @@ use crate::refusals::{Limit, Refusals};
 use crate::rest::Api;
 use crate::tls::ApiTls;
 use connection::Connections;
+use crowd::Crowd;
 pub use limits::DoorLimits;
 use slots::Slots;
 
@@ -39,6 +41,7 @@ pub(crate) struct Door {
     listener: TcpListener,
     connections: Arc<Connections>,
     slots: Slots,
+    crowd: Crowd,
     handshakes: Option<Buckets<Origin>>,
     turned_away: TurnedAway,
     refusals: Arc<Refusals>,
@@ -64,6 +67,7 @@ impl Door {
             connections: Arc::new(Connections::new(api, tls, limits, refusals.clone())),
             refusals,
             slots: Slots::new(limits.within_files()),
+            crowd: Crowd::default(),
             turned_away: TurnedAway::default(),
         }
     }
@@ -106,10 +110,11 @@ impl Door {
             self.refusals.count(Limit::Handshakes);
             return self.turned_away.count(address, "it opens connections too fast");
         }
+        let others = self.slots.taken();
         match self.slots.take(origin) {
             Ok(slot) => {
                 let (connections, stop, cut) = (self.connections.clone(), stop.clone(), cut.clone());
-                open.spawn(async move {
+                self.crowd.spawn(others, tcp, open, move |tcp| async move {
                     tokio::select! {
                         () = connections.serve(tcp, address, slot, &stop) => {}
                         () = cut.cancelled() => {}
