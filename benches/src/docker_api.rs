@@ -8,9 +8,14 @@ use serde_json::json;
 
 use crate::connection::Connection;
 
-/// Creates and starts a container on a kept connection.
-pub async fn create_and_start(connection: &mut Connection, name: &str, image: &str, command: &[&str]) -> Result<()> {
-    let body = json!({ "Image": image, "Cmd": command }).to_string();
+/// Creates and starts a container in a network, by a kept connection.
+pub async fn create_and_start(
+    connection: &mut Connection,
+    name: &str,
+    (image, command): (&str, &[&str]),
+    network: &str,
+) -> Result<()> {
+    let body = json!({ "Image": image, "Cmd": command, "HostConfig": { "NetworkMode": network } }).to_string();
     let created = connection.send(Method::POST, &format!("/containers/create?name={name}"), body).await?.json()?;
     let id = created["Id"].as_str().context("no id of the container")?;
     connection.send(Method::POST, &format!("/containers/{id}/start"), "").await?.success()

@@ -1,7 +1,8 @@
 //! From apply to a running container, beside plain Docker with the same image on the same daemon.
 //!
 //! Both ends are taken the same way for all: before the command (or the first request), and the time the daemon itself gives
-//! its `start` event.
+//! its `start` event. A container of ring is in the network of its namespace, where it finds others by name; so Docker is measured
+//! with a network of that kind, too, which takes it longer than its default one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,32 +24,42 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Ends at once on SIGTERM, which the first process of a container otherwise ignores.
 const COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"];
 
+/// Docker's default network.
+const DEFAULT: &str = "bridge";
+/// One of those in which containers find each other by name.
+const NAMED: &str = "figures";
+
 #[derive(Debug, Clone, Copy)]
 enum Way {
     DockerRun,
+    DockerRunNamed,
     RingApply,
     DockerApi,
+    DockerApiNamed,
     RingApi,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::DockerRun, Self::RingApply, Self::DockerApi, Self::RingApi];
+    const ALL: [Self; 6] =
+        [Self::DockerRun, Self::DockerRunNamed, Self::RingApply, Self::DockerApi, Self::DockerApiNamed, Self::RingApi];
 
     fn what(self) -> &'static str {
         match self {
             Self::DockerRun => "`docker run -d`",
+            Self::DockerRunNamed => "`docker run -d --network`",
             Self::RingApply => "`ring apply -f`",
             Self::DockerApi => "Docker API: create, start",
+            Self::DockerApiNamed => "the same, with a network",
             Self::RingApi => "ring API: POST /deployments",
         }
     }
 
-    /// What ring's way is compared with.
-    fn floor(self) -> Option<Self> {
+    /// What ring's way is compared with: plain Docker, and Docker with a network.
+    fn floors(self) -> Option<[Self; 2]> {
         match self {
-            Self::RingApply => Some(Self::DockerRun),
-            Self::RingApi => Some(Self::DockerApi),
-            Self::DockerRun | Self::DockerApi => None,
+            Self::RingApply => Some([Self::DockerRun, Self::DockerRunNamed]),
+            Self::RingApi => Some([Self::DockerApi, Self::DockerApiNamed]),
+            _ => None,
         }
     }
 }
@@ -89,6 +100,7 @@ impl<'a> Site<'a> {
     fn new(runtime: &Runtime, lab: &'a Lab) -> Result<Self> {
         let cluster = Cluster::in_lab_with(lab, &["c1", "c2", "c3"], &["a1"], &Options::default().tls(false))?;
         let docker = lab.docker("a1");
+        docker.ok(["network", "create", NAMED])?;
         let format = "{{.TimeNano}} {{.Actor.Attributes.name}}";
         // From before the first container on, so that none is missed while the stream is being set up.
         let events = ["events", "--since", "1", "--filter", "type=container", "--filter", "event=start", "--format", format];
@@ -102,12 +114,10 @@ impl<'a> Site<'a> {
     async fn start(&mut self, way: Way, round: usize) -> Result<Duration> {
         let name = format!("{}-{round}", format!("{way:?}").to_lowercase());
         let (began, id) = match way {
-            Way::DockerRun => (self.docker_run(&name)?, None),
-            Way::DockerApi => {
-                let began = now()?;
-                docker_api::create_and_start(&mut self.daemon, &name, IMAGE, &COMMAND).await?;
-                (began, None)
-            }
+            Way::DockerRun => (self.docker_run(&name, DEFAULT)?, None),
+            Way::DockerRunNamed => (self.docker_run(&name, NAMED)?, None),
+            Way::DockerApi => (self.docker_api(&name, DEFAULT).await?, None),
+            Way::DockerApiNamed => (self.docker_api(&name, NAMED).await?, None),
             Way::RingApply => (self.ring_apply(&name)?, Some(self.id_of(&name).await?)),
             Way::RingApi => {
                 let began = now()?;
@@ -124,9 +134,15 @@ impl<'a> Site<'a> {
         Ok(Duration::from_nanos(started.saturating_sub(began) as u64))
     }
 
-    fn docker_run(&self, name: &str) -> Result<u128> {
+    fn docker_run(&self, name: &str, network: &str) -> Result<u128> {
         let began = now()?;
-        self.docker.ok(["run", "-d", "--name", name, IMAGE].into_iter().chain(COMMAND))?;
+        self.docker.ok(["run", "-d", "--name", name, "--network", network, IMAGE].into_iter().chain(COMMAND))?;
+        Ok(began)
+    }
+
+    async fn docker_api(&mut self, name: &str, network: &str) -> Result<u128> {
+        let began = now()?;
+        docker_api::create_and_start(&mut self.daemon, name, (IMAGE, &COMMAND), network).await?;
         Ok(began)
     }
 
@@ -181,19 +197,25 @@ fn now() -> Result<u128> {
 }
 
 fn table(times: &[Times]) -> Table {
-    let mut table = Table::new(&["to a running container", "median", "p99", "n", "more than Docker", "aim"]);
+    let titles = ["to a running container", "median", "p99", "n", "more than Docker", "aim", "more than Docker with a network"];
+    let mut table = Table::new(&titles);
     for (way, own) in Way::ALL.into_iter().zip(times) {
-        let more = way.floor().map(|floor| {
-            let difference = own.median().as_secs_f64() - times[floor as usize].median().as_secs_f64();
-            format!("{:+.1} ms", difference * 1e3)
+        let more = way.floors().map(|floors| {
+            floors.map(|floor| {
+                let difference = own.median().as_secs_f64() - times[floor as usize].median().as_secs_f64();
+                format!("{:+.1} ms", difference * 1e3)
+            })
         });
+        let [plain, named] = more.unwrap_or_default();
+        let aim = if plain.is_empty() { String::new() } else { "at most +50 ms".to_owned() };
         table.row([
             way.what().to_owned(),
             ms(own.median()),
             ms(own.percentile(99.0)),
             own.count().to_string(),
-            more.clone().unwrap_or_default(),
-            more.map(|_| "at most +50 ms".to_owned()).unwrap_or_default(),
+            plain,
+            aim,
+            named,
         ]);
     }
     table
