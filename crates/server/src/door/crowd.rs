@@ -5,6 +5,7 @@
 //! served by other threads.
 
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
@@ -48,7 +49,7 @@ impl Crowd {
     /// None on a machine with one processor, and where there can be no more threads.
     fn threads(&self) -> Option<Handle> {
         let runtime = self.runtime.get_or_init(|| {
-            let threads = available_parallelism().map_or(1, |processors| processors.get()) / 2;
+            let threads = available_parallelism().map_or(1, NonZero::get) / 2;
             let mut builder = Builder::new_multi_thread();
             let built =
                 (threads > 0).then(|| builder.worker_threads(threads.min(MOST)).thread_name("ring-api").enable_all().build());
@@ -101,7 +102,7 @@ mod tests {
         let own = std::thread::current().name().unwrap_or_default().to_owned();
         assert_eq!(thread(&crowd, 0).await, own);
         assert_eq!(thread(&crowd, FEW - 1).await, own);
-        let alone = available_parallelism().map_or(1, |processors| processors.get()) == 1;
+        let alone = available_parallelism().map_or(1, NonZero::get) == 1;
         assert_eq!(thread(&crowd, FEW).await, if alone { own.as_str() } else { "ring-api" });
     }
 
@@ -113,7 +114,7 @@ mod tests {
         let (server, _) = listener.accept().await.unwrap();
         crowd.spawn(FEW, server, &open, |tcp| async move {
             let _held = tcp;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         if crowd.threads().is_none() {
             return;
