@@ -86,12 +86,13 @@ impl Space {
     }
 }
 
-/// Runs a test in a host of its own, which has a loopback and nothing else.
+/// Runs a test in a host of its own, which has a loopback and nothing else, and is no router even where its machine is one.
 pub(crate) fn host<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
     let Some(space) = Space::new() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(space.run(move || async move {
         ip("link set lo up");
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").expect("forwarding is set");
         test().await;
     }));
 }
