@@ -41,7 +41,7 @@ pub(crate) struct Wait<'a> {
 }
 
 /// First pause between two looks; grows to the longest.
-pub(super) const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long no control node may serve before waiting is given up.
