@@ -1,11 +1,13 @@
 //! Compiles every file under `/proto` to Rust, without `protoc`.
 
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // As it is now, not as it was when this was compiled: checkouts may share a build directory.
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo says where it builds")?).join("../../proto");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
