@@ -5,9 +5,7 @@
 //! served by other threads.
 
 use std::future::Future;
-use std::num::NonZero;
 use std::sync::OnceLock;
-use std::thread::available_parallelism;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -15,47 +13,40 @@ use tokio_util::task::TaskTracker;
 
 /// Connections the threads of the node serve themselves.
 const FEW: usize = 16;
-/// Most threads for the others.
-const MOST: usize = 8;
 
-/// The threads, which are there once they are needed.
+/// The threads, as many again as the node has, which are there once they are needed.
 #[derive(Default)]
 pub(super) struct Crowd {
     runtime: OnceLock<Option<Runtime>>,
 }
 
 impl Crowd {
-    /// Serves a connection, of which there are `others`, and follows it with `open`.
-    pub(super) fn spawn<F, S>(&self, others: usize, tcp: TcpStream, open: &TaskTracker, serve: S)
+    /// Serves a connection beside those that are `open`, to which it is added.
+    pub(super) fn spawn<F, S>(&self, tcp: TcpStream, open: &TaskTracker, serve: S)
     where
-        S: FnOnce(TcpStream) -> F + Send + 'static,
+        S: FnOnce(TcpStream) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(threads) = (others >= FEW).then(|| self.threads()).flatten() else {
+        let Some(threads) = (open.len() >= FEW).then(|| self.threads()).flatten() else {
             open.spawn(serve(tcp));
             return;
         };
         // A socket is awaited where it is served: it changes hands.
-        let Ok(tcp) = tcp.into_std() else { return };
-        let moved = async move {
-            match TcpStream::from_std(tcp) {
-                Ok(tcp) => serve(tcp).await,
-                Err(error) => tracing::warn!("a connection could not be served: {error}"),
-            }
-        };
-        open.spawn_on(moved, &threads);
+        let _there = threads.enter();
+        match tcp.into_std().and_then(TcpStream::from_std) {
+            Ok(tcp) => drop(open.spawn_on(serve(tcp), threads)),
+            Err(error) => tracing::warn!("a connection could not be served: {error}"),
+        }
     }
 
-    /// None on a machine with one processor, and where there can be no more threads.
-    fn threads(&self) -> Option<Handle> {
+    /// None where there can be no more threads.
+    fn threads(&self) -> Option<&Handle> {
         let runtime = self.runtime.get_or_init(|| {
-            let threads = available_parallelism().map_or(1, NonZero::get) / 2;
-            let mut builder = Builder::new_multi_thread();
-            let built =
-                (threads > 0).then(|| builder.worker_threads(threads.min(MOST)).thread_name("ring-api").enable_all().build());
-            built?.inspect_err(|error| tracing::warn!("no threads for many connections: {error}")).ok()
+            let threads = Handle::current().metrics().num_workers();
+            let built = Builder::new_multi_thread().worker_threads(threads).thread_name("ring-api").enable_all().build();
+            built.inspect_err(|error| tracing::warn!("no threads for many connections: {error}")).ok()
         });
-        runtime.as_ref().map(|runtime| runtime.handle().clone())
+        runtime.as_ref().map(Runtime::handle)
     }
 }
 
@@ -78,13 +69,15 @@ mod tests {
 
     use super::*;
 
-    /// Serves a connection as one of so many more, and says on which thread.
+    /// Serves a connection beside so many others, and says on which thread.
     async fn thread(crowd: &Crowd, others: usize) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let (tell, mut told) = mpsc::unbounded_channel();
-        crowd.spawn(others, server, &TaskTracker::new(), |mut tcp| async move {
+        let open = TaskTracker::new();
+        let _others: Vec<_> = (0..others).map(|_| open.token()).collect();
+        crowd.spawn(server, &open, |mut tcp| async move {
             // What came over the socket shows that it is awaited where it is served.
             let mut byte = [0];
             tcp.read_exact(&mut byte).await.unwrap();
@@ -102,8 +95,7 @@ mod tests {
         let own = std::thread::current().name().unwrap_or_default().to_owned();
         assert_eq!(thread(&crowd, 0).await, own);
         assert_eq!(thread(&crowd, FEW - 1).await, own);
-        let alone = available_parallelism().map_or(1, NonZero::get) == 1;
-        assert_eq!(thread(&crowd, FEW).await, if alone { own.as_str() } else { "ring-api" });
+        assert_eq!(thread(&crowd, FEW).await, "ring-api");
     }
 
     #[tokio::test]
@@ -112,14 +104,12 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        crowd.spawn(FEW, server, &open, |tcp| async move {
+        let others: Vec<_> = (0..FEW).map(|_| open.token()).collect();
+        crowd.spawn(server, &open, |tcp| async move {
             let _held = tcp;
             std::future::pending::<()>().await;
         });
-        if crowd.threads().is_none() {
-            return;
-        }
-        drop(crowd);
+        drop((crowd, others));
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
         open.close();
         open.wait().await;

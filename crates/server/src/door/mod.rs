@@ -110,11 +110,10 @@ impl Door {
             self.refusals.count(Limit::Handshakes);
             return self.turned_away.count(address, "it opens connections too fast");
         }
-        let others = self.slots.taken();
         match self.slots.take(origin) {
             Ok(slot) => {
                 let (connections, stop, cut) = (self.connections.clone(), stop.clone(), cut.clone());
-                self.crowd.spawn(others, tcp, open, move |tcp| async move {
+                self.crowd.spawn(tcp, open, move |tcp| async move {
                     tokio::select! {
                         () = connections.serve(tcp, address, slot, &stop) => {}
                         () = cut.cancelled() => {}

@@ -55,11 +55,6 @@ impl Slots {
         Self { limits, taken: Arc::default() }
     }
 
-    /// How many are taken.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).all
-    }
-
     /// A place for a connection from there.
     pub(super) fn take(&self, origin: Origin) -> Result<Slot, Full> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
