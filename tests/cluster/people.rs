@@ -34,13 +34,6 @@ fn file(dir: &Path, content: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The resident memory of a node's own, bytes.
-fn own_memory(node: &RingNode) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
-}
-
 /// Each password is hashed in 19 MiB; a control node that has just begun, and hashed its first one, has less in all.
 #[test]
 fn logins_leave_no_memory_behind() {
@@ -49,7 +42,7 @@ fn logins_leave_no_memory_behind() {
     for _ in 0..8 {
         assert_eq!(login(node, "admin", "wrong").status, 401);
     }
-    let kept = own_memory(node);
+    let kept = node.memory().unwrap().own;
     assert!(kept < 19 << 20, "{kept} bytes are kept");
 }
 

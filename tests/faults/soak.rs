@@ -46,11 +46,8 @@ struct Need {
 
 fn need(node: &RingNode) -> Result<Need> {
     let pid = node.pid().context("it does not run")?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = memory.trim().trim_end_matches("kB").trim().parse()?;
     let files = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
-    Ok(Need { memory: kilobytes << 10, disk: bytes(node.data_dir()), files })
+    Ok(Need { memory: node.memory()?.resident, disk: bytes(node.data_dir()), files })
 }
 
 /// Of everything in a directory; what is gone meanwhile does not count.

@@ -13,7 +13,7 @@ use crate::cli::RingCli;
 use crate::flags::{self, Addresses, Role};
 use crate::http::Request;
 use crate::place::Place;
-use crate::process::Process;
+use crate::process::{Memory, Process};
 use crate::wait;
 
 /// How long a node may take from its start to serving.
@@ -237,6 +237,11 @@ impl RingNode {
     /// SIGCONT.
     pub fn resume(&self) -> Result<()> {
         self.with(Process::resume)
+    }
+
+    /// Its memory; an error when it does not run.
+    pub fn memory(&self) -> Result<Memory> {
+        Memory::of(self.pid().with_context(|| format!("{} does not run", self.name()))?)
     }
 
     /// Its process id while it runs.

@@ -143,6 +143,27 @@ impl Process {
     }
 }
 
+/// Memory of a process, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// All that is resident.
+    pub resident: u64,
+    /// What of it is no page of a file: heap and stacks.
+    pub own: u64,
+}
+
+impl Memory {
+    /// Of the process of that id, as the kernel says.
+    pub fn of(pid: i32) -> Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bytes = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+            Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+        };
+        Ok(Self { resident: bytes("VmRSS:")?, own: bytes("RssAnon:")? })
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -157,6 +178,12 @@ mod tests {
     use crate::command::command;
 
     const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn the_memory_of_a_process_is_read() {
+        let memory = Memory::of(std::process::id() as i32).unwrap();
+        assert!(memory.resident > 500 << 10 && memory.own < memory.resident, "{memory:?}");
+    }
 
     fn shell(dir: &tempfile::TempDir, script: &str) -> Process {
         Process::spawn("shell", command("sh", ["-c", script]), &dir.path().join("log")).unwrap()
