@@ -4,6 +4,7 @@
 mod sources;
 
 mod edges;
+mod locks;
 mod purity;
 mod routes;
 mod size;
