@@ -1,4 +1,4 @@
-//! The pure crates have no clock, no randomness, no hash order, no I/O; only the client's output prints.
+//! The pure crates have no clock, no randomness, no hash order, no I/O; only the client's output prints; one place has unsafe code.
 
 use crate::sources::rust;
 
@@ -45,4 +45,11 @@ fn one_place_prints() {
             assert!(!prints, "{}:{line} prints; output belongs to crates/cli/src/output", source.path);
         }
     }
+}
+
+#[test]
+fn one_place_has_unsafe_code() {
+    let places: Vec<_> =
+        rust("crates").into_iter().filter(|source| source.text.contains("(unsafe_code")).map(|s| s.path).collect();
+    assert_eq!(places, ["crates/ring/src/node/pages.rs"]);
 }

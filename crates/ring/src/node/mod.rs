@@ -6,6 +6,7 @@ mod control;
 mod logging;
 mod micro_vms;
 mod options;
+mod pages;
 mod reset;
 mod runtimes;
 mod signals;
@@ -81,6 +82,7 @@ async fn dispatch(settings: &NodeSettings, command: NodeCommand) -> anyhow::Resu
     for key in settings.config.unknown_keys() {
         tracing::warn!("{}: the key '{key}' means nothing", settings.paths.config_file.display());
     }
+    tokio::spawn(pages::leave_the_start_behind());
     match command {
         // They run nothing, and were taken apart before.
         NodeCommand::ResetPassword(_)
