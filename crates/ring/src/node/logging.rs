@@ -14,9 +14,13 @@ const USUAL: &str = "info,openraft=error,h2=warn,hyper=warn,rustls=warn,tonic=wa
 pub(super) fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
-    let json = std::env::var_os("RING_LOG_FORMAT").is_some_and(|format| format == "json");
     let kept = tracing_subscriber::registry().with(filter).with(filter_fn(|line| !shows_contents(line)));
-    if json { kept.with(lines.json()).init() } else { kept.with(lines).init() }
+    if in_json() { kept.with(lines.json()).init() } else { kept.with(lines).init() }
+}
+
+/// Are the lines for a program, which looks for each of them in JSON?
+pub(super) fn in_json() -> bool {
+    std::env::var_os("RING_LOG_FORMAT").is_some_and(|format| format == "json")
 }
 
 /// Lines that hold what goes over a connection: input and output of commands, which may be secret. They are shown to nobody,

@@ -59,7 +59,10 @@ pub(super) fn run(settings: &NodeSettings, command: NodeCommand) -> ExitCode {
     match runtime.context("cannot start the async runtime").and_then(|runtime| runtime.block_on(dispatch(settings, command))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            // A person reads it once, below.
+            if logging::in_json() {
+                tracing::error!("{error:#}");
+            }
             let (hint, exit) = if removed(&error) { (Some(REJOIN), Exit::Removed) } else { (None, Exit::General) };
             failure_message(&format!("{error:#}"), hint, exit)
         }
