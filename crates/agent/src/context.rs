@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::Rng as _;
 use ring_runtime::Runtime;
-use ring_types::{NodeId, RuntimeKind, Timestamp};
+use ring_types::{NodeId, RuntimeKind};
 
 use crate::config::AgentTiming;
 use crate::contact::Contact;
@@ -36,12 +36,6 @@ impl Context {
     pub(crate) fn runtime(&self, kind: RuntimeKind) -> Option<Arc<dyn Runtime>> {
         self.runtimes.get(&kind).cloned()
     }
-}
-
-/// The host's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The pause before try number `failures` + 1: doubles from `first` to `longest`, then a random part of its second half is

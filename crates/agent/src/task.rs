@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload};
+use ring_runtime::{Observed, Runtime, RuntimeError, RuntimeErrorKind, Workload, now};
 use ring_state::InstanceReport;
 use ring_types::{DeploymentSpec, EnvValue, Goal, InstanceId, InstanceState, RuntimeKind, Span, StartFailure, VolumeDriver};
 
 use crate::contact::since_boot;
-use crate::context::{Context, now, pause};
+use crate::context::{Context, pause};
 use crate::desired::Desired;
 use crate::health::{History, Prober, Subject};
 use crate::ledger::LedgerError;

@@ -1,14 +1,10 @@
 //! The leader's clock.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ring_types::Timestamp;
 
-/// Now by this host's clock.
-pub(crate) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
+pub(crate) use ring_store::wall;
 
 /// A point in time, by both clocks of this host.
 pub(crate) struct Look {

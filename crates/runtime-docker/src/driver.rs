@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::container::LogOutput;
@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use ring_runtime::{
     ExecRequest, ExecSession, Found, Hint, InstanceStats, LogLine, LogRequest, NativeHealth, Observed, Prepared, Runtime,
-    RuntimeError, RuntimeErrorKind, Workload,
+    RuntimeError, RuntimeErrorKind, Workload, now,
 };
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -286,12 +286,6 @@ impl Containers {
     pub(crate) fn moment(&self) -> Moment {
         Moment { now: now(), boot: self.is_local().then(boot).flatten(), outages: self.outages.so_far() }
     }
-}
-
-/// The time of day, by this host's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// When this host was started.

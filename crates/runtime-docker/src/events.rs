@@ -8,14 +8,14 @@ use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptions;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use ring_runtime::Hint;
+use ring_runtime::{Hint, now};
 use ring_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::client::Client;
 use crate::config::Engine;
-use crate::driver::{Containers, now};
+use crate::driver::Containers;
 use crate::marks;
 
 /// The stream asks for the events of this long ago too: nothing falls between the last look and its first event.

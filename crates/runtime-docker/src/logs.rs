@@ -9,12 +9,12 @@ use bollard::query_parameters::LogsOptions;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use ring_runtime::{LogLine, LogRequest, LogSource, RuntimeError};
+use ring_runtime::{LogLine, LogRequest, LogSource, RuntimeError, now};
 use ring_types::{InstanceId, Timestamp};
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
-use crate::driver::{Containers, now};
+use crate::driver::Containers;
 
 pub(crate) use follow::follow;
 

@@ -3,11 +3,11 @@
 use bollard::models::{ContainerBlkioStats, ContainerInspectResponse, ContainerMemoryStats, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptions;
 use futures::StreamExt;
-use ring_runtime::{InstanceStats, RuntimeError};
+use ring_runtime::{InstanceStats, RuntimeError, now};
 use ring_types::{InstanceId, Memory, Timestamp};
 
 use crate::client::status;
-use crate::driver::{Containers, now};
+use crate::driver::Containers;
 use crate::exec::running;
 
 /// Asks once, without the second in which an engine would measure a rate.

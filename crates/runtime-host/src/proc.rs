@@ -3,9 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ring_types::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -124,12 +123,6 @@ pub fn memory(pid: i32) -> u64 {
     };
     let kib = of("RssAnon:").unwrap_or_default() + of("RssShmem:").unwrap_or_default();
     kib * 1024
-}
-
-/// The time of day.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The process that has this number now.

@@ -64,8 +64,11 @@ pub(crate) fn observe(dir: &InstanceDir) -> io::Result<State> {
 /// Nobody is left who could write the end down; but it may have been written since we looked.
 fn unknown_end(dir: &InstanceDir, reason: UnknownExit) -> io::Result<State> {
     let started = record::read::<Started>(&dir.started())?;
-    let exit =
-        Exit { outcome: Outcome::Unknown(reason), started_at: started.map(|started| started.at), finished_at: proc::now() };
+    let exit = Exit {
+        outcome: Outcome::Unknown(reason),
+        started_at: started.map(|started| started.at),
+        finished_at: ring_runtime::now(),
+    };
     record::write_new(&dir.exit(), &exit)?;
     let recorded = record::read(&dir.exit())?;
     Ok(State::Exited(recorded.unwrap_or(exit)))

@@ -87,7 +87,7 @@ async fn supervise(dir: &InstanceDir, order: Order) -> io::Result<()> {
     match execute(&order, &dir.work(), cgroup.as_ref()) {
         Executed::Running(child) => run(dir, *child, &mut children, logs, cgroup).await,
         Executed::Failed { outcome, message } => {
-            let at = proc::now();
+            let at = ring_runtime::now();
             logs.write(at, &pump::note(at, &message));
             write_end(dir, &Exit { outcome, started_at: None, finished_at: at }).await;
             answer(&Answer::Done);
@@ -98,7 +98,7 @@ async fn supervise(dir: &InstanceDir, order: Order) -> io::Result<()> {
 
 /// Watches a workload that has been executed.
 async fn run(dir: &InstanceDir, mut child: std::process::Child, children: &mut Signal, logs: LogWriter, cgroup: Option<Cgroup>) {
-    let started_at = proc::now();
+    let started_at = ring_runtime::now();
     let pid = i32::try_from(child.id()).unwrap_or_default();
     // It cannot be gone from /proc yet, even if it has ended: nobody has collected it.
     let process = ProcessId::of(pid).unwrap_or(ProcessId { pid, start: 0 });
@@ -107,7 +107,7 @@ async fn run(dir: &InstanceDir, mut child: std::process::Child, children: &mut S
     answer(&Answer::Done);
     let pumps = Pumps::start(&mut child, logs);
     let status = wait_for(Pid::from_child(&child), children).await;
-    let finished_at = proc::now();
+    let finished_at = ring_runtime::now();
     rest::end(Pid::from_child(&child), cgroup.as_ref(), children).await;
     pumps.finish().await;
     let oom = cgroup.as_ref().is_some_and(Cgroup::oom_killed);
@@ -150,14 +150,14 @@ async fn write_end(dir: &InstanceDir, exit: &Exit) {
 fn this_supervisor() -> io::Result<Starting> {
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let shim = ProcessId::of(pid).ok_or_else(|| io::Error::other("/proc does not show the supervisor"))?;
-    Ok(Starting { boot: proc::boot_id(), shim, at: proc::now() })
+    Ok(Starting { boot: proc::boot_id(), shim, at: ring_runtime::now() })
 }
 
 fn make_cgroup(dir: &InstanceDir, order: &Order, logs: &mut LogWriter) -> Option<Cgroup> {
     let limits = order.record.limits;
     let cgroup = limits.any().then(|| dir.instance().map(|instance| Cgroups::detect().of(instance))).flatten()?;
     if let Err(error) = cgroup.make(limits) {
-        let at = proc::now();
+        let at = ring_runtime::now();
         logs.write(at, &pump::note(at, &format!("limits are not enforced: {error}")));
     }
     Some(cgroup)

@@ -28,7 +28,7 @@ impl Shared {
             let groups = if limits.any() { shared.cgroups.of(instance).usage() } else { Usage::default() };
             let enforced = limits.memory.filter(|_| shared.cgroups.enforces(limits));
             Ok(InstanceStats {
-                at: proc::now(),
+                at: ring_runtime::now(),
                 cpu_time_us: groups.cpu_time_us.unwrap_or(used.cpu_time_us),
                 memory: Memory(groups.memory.unwrap_or(used.memory)),
                 memory_limit: enforced.map(Memory),

@@ -60,7 +60,7 @@ impl Shared {
             Boot::Image(_) => of_guest(measured(instance, &handle).await?),
             Boot::Disk(_) => self.blocking(move |_| Ok(of_vmm(vmm.process))).await?,
         };
-        stats.at = proc::now();
+        stats.at = ring_runtime::now();
         stats.memory_limit = record.spec.resources.limits.memory.map(|_| record.memory);
         // A VMM that does not answer now has figures all the same.
         let counters = self.api(&self.dir(instance)).counters().await.unwrap_or_default();

@@ -24,7 +24,6 @@ use crate::journal::Book;
 use crate::layout::InstanceDir;
 use crate::link::Link;
 use crate::record::{Boot, Record, Started, Starting, Vmm};
-use ring_runtime_host::proc;
 
 /// Questions that wait for a machine.
 const ASKS: usize = 256;
@@ -206,6 +205,6 @@ impl Machine {
     }
 
     fn now() -> ring_types::Timestamp {
-        proc::now()
+        ring_runtime::now()
     }
 }

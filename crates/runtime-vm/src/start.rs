@@ -79,7 +79,7 @@ impl Shared {
         let process = vmm::start(&self.config, &program, &dir, afterwards)
             .map_err(|error| refuse(format!("'{}' cannot be executed: {error}", program.display())))?;
         self.keep(instance, process).await;
-        let vmm = Vmm { boot: proc::boot_id(), process, at: proc::now(), afterwards, wiring };
+        let vmm = Vmm { boot: proc::boot_id(), process, at: ring_runtime::now(), afterwards, wiring };
         let (path, written) = (dir.vmm(), vmm.clone());
         self.blocking(move |_| record::write(&path, &written)).await?;
         let api = self.api(&dir);
@@ -119,7 +119,7 @@ impl Shared {
         api: &Api,
     ) -> Result<(), RuntimeError> {
         let dir = self.dir(instance);
-        let starting = Starting { boot: proc::boot_id(), guest: None, at: proc::now() };
+        let starting = Starting { boot: proc::boot_id(), guest: None, at: ring_runtime::now() };
         let (path, written) = (dir.starting(), starting.clone());
         if !self.blocking(move |_| record::write_new(&path, &written)).await? {
             return Ok(());
@@ -168,7 +168,7 @@ impl Shared {
         let written = self.blocking(move |_| {
             let started = record::read::<Started>(&dir.started())?;
             let started_at = started.map(|started| started.at);
-            record::write_new(&dir.exit(), &Exit { outcome, started_at, finished_at: proc::now(), detail })
+            record::write_new(&dir.exit(), &Exit { outcome, started_at, finished_at: ring_runtime::now(), detail })
         });
         written.await?;
         self.sweep(instance).await?;

@@ -16,7 +16,6 @@ use crate::machine::{Ask, Handle, Stage};
 use crate::observe::State;
 use crate::order;
 use crate::record::{self, Boot, Killed, Record};
-use ring_runtime_host::proc;
 
 /// A workload that was killed has ended by then.
 const AFTER_KILL: Duration = Duration::from_secs(3);
@@ -92,7 +91,7 @@ impl Shared {
     /// Written down before it is done, so that an agent that comes after this one knows how it ended.
     async fn kill(self: &Arc<Self>, instance: InstanceId, handle: &Handle) -> Result<(), RuntimeError> {
         let path = self.dir(instance).killed();
-        self.blocking(move |_| record::write(&path, &Killed { at: proc::now() })).await?;
+        self.blocking(move |_| record::write(&path, &Killed { at: ring_runtime::now() })).await?;
         let _ = handle.asks.send(Ask::Kill).await;
         Ok(())
     }

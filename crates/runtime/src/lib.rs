@@ -3,6 +3,7 @@
 //! Every verb is idempotent, so crash recovery is calling it again. A driver finds its instances again by marks it leaves
 //! on them (labels, record files), never by memory.
 
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use ring_types::{InstanceId, RuntimeKind, RuntimeReport, Span};
 
+pub use clock::now;
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use exec::{ExecEvent, ExecInput, ExecRequest, ExecSession, TerminalSize};
 pub use fake::{FakeCall, FakeExec, FakeRuntime, FakeScript, FakeStart};

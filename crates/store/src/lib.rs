@@ -50,4 +50,5 @@ pub use failpoint::FAILPOINTS;
 pub use service::{PeerMember, RaftEndpoint};
 pub use status::{Identity, Leadership, MemberLevel, PeerStatus, StoreStatus};
 pub use store::{Committed, Store};
+pub use time::wall;
 pub use watch::{CHANGES_KEPT, Change, Changes, Update, Watch};

@@ -1,6 +1,6 @@
 //! The cluster's time: the leader's clock, and never before what is in the log already.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ring_types::Timestamp;
 
@@ -59,14 +59,16 @@ impl ClusterTime {
     }
 }
 
-/// Now by this host's clock.
-fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+/// The time of day, by this host's clock: for what the log does not date. It may be behind the log, or jump.
+pub fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LATEST: Timestamp = Timestamp(1_000_000);

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use ring_runtime::now;
 use ring_types::{Health, HealthCheck, Span, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +17,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::checks::{Age, Checks};
 use super::history::{History, ProbeResult};
 use super::probe::{Found, Native, Subject, probe};
-use crate::context::now;
 use crate::mailbox::{Mailbox, short};
 
 /// After a fault of its own a prober begins again after this.

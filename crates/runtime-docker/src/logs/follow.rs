@@ -12,12 +12,12 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use ring_runtime::{LogLine, LogRequest, Observed, RuntimeError};
+use ring_runtime::{LogLine, LogRequest, Observed, RuntimeError, now};
 use ring_types::InstanceId;
 use tokio::time::{sleep, timeout};
 
 use super::{Message, message, options, wanted};
-use crate::driver::{Containers, now};
+use crate::driver::Containers;
 use crate::state::observed;
 
 /// Before following anew a container that still runs.

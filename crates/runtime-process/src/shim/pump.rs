@@ -12,7 +12,6 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 
 use ring_runtime_host::logs::{Ends, Lines, LogWriter};
-use ring_runtime_host::proc;
 
 /// A pipe of Linux holds so much.
 const CHUNK: usize = 64 * 1024;
@@ -52,7 +51,7 @@ async fn pump(source: LogSource, mut pipe: Receiver, logs: Arc<Mutex<LogWriter>>
     let write = |at, text: &[u8]| logs.lock().unwrap_or_else(PoisonError::into_inner).write(at, text);
     loop {
         let read = pipe.read(&mut buffer).await.unwrap_or(0);
-        let at = proc::now();
+        let at = ring_runtime::now();
         if read == 0 {
             write(at, &lines.finish(at));
             return;

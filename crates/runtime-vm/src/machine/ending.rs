@@ -87,7 +87,7 @@ impl Machine {
             self.book.note(Self::now(), detail.clone()).await;
         }
         let started_at = self.started.as_ref().map(|started| started.at);
-        let finished_at = at.map_or_else(proc::now, |at| self.within(at));
+        let finished_at = at.map_or_else(ring_runtime::now, |at| self.within(at));
         self.persist(self.dir.exit(), Exit { outcome, started_at, finished_at, detail }).await;
         self.set(Stage::Ended);
         if told {

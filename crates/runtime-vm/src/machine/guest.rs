@@ -96,7 +96,7 @@ impl Machine {
 
     /// Writes down that this guest is about to be told to start. None when that cannot be done: then it is not told, and dials again.
     async fn commit(&mut self, guest: String) -> Option<()> {
-        let starting = Starting { boot: proc::boot_id(), guest: Some(guest), at: proc::now() };
+        let starting = Starting { boot: proc::boot_id(), guest: Some(guest), at: ring_runtime::now() };
         let (path, written) = (self.dir.starting(), starting.clone());
         match self.shared.blocking(move |_| record::write_new(&path, &written)).await {
             Ok(true) => {}
@@ -125,7 +125,7 @@ impl Machine {
 
     /// A time by the guest's clock, between the order to start and now.
     pub(super) fn within(&self, at: u64) -> Timestamp {
-        let now = proc::now();
+        let now = ring_runtime::now();
         let begun = self.started.as_ref().map(|started| started.at);
         let begun = begun.or_else(|| self.starting.as_ref().map(|starting| starting.at)).unwrap_or(now).min(now);
         Timestamp(i64::try_from(at).unwrap_or(i64::MAX)).clamp(begun, now)

@@ -1,7 +1,6 @@
 //! What is on a fake runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring_types::{DeploymentId, InstanceId, Outcome, Timestamp};
 
@@ -31,10 +30,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.unwrap_or_else(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-        })
+        self.clock.unwrap_or_else(crate::now)
     }
 
     /// Records a call; fails when the runtime is out of order.
