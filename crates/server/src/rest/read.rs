@@ -35,6 +35,11 @@ impl View {
         Ok(Self { state: app.store.read().await?, age: None })
     }
 
+    /// Was it asked for without a look at what the other control nodes know?
+    pub(super) fn is_stale(&self) -> bool {
+        self.age.is_some()
+    }
+
     /// Says in the reply what it reflects.
     pub(super) fn label(&self, headers: &mut HeaderMap) {
         headers.insert(REVISION, HeaderValue::from(self.state.revision().0));

@@ -63,6 +63,29 @@ async fn without_a_quorum_writes_fail_by_name_and_stale_reads_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_is_good_for_stale_reads_at_once_everywhere() {
+    let [first, second, third] = three().await;
+    let admin = first.admin().await;
+    for round in 0..20 {
+        let wanted = json!({ "name": format!("t{round}"), "scopes": ["deployments:read"] });
+        let made = admin.post("/tokens", &wanted).await.expect(200);
+        for control in [&second, &third] {
+            let fresh = control.anonymous().with_token(made["token"].as_str().unwrap());
+            let read = fresh.get("/deployments?consistency=stale").await;
+            assert!(read.headers.contains_key("ring-stale-age"), "{}", read.body);
+            read.expect(200);
+        }
+    }
+    let wrong = second.anonymous().with_token("ring_pat_of_nobody");
+    assert_eq!(wrong.get("/deployments?consistency=stale").await.status, 401);
+    first.stop().await;
+    third.stop().await;
+    let alone = wrong.get("/deployments?consistency=stale").await;
+    assert!(alone.status == 401 && alone.body["detail"].to_string().contains("no newer copy"), "{}", alone.body);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_control_node_is_out() {
     let [first, second, third] = three().await;
     let admin = first.admin().await;

@@ -89,6 +89,9 @@ fn closed(request: &Request, path: &str) -> Response {
     response
 }
 
+/// A stale read, where no other control node can be asked whether the token is one that this one has not heard of yet.
+const UNKNOWN_HERE: &str = "this control node's copy does not know the token, or it has expired; no newer copy can be read now";
+
 /// Lets the caller in, as `known` has it, else as the state has it that this kind of request sees.
 async fn admit(app: &App, needed: Need, request: &mut Request, known: Option<View>) -> Result<View> {
     let hash = hash_of(bearer(request.headers())?);
@@ -100,10 +103,13 @@ async fn admit(app: &App, needed: Need, request: &mut Request, known: Option<Vie
         None => View::of(app, request.method(), request.uri().query().unwrap_or_default()).await?,
     };
     let mut caller = Caller::of(&view.state, &hash, clock::now());
+    // The token may be newer than this node's copy.
     if caller.is_none() && request.method() != Method::GET {
-        // The token may be newer than this node's copy.
         view = View::current(app).await?;
         caller = Caller::of(&view.state, &hash, clock::now());
+    } else if caller.is_none() && view.is_stale() {
+        let newer = View::current(app).await.map_err(|_| ApiError::unauthenticated(UNKNOWN_HERE))?;
+        caller = Caller::of(&newer.state, &hash, clock::now());
     }
     let caller = caller.ok_or_else(|| ApiError::unauthenticated("the token is not known, or has expired"))?;
     app.uses.note(&caller.token, clock::now());
