@@ -1,6 +1,6 @@
 //! The verbs of the Docker driver.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub(crate) struct Containers {
     pub(crate) config: DockerConfig,
     /// Which container an instance has, as last seen; the engine's word counts.
     ids: Mutex<HashMap<InstanceId, String>>,
+    /// Instances whose container this process has made and never asked to start: nothing else can have.
+    fresh: Mutex<HashSet<InstanceId>>,
     /// Held while a network is made: see [`crate::network::ensure`].
     pub(crate) networks: tokio::sync::Mutex<()>,
     pub(crate) files: Files,
@@ -77,6 +79,7 @@ impl DockerRuntime {
         let containers = Containers {
             client: Arc::new(Client::new(config.clone())),
             ids: Mutex::default(),
+            fresh: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
             files: Files::new(config.files.clone()),
             pulls: Pulls::default(),
@@ -254,6 +257,18 @@ impl Containers {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, id);
     }
 
+    /// Remembers a container that was made now.
+    pub(crate) fn made(&self, instance: InstanceId, id: String) {
+        self.remember(instance, id);
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(instance);
+    }
+
+    /// The container of an instance that was made by this process and never started, once: who asks is about to start it.
+    pub(crate) fn fresh(&self, instance: InstanceId) -> Option<String> {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
+        fresh.then(|| self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned()).flatten()
+    }
+
     /// The instance a container is of, as far as it was seen.
     pub(crate) fn instance_of(&self, container: &str) -> Option<InstanceId> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,6 +276,7 @@ impl Containers {
     }
 
     fn forget(&self, instance: InstanceId) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
     }
 

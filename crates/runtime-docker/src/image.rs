@@ -34,21 +34,25 @@ pub(crate) struct Wanted {
     pub(crate) login: Option<Login>,
 }
 
-/// Makes sure that the image is there, as the policy says, and gives its digest.
+/// Makes sure that the image is there, as the policy says, and gives its digest. `here` is what the host has of it: [`here`].
 ///
 /// `Always` is content with an image of the host unless the registry has the last word: see [`Refused::is_final`].
-pub(crate) async fn ensure(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted) -> Result<Option<String>, RuntimeError> {
-    let here = inspect(client, &wanted.image).await?;
+pub(crate) async fn ensure(
+    client: &Arc<Client>,
+    pulls: &Pulls,
+    wanted: Wanted,
+    here: Option<Here>,
+) -> Result<Option<String>, RuntimeError> {
     let (image, known) = (wanted.image.clone(), wanted.login.is_some());
     match (wanted.policy, here) {
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(here)) => Ok(here.digest),
         (PullPolicy::Never, None) => Err(registry::never_fetched(&image)),
         (PullPolicy::IfNotPresent | PullPolicy::Always, None) => {
             fetch(client, pulls, wanted, STALL).await.map_err(|refused| refused.error)?;
-            Ok(inspect(client, &image).await?.and_then(|here| here.digest))
+            Ok(self::here(client, &image).await?.and_then(|here| here.digest))
         }
         (PullPolicy::Always, Some(here)) => match fetch(client, pulls, wanted, REACH).await {
-            Ok(()) => Ok(inspect(client, &image).await?.and_then(|here| here.digest)),
+            Ok(()) => Ok(self::here(client, &image).await?.and_then(|here| here.digest)),
             Err(Refused { error, .. }) if error.kind == RuntimeErrorKind::Unavailable => Err(error),
             Err(refused) if refused.is_final(known) => Err(refused.error),
             Err(Refused { error, .. }) => {
@@ -60,11 +64,12 @@ pub(crate) async fn ensure(client: &Arc<Client>, pulls: &Pulls, wanted: Wanted) 
 }
 
 /// An image of the host.
-struct Here {
+pub(crate) struct Here {
     digest: Option<String>,
 }
 
-async fn inspect(client: &Client, image: &str) -> Result<Option<Here>, RuntimeError> {
+/// The image as the host has it; None when it has none of this name.
+pub(crate) async fn here(client: &Client, image: &str) -> Result<Option<Here>, RuntimeError> {
     match client.ask(|docker| async move { docker.inspect_image(image).await }).await? {
         Ok(found) => {
             let by_registry = found.repo_digests.unwrap_or_default();

@@ -32,6 +32,11 @@ pub(crate) async fn ensure(client: &Client, name: &str) -> Result<(), RuntimeErr
     settle(client, name).await.map(drop)
 }
 
+/// Is there exactly one network of this name? Then there is nothing to make sure of.
+pub(crate) async fn is_one(client: &Client, name: &str) -> Result<bool, RuntimeError> {
+    Ok(of_name(client, name).await?.len() == 1)
+}
+
 /// Is there a network of this name? Of several, all but the first go; one that is in use stays, for the engine refuses.
 async fn settle(client: &Client, name: &str) -> Result<bool, RuntimeError> {
     let all = of_name(client, name).await?;

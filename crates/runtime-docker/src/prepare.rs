@@ -4,7 +4,8 @@ use bollard::errors::Error;
 use bollard::query_parameters::CreateContainerOptions;
 use ring_runtime::registry::login;
 use ring_runtime::{Prepared, RuntimeError, RuntimeErrorKind, Workload};
-use ring_types::{NetworkMode, StartFailure};
+use ring_types::{DeploymentSpec, NetworkMode, StartFailure};
+use tokio::join;
 
 use crate::client::{status, told};
 use crate::config::Engine;
@@ -17,18 +18,21 @@ use crate::{marks, mounts, network};
 pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Result<Prepared, RuntimeError> {
     let (config, spec) = (&containers.config, &*workload.spec);
     let mounts = mounts::mounts(workload, &files(containers, workload)?)?;
-    if let Some(there) = containers.inspect(workload.instance).await? {
+    let client = &containers.client;
+    // None of these changes anything, so they are asked at the same time.
+    let (there, here, network_there) =
+        join!(containers.inspect(workload.instance), image::here(client, &spec.image), has_network(containers, spec));
+    if let Some(there) = there? {
         return Ok(Prepared { image_digest: there.image });
     }
     if config.engine == Engine::Podman && containers.is_local() {
         mounts::missing_here(workload, &host(containers)).map_or(Ok(()), |message| Err(no_path(message)))?;
     }
-    let client = &containers.client;
     let registry = image::registry_of(&spec.image);
     let login = login(workload, registry, config.engine.client(), config.logins.as_deref()).await?;
     let wanted = Wanted { image: spec.image.clone(), policy: spec.config.image_pull_policy, login };
-    let image_digest = image::ensure(client, &containers.pulls, wanted).await?;
-    if spec.network == NetworkMode::Bridge {
+    let image_digest = image::ensure(client, &containers.pulls, wanted, here?).await?;
+    if !network_there? {
         let _one_at_a_time = containers.networks.lock().await;
         network::ensure(client, &marks::network_name(&spec.namespace)).await?;
     }
@@ -39,6 +43,14 @@ pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Res
         containers.files.remove(workload.instance).await?;
     }
     made.map(|()| Prepared { image_digest })
+}
+
+/// Is the network there that the workload is to be in?
+async fn has_network(containers: &Containers, spec: &DeploymentSpec) -> Result<bool, RuntimeError> {
+    match spec.network {
+        NetworkMode::Bridge => network::is_one(&containers.client, &marks::network_name(&spec.namespace)).await,
+        NetworkMode::Host => Ok(true),
+    }
 }
 
 /// An engine elsewhere sees other files than this host's.
@@ -60,7 +72,7 @@ async fn make(
     let asked = client.ask_within(FILES, |docker| async move { docker.create_container(Some(options), body).await });
     match asked.await? {
         Ok(made) => {
-            containers.remember(workload.instance, made.id);
+            containers.made(workload.instance, made.id);
             Ok(())
         }
         Err(error) if status(&error) == Some(409) => adopt(containers, workload, &error).await,

@@ -56,12 +56,8 @@ impl Starts {
 }
 
 async fn once(containers: &Containers, instance: InstanceId) -> Result<(), RuntimeError> {
-    let container = containers.inspect(instance).await?.ok_or_else(|| absent(instance))?;
-    let state = container.state.unwrap_or_default();
-    if was_started(&state) || refused(&state).is_some() {
-        return Ok(());
-    }
-    let id = container.id.unwrap_or_default();
+    let fresh = containers.fresh(instance);
+    let Some(id) = (if fresh.is_some() { fresh } else { not_started(containers, instance).await? }) else { return Ok(()) };
     let client: &Client = &containers.client;
     match client.ask_within(LONGEST, |docker| async move { docker.start_container(&id, None).await }).await? {
         Ok(()) => Ok(()),
@@ -75,6 +71,13 @@ async fn once(containers: &Containers, instance: InstanceId) -> Result<(), Runti
             Err(client.error(RuntimeErrorKind::Start(cause(&told(&error))), "the engine did not start it", &error))
         }
     }
+}
+
+/// The container of an instance; None when it was started before.
+async fn not_started(containers: &Containers, instance: InstanceId) -> Result<Option<String>, RuntimeError> {
+    let container = containers.inspect(instance).await?.ok_or_else(|| absent(instance))?;
+    let state = container.state.unwrap_or_default();
+    Ok((!was_started(&state) && refused(&state).is_none()).then(|| container.id.unwrap_or_default()))
 }
 
 pub(crate) fn absent(instance: InstanceId) -> RuntimeError {
