@@ -22,6 +22,7 @@ mod keys;
 mod losses;
 mod lossy;
 mod many;
+mod memory;
 mod moves;
 mod orders;
 mod output;

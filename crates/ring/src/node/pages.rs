@@ -45,40 +45,7 @@ fn code(maps: &str, within: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    /// Kilobytes of the mapping that starts at `start` that are in memory now.
-    fn resident(start: usize) -> usize {
-        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let from = smaps.split_once(&format!("{start:x}-")).unwrap().1;
-        let line = from.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    #[test]
-    fn code_that_ran_once_leaves_memory_and_what_runs_again_comes_back() {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let code = code(&maps, unmap_code as *const () as usize).unwrap();
-        // Code all over the program.
-        let all = (code.start..code.end).step_by(4096);
-        let sum = || all.clone().map(|at| usize::from(first_byte(at))).sum::<usize>();
-        let before = sum();
-        let mapped = resident(code.start);
-        assert_eq!(unmap_code().unwrap(), code.len());
-        let left = resident(code.start);
-        assert!(left * 4 < mapped, "{left} kB of {mapped} kB are still mapped");
-        assert_eq!(sum(), before);
-    }
-
-    /// The byte of this process's memory at `at`.
-    fn first_byte(at: usize) -> u8 {
-        use std::os::unix::fs::FileExt;
-        let mut byte = [0];
-        fs::File::open("/proc/self/mem").unwrap().read_exact_at(&mut byte, at as u64).unwrap();
-        byte[0]
-    }
 
     #[test]
     fn only_code_of_a_file_is_taken() {
