@@ -34,6 +34,17 @@ pub(crate) struct Wanted {
     pub(crate) login: Option<Login>,
 }
 
+impl Wanted {
+    /// Is a registry asked, which may take its time? `here` is what the host has of it.
+    pub(crate) fn is_fetched(&self, here: Option<&Here>) -> bool {
+        match self.policy {
+            PullPolicy::Always => true,
+            PullPolicy::IfNotPresent => here.is_none(),
+            PullPolicy::Never => false,
+        }
+    }
+}
+
 /// Makes sure that the image is there, as the policy says, and gives its digest. `here` is what the host has of it: [`here`].
 ///
 /// `Always` is content with an image of the host unless the registry has the last word: see [`Refused::is_final`].

@@ -31,8 +31,11 @@ pub(crate) async fn prepare(containers: &Containers, workload: &Workload) -> Res
     let registry = image::registry_of(&spec.image);
     let login = login(workload, registry, config.engine.client(), config.logins.as_deref()).await?;
     let wanted = Wanted { image: spec.image.clone(), policy: spec.config.image_pull_policy, login };
-    let image_digest = image::ensure(client, &containers.pulls, wanted, here?).await?;
-    if !network_there? {
+    let here = here?;
+    // A network that is in no use may be cleared away meanwhile.
+    let fetched = wanted.is_fetched(here.as_ref());
+    let image_digest = image::ensure(client, &containers.pulls, wanted, here).await?;
+    if !network_there? || fetched {
         let _one_at_a_time = containers.networks.lock().await;
         network::ensure(client, &marks::network_name(&spec.namespace)).await?;
     }
