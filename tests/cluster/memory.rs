@@ -17,7 +17,7 @@ fn of_files(node: &RingNode) -> anyhow::Result<u64> {
 
 #[test]
 fn code_that_only_the_start_needs_leaves_memory() {
-    let options = Options::default().env("RUST_LOG", "info,openraft=error,ring=debug");
+    let options = Options::default().env("RUST_LOG", "info,openraft=error,ring::node::pages=debug");
     let cluster = Cluster::loopback_with(1, 1, &options).unwrap();
     for node in [cluster.control(0), cluster.agent(0)] {
         node.restart().unwrap();

@@ -1,6 +1,6 @@
 //! The verbs of the Docker driver.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,8 +58,8 @@ pub(crate) struct Containers {
     pub(crate) config: DockerConfig,
     /// Which container an instance has, as last seen; the engine's word counts.
     ids: Mutex<HashMap<InstanceId, String>>,
-    /// Instances whose container this process has made and never asked to start: nothing else can have.
-    fresh: Mutex<HashSet<InstanceId>>,
+    /// Containers this process has made and never asked to start: nothing else can have.
+    fresh: Mutex<HashMap<InstanceId, String>>,
     /// Held while a network is made: see [`crate::network::ensure`].
     pub(crate) networks: tokio::sync::Mutex<()>,
     pub(crate) files: Files,
@@ -259,14 +259,13 @@ impl Containers {
 
     /// Remembers a container that was made now.
     pub(crate) fn made(&self, instance: InstanceId, id: String) {
-        self.remember(instance, id);
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(instance);
+        self.remember(instance, id.clone());
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, id);
     }
 
     /// The container of an instance that was made by this process and never started, once: who asks is about to start it.
     pub(crate) fn fresh(&self, instance: InstanceId) -> Option<String> {
-        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
-        fresh.then(|| self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned()).flatten()
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance)
     }
 
     /// The instance a container is of, as far as it was seen.

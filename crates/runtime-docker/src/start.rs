@@ -56,8 +56,11 @@ impl Starts {
 }
 
 async fn once(containers: &Containers, instance: InstanceId) -> Result<(), RuntimeError> {
-    let fresh = containers.fresh(instance);
-    let Some(id) = (if fresh.is_some() { fresh } else { not_started(containers, instance).await? }) else { return Ok(()) };
+    let id = match containers.fresh(instance) {
+        Some(id) => Some(id),
+        None => not_started(containers, instance).await?,
+    };
+    let Some(id) = id else { return Ok(()) };
     let client: &Client = &containers.client;
     match client.ask_within(LONGEST, |docker| async move { docker.start_container(&id, None).await }).await? {
         Ok(()) => Ok(()),
